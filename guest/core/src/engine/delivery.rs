@@ -1,0 +1,830 @@
+//! What becomes of each request: sent, accepted, answered, or decided about by the replay table.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::exchange::Role;
+use super::link::{Link, Trouble};
+use super::program::{Outgoing, Queued};
+use super::{Engine, seconds};
+use crate::errors::{self, response};
+use crate::loss::{self, Refusal};
+use crate::options::SECOND;
+use crate::replay::{Action, Evidence, Facts, decide};
+use crate::request::{Delivery, Learn, Origin, Request, RequestKey};
+use crate::schedule::Timer;
+use crate::{Event, ExchangeId, Level, Nanos, Output, Transport, json};
+
+/// How long a cancelled request is remembered, so that its end can be recognised.
+pub(super) const CANCELLED_RUN: Nanos = 60 * SECOND;
+/// How long a response may go on after the answer it carried.
+const LINGER: Nanos = 5 * SECOND;
+/// HTTP+SSE: how long the status of a pending POST is awaited after its stream was lost.
+const GRACE: Nanos = 2 * SECOND;
+/// Without a `retry:` a broken response stream is resumed after this.
+const RESUME_DELAY: Nanos = SECOND;
+/// A resumed stream that stays silent is opened again after this, and after up to four times as much later.
+const RESUME_SILENCE: Nanos = 15 * SECOND;
+/// Resumptions in a row that may end without an event.
+const FRUITLESS: u32 = 3;
+
+/// What is known about the end of a request, for the table and for people.
+pub(super) struct End<'a> {
+    pub evidence: Evidence,
+    pub accepted: bool,
+    pub reason: String,
+    pub refusal: Option<&'a Refusal>,
+}
+
+pub(super) fn new_request(
+    origin: Origin,
+    method: &str,
+    text: String,
+    id_at: Range<usize>,
+    safe: bool,
+    learn: Learn,
+) -> Request {
+    Request {
+        origin,
+        method: method.to_string(),
+        text,
+        id_at,
+        safe,
+        cancelled: false,
+        progress_token: None,
+        learn,
+        delivery: Delivery::Held,
+        wire: 0,
+        epoch: 0,
+        sent_at: None,
+        replays: 0,
+        losses: 0,
+        rejections: 0,
+        cursor: None,
+        retry: None,
+        fruitless: 0,
+    }
+}
+
+/// The result of a list that has nothing in it.
+pub(super) fn empty_list(method: &str) -> Option<&'static str> {
+    Some(match method {
+        "tools/list" => r#"{"tools":[]}"#,
+        "prompts/list" => r#"{"prompts":[]}"#,
+        "resources/list" => r#"{"resources":[]}"#,
+        "resources/templates/list" => r#"{"resourceTemplates":[]}"#,
+        _ => return None,
+    })
+}
+
+impl Engine {
+    /// Takes a request into the table.
+    pub(super) fn admit(&mut self, request: Request) -> RequestKey {
+        let key = RequestKey(self.order());
+        self.held_bytes += request.text.len();
+        if let Some(token) = &request.progress_token {
+            self.progress_tokens.insert(token.clone(), key);
+        }
+        self.requests.insert(key, request);
+        key
+    }
+
+    /// Drops everything about a request. What it still has on the network may end by itself for a moment.
+    pub(super) fn forget(&mut self, key: RequestKey) -> Option<Request> {
+        let request = self.requests.remove(&key)?;
+        self.held_bytes -= request.text.len().min(self.held_bytes);
+        self.wire.remove(&request.wire);
+        if let Some(token) = &request.progress_token
+            && self.progress_tokens.get(token) == Some(&key)
+        {
+            self.progress_tokens.remove(token);
+        }
+        for timer in [
+            Timer::Hold(key),
+            Timer::Run(key),
+            Timer::Grace(key),
+            Timer::Resume(key),
+            Timer::Reopen(key),
+        ] {
+            self.timers.clear(timer);
+        }
+        if let Some(exchange) = request.exchange() {
+            self.retire(exchange);
+        }
+        if matches!(request.delivery, Delivery::Held) {
+            self.outbox
+                .retain(|queued| queued.message != Outgoing::Request(key));
+        }
+        Some(request)
+    }
+
+    /// Nobody waits for this exchange any more: it may end by itself, so that its connection can be used again.
+    pub(super) fn retire(&mut self, exchange: ExchangeId) {
+        if let Some(found) = self.exchanges.get_mut(&exchange) {
+            found.role = Role::Retired;
+            self.timers.clear(Timer::Head(exchange));
+            self.timers.set(Timer::Linger(exchange), self.now + LINGER);
+        }
+    }
+
+    /// Sends a request, for the first time or again, under a fresh id.
+    pub(super) fn post_request(&mut self, key: RequestKey) {
+        let wire = self.wire_id();
+        let Some(request) = self.requests.get_mut(&key) else {
+            return;
+        };
+        let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
+        self.wire.remove(&request.wire);
+        request.wire = wire;
+        request.epoch = self.epoch;
+        request.cursor = None;
+        request.fruitless = 0;
+        let sent_at = *request.sent_at.get_or_insert(self.now);
+        let is_program = request.origin == Origin::Program;
+        self.wire.insert(wire, key);
+        let exchange = self.post(Role::Post(key), body.into_bytes());
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.delivery = Delivery::Sent(exchange);
+        }
+        self.timers.clear(Timer::Hold(key));
+        if is_program {
+            let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
+            self.timers.set(Timer::Run(key), end);
+        }
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.transport == Transport::HttpSse)
+        {
+            self.timers.set(
+                Timer::Head(exchange),
+                self.now + self.options.response_timeout,
+            );
+        }
+    }
+
+    /// A request of the engine's own.
+    pub(super) fn post_own(&mut self, origin: Origin, method: &str, params: &str) -> RequestKey {
+        let text = if params.is_empty() {
+            alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}"}}"#)
+        } else {
+            alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{params}}}"#)
+        };
+        let key = self.admit(new_request(
+            origin,
+            method,
+            text,
+            22..23,
+            true,
+            Learn::Nothing,
+        ));
+        self.post_request(key);
+        self.timers
+            .set(Timer::Run(key), self.now + self.options.heartbeat_timeout);
+        key
+    }
+
+    /// Something ended without an answer for this request.
+    pub(super) fn conclude(&mut self, key: RequestKey, end: End) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        if request.origin != Origin::Program {
+            self.conclude_own(key, request.origin, &end);
+            return;
+        }
+        let facts = Facts {
+            safe: request.safe,
+            cancelled: request.cancelled,
+            replays: request.replays,
+            losses: request.losses,
+            rejections: request.rejections,
+            can_refresh: self.options.can_refresh_credentials,
+        };
+        let (method, epoch) = (request.method.clone(), request.epoch);
+        match decide(end.evidence, facts) {
+            Action::Drop => {
+                self.forget(key);
+            }
+            Action::Hold => self.hold(key),
+            Action::NewSession => {
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.losses += 1;
+                }
+                self.hold(key);
+            }
+            Action::AwaitCredentials => {
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.rejections += 1;
+                }
+                self.hold(key);
+            }
+            Action::Wait { .. } => self.hold(key),
+            Action::Replay => {
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.replays += 1;
+                }
+                self.replays += 1;
+                self.emit(Event::Replayed {
+                    method,
+                    reason: end.reason,
+                });
+                self.hold(key);
+            }
+            Action::AnswerUnknown => {
+                let changed = self
+                    .session
+                    .as_ref()
+                    .is_none_or(|session| session.epoch != epoch);
+                let data = alloc::format!(
+                    r#"{{"method":{},"accepted":{},"sessionChanged":{changed}}}"#,
+                    json::quote(&method),
+                    end.accepted
+                );
+                let text = alloc::format!(
+                    "The outcome of {method} is unknown: {}. It may or may not have run and was not sent again; check \
+                     before you repeat it.",
+                    end.reason
+                );
+                self.emit(Event::OutcomeUnknown {
+                    method,
+                    accepted: end.accepted,
+                    reason: end.reason,
+                });
+                self.answer_error(key, errors::OUTCOME_UNKNOWN, &text, Some(&data));
+            }
+            Action::AnswerUnstable => {
+                let text = alloc::format!(
+                    "{method} lost its session twice, so it was given up; it did not run. Sessions of {} do not stick: \
+                     a load balancer before several servers needs session affinity.",
+                    self.server_name()
+                );
+                self.answer_error(key, errors::SESSION_UNSTABLE, &text, None);
+            }
+            Action::AnswerUnauthorized => {
+                let (status, challenge) = end.refusal.map_or((401, String::new()), |refusal| {
+                    (refusal.status, refusal.challenge.clone())
+                });
+                self.answer_unauthorized(key, status, &challenge);
+            }
+            Action::AnswerRefused => self.answer_refused(key, &end),
+        }
+    }
+
+    /// Back to the queue, in its place.
+    fn hold(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(&key) else {
+            return;
+        };
+        self.wire.remove(&request.wire);
+        request.delivery = Delivery::Held;
+        for timer in [
+            Timer::Run(key),
+            Timer::Grace(key),
+            Timer::Resume(key),
+            Timer::Reopen(key),
+        ] {
+            self.timers.clear(timer);
+        }
+        if !self.timers.is_set(Timer::Hold(key)) {
+            self.timers
+                .set(Timer::Hold(key), self.now + self.options.hold_timeout);
+        }
+        self.requeue(Queued {
+            order: key.0,
+            message: Outgoing::Request(key),
+        });
+    }
+
+    fn answer_refused(&mut self, key: RequestKey, end: &End) {
+        // A JSON-RPC error in the body is the server's own answer.
+        if let Some(error) = end.refusal.and_then(Refusal::error) {
+            if let Some(request) = self.forget(key) {
+                let id = request.client_id();
+                self.emit_message(alloc::format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"error":{}}}"#,
+                    error.raw
+                ));
+            }
+            return;
+        }
+        let data = end
+            .refusal
+            .map(|refusal| alloc::format!(r#"{{"status":{}}}"#, refusal.status));
+        let method = self
+            .requests
+            .get(&key)
+            .map_or_else(String::new, |request| request.method.clone());
+        let text = alloc::format!("{method} failed at {}: {}.", self.server_name(), end.reason);
+        self.answer_error(key, errors::HTTP_ERROR, &text, data.as_deref());
+    }
+
+    pub(super) fn answer_unauthorized(&mut self, key: RequestKey, status: u16, challenge: &str) {
+        let method = self
+            .requests
+            .get(&key)
+            .map_or_else(String::new, |request| request.method.clone());
+        let asks = if challenge.is_empty() {
+            String::new()
+        } else {
+            alloc::format!(" It asks for: {challenge}.")
+        };
+        let text = alloc::format!(
+            "{} wants other credentials (HTTP {status}); {method} did not run.{asks} Give valid credentials in a header \
+             (such as Authorization) and try again.",
+            self.server_name()
+        );
+        let data = alloc::format!(
+            r#"{{"status":{status},"challenge":{}}}"#,
+            json::quote(challenge)
+        );
+        self.answer_error(key, errors::UNAUTHORIZED, &text, Some(&data));
+    }
+
+    /// The one place where a request of the program gets an error of the engine's.
+    pub(super) fn answer_error(
+        &mut self,
+        key: RequestKey,
+        code: i64,
+        text: &str,
+        data: Option<&str>,
+    ) {
+        let Some(request) = self.forget(key) else {
+            return;
+        };
+        if !request.cancelled {
+            self.emit_message(response(request.client_id(), code, text, data));
+        }
+    }
+
+    pub(super) fn answer_closed(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        let text = if request.is_out() {
+            alloc::format!(
+                "The connection was closed before {} was answered; it may or may not have run.",
+                request.method
+            )
+        } else {
+            alloc::format!(
+                "The connection was closed before {} was sent; it did not run.",
+                request.method
+            )
+        };
+        self.answer_error(key, errors::CLOSED, &text, None);
+    }
+
+    pub(super) fn on_hold_over(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        if self.is_provisional()
+            && let Some(empty) = empty_list(&request.method)
+        {
+            if let Some(request) = self.forget(key) {
+                let id = request.client_id();
+                self.emit_message(alloc::format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#
+                ));
+            }
+            return;
+        }
+        let method = request.method.clone();
+        let initialize = request.delivery == Delivery::Handshake;
+        let last = if self.last_error.is_empty() {
+            String::new()
+        } else {
+            alloc::format!(" ({})", self.last_error)
+        };
+        let text = alloc::format!(
+            "{method} was not sent: {} could not be used for {}{last}. It did not run; it can be tried again.",
+            self.server_name(),
+            seconds(self.options.hold_timeout),
+        );
+        self.answer_error(key, errors::UNAVAILABLE, &text, None);
+        if initialize {
+            self.give_up_first_contact();
+        }
+    }
+
+    pub(super) fn on_run_over(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        if request.origin != Origin::Program {
+            let origin = request.origin;
+            return self.on_own_late(key, origin);
+        }
+        let (method, wire, epoch, exchange) = (
+            request.method.clone(),
+            request.wire,
+            request.epoch,
+            request.exchange(),
+        );
+        if !request.cancelled {
+            let text = alloc::format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#
+            );
+            self.send_aside(text, epoch);
+        }
+        let text = alloc::format!(
+            "{method} was not answered in time (option run-timeout: {} without progress); the server was told to cancel \
+             it. It may or may not have run.",
+            seconds(self.options.run_timeout),
+        );
+        self.answer_error(key, errors::TIMED_OUT, &text, None);
+        if let Some(exchange) = exchange {
+            self.cancel(exchange);
+        }
+    }
+
+    /// HTTP+SSE: the stream that was to bring this request's answer is lost.
+    pub(super) fn stream_lost_under(&mut self, key: RequestKey, reason: &str) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        match request.delivery {
+            // The status that proves that it was not taken may be milliseconds behind the stream's end.
+            Delivery::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
+            Delivery::Accepted(_) | Delivery::Verifying(_) => self.conclude(
+                key,
+                End {
+                    evidence: Evidence::Unknown,
+                    accepted: true,
+                    reason: reason.to_string(),
+                    refusal: None,
+                },
+            ),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_grace_over(&mut self, key: RequestKey) {
+        let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) else {
+            return;
+        };
+        self.cancel(exchange);
+        let reason = "the event stream was lost while the request was being sent".to_string();
+        self.conclude(
+            key,
+            End {
+                evidence: Evidence::Unknown,
+                accepted: false,
+                reason,
+                refusal: None,
+            },
+        );
+    }
+
+    /// The response stream of a request ended before its answer.
+    pub(super) fn response_broke_off(&mut self, key: RequestKey, clean: bool, reason: &str) {
+        let current = self.session.as_ref().map(|session| session.epoch);
+        let Some(request) = self.requests.get_mut(&key) else {
+            return;
+        };
+        let resumable = request.cursor.is_some() && Some(request.epoch) == current;
+        if matches!(request.delivery, Delivery::Resumed(_)) {
+            request.fruitless += 1;
+        }
+        let fruitless = request.fruitless;
+        self.timers.clear(Timer::Reopen(key));
+        if !resumable || fruitless >= FRUITLESS {
+            let reason = reason.to_string();
+            return self.conclude(
+                key,
+                End {
+                    evidence: Evidence::Unknown,
+                    accepted: true,
+                    reason,
+                    refusal: None,
+                },
+            );
+        }
+        let Some(request) = self.requests.get_mut(&key) else {
+            return;
+        };
+        request.delivery = Delivery::Resuming;
+        let wish = request.retry.unwrap_or(RESUME_DELAY) << fruitless.min(4);
+        // `retry:` is obeyed to the letter after an orderly end; after a break everyone comes back at once.
+        let jitter = if clean && fruitless == 0 {
+            0
+        } else {
+            self.rng.up_to(wish)
+        };
+        self.timers
+            .set(Timer::Resume(key), self.now + wish + jitter);
+    }
+
+    /// Opens the response stream again where it broke off. While there is no connection it waits for one.
+    pub(super) fn resume(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        if request.delivery != Delivery::Resuming || !matches!(self.link, Link::Ready) {
+            return;
+        }
+        let Some(cursor) = request.cursor.clone() else {
+            return;
+        };
+        let silence = RESUME_SILENCE << request.fruitless.min(2);
+        let exchange = self.get_stream(Role::Resume(key), Some(&cursor));
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.delivery = Delivery::Resumed(exchange);
+        }
+        self.timers.set(Timer::Reopen(key), self.now + silence);
+    }
+
+    pub(super) fn resume_all(&mut self) {
+        let waiting: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(key, request)| {
+                request.delivery == Delivery::Resuming && !self.timers.is_set(Timer::Resume(**key))
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in waiting {
+            self.resume(key);
+        }
+    }
+
+    /// A resumed stream is silent. So is a healthy one while a long call runs, and one whose server has forgotten the
+    /// call: ask again at growing intervals, until the call's deadline.
+    pub(super) fn reopen(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        if let Delivery::Resumed(exchange) = request.delivery {
+            self.cancel(exchange);
+            if let Some(request) = self.requests.get_mut(&key) {
+                request.delivery = Delivery::Resuming;
+            }
+            self.resume(key);
+        }
+    }
+
+    /// A message came for the request, so that its clock starts anew.
+    pub(super) fn on_request_progress(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(&key) else {
+            return;
+        };
+        request.fruitless = 0;
+        if let (Some(sent_at), Delivery::Sent(_) | Delivery::Accepted(_) | Delivery::Resumed(_)) =
+            (request.sent_at, &request.delivery)
+        {
+            let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
+            self.timers.set(Timer::Run(key), end);
+        }
+    }
+
+    /// A response with this request's id on the wire. `id_at` is where that id stands in `text`.
+    pub(super) fn on_answer(
+        &mut self,
+        key: RequestKey,
+        text: String,
+        id_at: Option<Range<usize>>,
+        error: Option<(i64, String)>,
+    ) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        let (origin, epoch) = (request.origin, request.epoch);
+        let current = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.epoch == epoch);
+        if let Some((code, message)) = &error
+            && loss::error_is_session_loss(*code, message)
+            && (!current
+                || self.session.as_ref().is_some_and(|session| {
+                    session.id.is_some() || session.transport == Transport::HttpSse
+                }))
+        {
+            let reason = alloc::format!("the server answered \"{}\"", clip(message));
+            if let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) {
+                self.retire(exchange);
+            }
+            self.conclude(
+                key,
+                End {
+                    evidence: Evidence::SessionLost,
+                    accepted: false,
+                    reason: reason.clone(),
+                    refusal: None,
+                },
+            );
+            if current {
+                self.recover(Trouble::SessionLost(reason));
+            }
+            return;
+        }
+        if origin != Origin::Program {
+            return self.on_own_answer(key, origin, error);
+        }
+        let text = match id_at {
+            Some(id_at) => {
+                let mut text = text;
+                text.replace_range(id_at, request.client_id());
+                text
+            }
+            None => return,
+        };
+        if current && self.must_verify(error.as_ref()) {
+            return self.verify(key, text);
+        }
+        self.deliver(key, text, error.is_none());
+    }
+
+    /// Hands an answer to the program.
+    pub(super) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
+        let Some(request) = self.forget(key) else {
+            return;
+        };
+        if let Some(session) = self
+            .session
+            .as_mut()
+            .filter(|session| session.epoch == request.epoch)
+        {
+            session.progress = true;
+            self.attempts = 0;
+            self.redirects = 0;
+            self.told_without_progress = false;
+        }
+        if success {
+            self.learn(&request.learn, &text);
+        }
+        if !request.cancelled {
+            self.emit_message(text);
+        }
+    }
+
+    fn learn(&mut self, learn: &Learn, text: &str) {
+        match learn {
+            Learn::Nothing => {}
+            Learn::Tools => {
+                if let Ok(json::Parsed::One(json::Envelope {
+                    result: Some(result),
+                    ..
+                })) = json::parse(text)
+                {
+                    self.restorable.learn_tools(result.get());
+                }
+            }
+            Learn::LogLevel(level) => self.restorable.log_level = Some(level.clone()),
+            Learn::Subscribed(uri) => {
+                self.restorable.subscriptions.insert(uri.clone());
+            }
+            Learn::Unsubscribed(uri) => {
+                self.restorable.subscriptions.remove(uri);
+            }
+        }
+    }
+
+    /// Whether an error may mean that the session was never initialised: the first answer since the connect, or the
+    /// known text.
+    fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
+        let Some((code, message)) = error else {
+            return false;
+        };
+        let Some(session) = &self.session else {
+            return false;
+        };
+        *code == loss::UNINITIALISED_CODE
+            && !session.verified
+            && (!session.progress || message == loss::UNINITIALISED_TEXT)
+            && session.server.a_list().is_some()
+    }
+
+    /// Asks for a list that the server declared. `ping` would not do: an uninitialised session answers it.
+    fn verify(&mut self, key: RequestKey, answer: String) {
+        let Some(list) = self
+            .session
+            .as_ref()
+            .and_then(|session| session.server.a_list())
+        else {
+            return;
+        };
+        if let Some(request) = self.requests.get_mut(&key) {
+            let exchange = request.exchange();
+            request.delivery = Delivery::Verifying(answer);
+            self.wire.remove(&request.wire);
+            if let Some(exchange) = exchange {
+                self.retire(exchange);
+            }
+        }
+        let running = self
+            .requests
+            .values()
+            .any(|request| matches!(request.origin, Origin::Verify(_)));
+        if !running {
+            self.post_own(Origin::Verify(key), list, "");
+        }
+    }
+
+    /// The verification is over: all answers that waited for it are delivered, or their requests sent again.
+    pub(super) fn verified(&mut self, initialised: bool) {
+        let waiting: Vec<_> = self
+            .requests
+            .iter()
+            .filter_map(|(key, request)| match &request.delivery {
+                Delivery::Verifying(answer) => Some((*key, answer.clone())),
+                _ => None,
+            })
+            .collect();
+        for (key, answer) in waiting {
+            if initialised {
+                self.deliver(key, answer, false);
+            } else {
+                let reason =
+                    "the server answered that the session was never initialised".to_string();
+                self.conclude(
+                    key,
+                    End {
+                        evidence: Evidence::SessionLost,
+                        accepted: false,
+                        reason,
+                        refusal: None,
+                    },
+                );
+            }
+        }
+    }
+
+    /// An event for this request was over the limit. It has run, so it is never sent again.
+    pub(super) fn answer_too_large(
+        &mut self,
+        key: RequestKey,
+        what: &str,
+        limit: usize,
+        option: &str,
+    ) {
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        if request.origin != Origin::Program {
+            let origin = request.origin;
+            return self.on_own_answer(key, origin, None);
+        }
+        let text = alloc::format!(
+            "The answer to {} is too large: {what} is over {limit} bytes (option {option}). The request ran.",
+            request.method
+        );
+        self.answer_error(
+            key,
+            errors::TOO_LARGE,
+            &text,
+            Some(&alloc::format!(r#"{{"limit":{limit}}}"#)),
+        );
+    }
+
+    /// Stops an exchange.
+    pub(super) fn cancel(&mut self, exchange: ExchangeId) {
+        if self.exchanges.remove(&exchange).is_some() {
+            self.timers.clear(Timer::Head(exchange));
+            self.timers.clear(Timer::Linger(exchange));
+            self.outputs.push_back(Output::Cancel(exchange));
+        }
+    }
+
+    pub(super) fn handshake_requests(&self) -> Vec<RequestKey> {
+        self.requests
+            .iter()
+            .filter(|(_, request)| request.delivery == Delivery::Handshake)
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
+    pub(super) fn is_provisional(&self) -> bool {
+        self.program
+            .answered
+            .as_ref()
+            .is_some_and(|answered| answered.provisional)
+    }
+
+    /// A list that a provisional result promised and the real server does not have.
+    pub(super) fn promised_empty_list(&self, method: &str) -> Option<&'static str> {
+        let session = self.session.as_ref()?;
+        if !self.program.promised {
+            return None;
+        }
+        let server = &session.server;
+        let has = match method {
+            "tools/list" => server.tools,
+            "prompts/list" => server.prompts,
+            "resources/list" | "resources/templates/list" => server.resources,
+            _ => return None,
+        };
+        if has { None } else { empty_list(method) }
+    }
+
+    pub(super) fn log_dropped(&mut self, what: &str, why: &str) {
+        self.log(Level::Warn, alloc::format!("{what} was dropped: {why}"));
+    }
+}
+
+/// A server's text, short enough for a sentence.
+pub(super) fn clip(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
+}

@@ -1,0 +1,1001 @@
+//! HTTP: requests are built here, and responses read, each according to the role its exchange plays.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Engine;
+use super::delivery::End;
+use super::link::{Link, Trouble};
+use super::program::{Outgoing, Queued};
+use crate::loss::Refusal;
+use crate::options::SECOND;
+use crate::replay::Evidence;
+use crate::request::{Delivery, Request, RequestKey};
+use crate::schedule::Timer;
+use crate::sse::{Item, Parser};
+use crate::url::Url;
+use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
+
+/// The most that is read of a response that is no success.
+const MAX_REFUSAL: usize = 64 << 10;
+/// How long the body of such a response may take.
+const REFUSAL_TIME: Nanos = 2 * SECOND;
+/// Redirects in a row that are followed.
+const MAX_REDIRECTS: u32 = 5;
+
+/// An HTTP request under way and its response.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Exchange {
+    pub role: Role,
+    pub epoch: u64,
+    /// Its body was written, or answered, which proves the same.
+    pub sent: bool,
+    /// It carried a session.
+    had_session: bool,
+    /// A notification about this exchange's request that must not overtake it.
+    pub cancel_after: Option<String>,
+    reading: Reading,
+}
+
+/// What an exchange is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    /// The POST of a handshake's `initialize`.
+    Initialize,
+    /// The POST of `notifications/initialized`.
+    Initialized,
+    /// The GET of HTTP+SSE, on which everything comes.
+    Stream,
+    /// A request's POST.
+    Post(RequestKey),
+    /// The GET that resumes a request's response stream.
+    Resume(RequestKey),
+    /// A notification's or a response's POST.
+    Notify(Queued),
+    /// The standalone GET stream of Streamable HTTP.
+    Standalone,
+    /// The DELETE of a session.
+    Goodbye,
+    /// Nobody waits for it any more.
+    Retired,
+}
+
+/// How far the response has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Reading {
+    Head,
+    Events(Parser),
+    Json(Vec<u8>),
+    Refusal(Refusal, Vec<u8>),
+    /// Nothing in it matters; the count bounds it.
+    Drain(usize),
+}
+
+/// How an exchange ended, or what its head decided.
+enum Outcome<'a> {
+    /// A success without content that matters.
+    Accepted,
+    /// The body ended.
+    Ended { clean: bool, reason: &'a str },
+    /// Not a success, or not of a type that means anything here.
+    Refused(Refusal),
+    /// No response came.
+    Failed { failure: Failure, reason: &'a str },
+}
+
+impl Engine {
+    /// Starts a POST to the session.
+    pub(super) fn post(&mut self, role: Role, body: Vec<u8>) -> ExchangeId {
+        let url = self.post_url();
+        self.start(role, Method::Post, &url, body, &[])
+    }
+
+    pub(super) fn post_notification(&mut self, queued: Queued) -> ExchangeId {
+        let body = queued
+            .message
+            .text()
+            .unwrap_or_default()
+            .as_bytes()
+            .to_vec();
+        let exchange = self.post(Role::Notify(queued), body);
+        self.timers.set(
+            Timer::Head(exchange),
+            self.now + self.options.response_timeout,
+        );
+        exchange
+    }
+
+    /// A message that belongs to the current session and waits for nothing.
+    pub(super) fn post_aside(&mut self, text: String) {
+        let epoch = self.epoch;
+        self.post_notification(Queued {
+            order: 0,
+            message: Outgoing::Bound { epoch, text },
+        });
+    }
+
+    /// Starts a GET of a stream.
+    pub(super) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
+        let url = self.url.clone();
+        let cursor: Vec<_> = cursor
+            .map(|id| ("last-event-id".to_string(), id.to_string()))
+            .into_iter()
+            .collect();
+        self.start(role, Method::Get, &url, Vec::new(), &cursor)
+    }
+
+    /// Ends the session on the server, where there is a way.
+    pub(super) fn say_goodbye(&mut self) -> Option<ExchangeId> {
+        let session = self.session.as_ref()?;
+        if session.transport != Transport::StreamableHttp || session.id.is_none() {
+            return None;
+        }
+        let url = self.url.clone();
+        Some(self.start(Role::Goodbye, Method::Delete, &url, Vec::new(), &[]))
+    }
+
+    pub(super) fn start(
+        &mut self,
+        role: Role,
+        method: Method,
+        url: &Url,
+        body: Vec<u8>,
+        extra: &[(String, String)],
+    ) -> ExchangeId {
+        let mut headers = self.options.headers.clone();
+        let mut set = |name: &str, value: &str| headers.push((name.to_string(), value.to_string()));
+        match method {
+            Method::Post => {
+                set("accept", "application/json, text/event-stream");
+                set("content-type", "application/json");
+            }
+            Method::Get => set("accept", "text/event-stream"),
+            Method::Delete => {}
+        }
+        let session = self
+            .session
+            .as_ref()
+            .filter(|_| !matches!(role, Role::Initialize | Role::Stream));
+        if let Some(session) =
+            session.filter(|session| session.transport == Transport::StreamableHttp)
+        {
+            if let Some(id) = &session.id {
+                set("mcp-session-id", id);
+            }
+            // The header came with 2025-06-18; versions are dates, so their order is that of their text.
+            if session.server.version.as_str() >= "2025-06-18" {
+                set("mcp-protocol-version", &session.server.version);
+            }
+        }
+        headers.extend_from_slice(extra);
+        let exchange = ExchangeId(self.next_exchange);
+        self.next_exchange += 1;
+        let had_session = session
+            .is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
+        self.exchanges.insert(
+            exchange,
+            Exchange {
+                role,
+                epoch: self.epoch,
+                sent: false,
+                had_session,
+                cancel_after: None,
+                reading: Reading::Head,
+            },
+        );
+        self.outputs.push_back(Output::Start(
+            exchange,
+            crate::Request {
+                method,
+                https: url.https(),
+                authority: url.authority().to_string(),
+                path: url.path_and_query().to_string(),
+                headers,
+                body,
+            },
+        ));
+        exchange
+    }
+
+    pub(super) fn on_sent(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        exchange.sent = true;
+        if let Some(text) = exchange.cancel_after.take() {
+            let epoch = exchange.epoch;
+            self.send_aside(text, epoch);
+        }
+    }
+
+    pub(super) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
+        self.on_sent(id);
+        if !self.exchanges.contains_key(&id) {
+            return;
+        }
+        self.timers.clear(Timer::Head(id));
+        self.heard_at = self.now;
+        let header = |name: &str| {
+            headers
+                .iter()
+                .find(|(other, _)| other.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.as_slice())
+        };
+        if matches!(status, 301..=303 | 307 | 308) {
+            return self.on_redirect(id, status, header("location"));
+        }
+        let kind = header("content-type")
+            .map(http::media_type)
+            .unwrap_or_default();
+        let success = (200..300).contains(&status);
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        let is_get = matches!(
+            exchange.role,
+            Role::Stream | Role::Standalone | Role::Resume(_)
+        );
+        let is_sse_post = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.transport == Transport::HttpSse)
+            || matches!(&self.link, Link::Handshake(handshake) if handshake.transport == Transport::HttpSse);
+        exchange.reading = match &exchange.role {
+            Role::Retired | Role::Goodbye => Reading::Drain(0),
+            _ if success && is_get && kind == "text/event-stream" && status != 204 => {
+                Reading::Events(Parser::new(self.options.max_event_bytes))
+            }
+            _ if !success || is_get => Reading::Refusal(
+                Refusal {
+                    status,
+                    challenge: header("www-authenticate")
+                        .map(printable)
+                        .unwrap_or_default(),
+                    retry_after: header("retry-after")
+                        .and_then(|value| http::retry_after(value, header("date"))),
+                    body: String::new(),
+                },
+                Vec::new(),
+            ),
+            // HTTP+SSE answers on the stream; the status is all that counts here.
+            _ if is_sse_post => Reading::Drain(0),
+            _ if kind == "text/event-stream" => {
+                Reading::Events(Parser::new(self.options.max_event_bytes))
+            }
+            _ if kind == "application/json" && status != 202 && status != 204 => {
+                Reading::Json(Vec::new())
+            }
+            Role::Notify(_) | Role::Initialized => Reading::Drain(0),
+            _ if kind.is_empty() || status == 202 || status == 204 => Reading::Drain(0),
+            _ => Reading::Refusal(
+                Refusal {
+                    status,
+                    challenge: String::new(),
+                    retry_after: None,
+                    body: String::new(),
+                },
+                Vec::new(),
+            ),
+        };
+        match &exchange.reading {
+            Reading::Refusal(..) => self.timers.set(Timer::Linger(id), self.now + REFUSAL_TIME),
+            Reading::Drain(_) => self.conclude_exchange(id, Outcome::Accepted),
+            _ => self.on_stream_open(id, header("mcp-session-id")),
+        }
+    }
+
+    /// A body that matters begins.
+    fn on_stream_open(&mut self, id: ExchangeId, session_id: Option<&[u8]>) {
+        let Some(role) = self
+            .exchanges
+            .get(&id)
+            .map(|exchange| exchange.role.clone())
+        else {
+            return;
+        };
+        match role {
+            Role::Initialize => self.on_initialize_head(session_id),
+            Role::Post(key) => {
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.delivery = Delivery::Accepted(Some(id));
+                }
+            }
+            Role::Standalone => self.on_standalone_open(),
+            _ => {}
+        }
+    }
+
+    /// Redirects stay inside the origin and keep the method (307, 308). Anything else is refused: it would carry the
+    /// user's headers to a stranger, or turn a POST into a GET.
+    fn on_redirect(&mut self, id: ExchangeId, status: u16, location: Option<&[u8]>) {
+        let Some(exchange) = self.exchanges.get(&id) else {
+            return;
+        };
+        let (role, had_session) = (exchange.role.clone(), exchange.had_session);
+        let target = location
+            .and_then(|location| core::str::from_utf8(location).ok())
+            .and_then(|location| self.post_url().resolve(location).ok());
+        let is_sse_post = matches!(&self.session, Some(session) if session.transport == Transport::HttpSse)
+            && !matches!(role, Role::Stream);
+        match target {
+            Some(target)
+                if matches!(status, 307 | 308)
+                    && target.same_origin(&self.url)
+                    && self.redirects < MAX_REDIRECTS
+                    && !is_sse_post =>
+            {
+                self.redirects += 1;
+                self.log(
+                    Level::Info,
+                    alloc::format!("the server redirects to {}", target.path_and_query()),
+                );
+                self.url = target;
+                self.cancel(id);
+                self.restart(role);
+            }
+            target => {
+                let to = target.map_or_else(
+                    || "to nowhere".to_string(),
+                    |url| {
+                        let scheme = if url.https() { "https" } else { "http" };
+                        alloc::format!(
+                            "to {scheme}://{}{}",
+                            url.authority(),
+                            clip_path(url.path_and_query())
+                        )
+                    },
+                );
+                let body = alloc::format!(
+                    "it redirects {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
+                );
+                let refusal = Refusal {
+                    status,
+                    challenge: String::new(),
+                    retry_after: None,
+                    body,
+                };
+                if let Some(exchange) = self.exchanges.get_mut(&id) {
+                    exchange.had_session = had_session;
+                    exchange.reading = Reading::Drain(0);
+                }
+                self.conclude_exchange(id, Outcome::Refused(refusal));
+            }
+        }
+    }
+
+    /// Does again what was redirected.
+    fn restart(&mut self, role: Role) {
+        match role {
+            Role::Post(key) => self.post_request(key),
+            Role::Notify(queued) => {
+                self.notifying = None;
+                self.requeue(queued);
+            }
+            Role::Resume(key) => {
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.delivery = Delivery::Resuming;
+                }
+                self.resume(key);
+            }
+            Role::Standalone => self.open_standalone(),
+            Role::Initialize | Role::Stream => self.restart_handshake(),
+            Role::Initialized => self.send_initialized(),
+            Role::Goodbye | Role::Retired => {}
+        }
+    }
+
+    pub(super) fn on_body(&mut self, id: ExchangeId, bytes: &[u8]) {
+        self.heard_at = self.now;
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        match &mut exchange.reading {
+            Reading::Head => {}
+            Reading::Drain(read) => {
+                *read += bytes.len();
+                if *read > MAX_REFUSAL {
+                    self.cancel(id);
+                }
+            }
+            Reading::Refusal(_, body) => {
+                body.extend_from_slice(&bytes[..bytes.len().min(MAX_REFUSAL - body.len())]);
+                if body.len() == MAX_REFUSAL {
+                    self.on_linger_over(id);
+                }
+            }
+            Reading::Json(body) => {
+                if body.len() + bytes.len() > self.options.max_body_bytes {
+                    self.on_body_too_large(id);
+                } else {
+                    body.extend_from_slice(bytes);
+                }
+            }
+            Reading::Events(parser) => {
+                let mut items = Vec::new();
+                parser.feed(bytes, &mut items);
+                for item in items {
+                    self.on_item(id, item);
+                }
+            }
+        }
+    }
+
+    fn on_body_too_large(&mut self, id: ExchangeId) {
+        let limit = self.options.max_body_bytes;
+        let Some(role) = self
+            .exchanges
+            .get(&id)
+            .map(|exchange| exchange.role.clone())
+        else {
+            return;
+        };
+        self.cancel(id);
+        match role {
+            Role::Post(key) => self.answer_too_large(key, "its body", limit, "max-body-bytes"),
+            Role::Initialize => {
+                self.attempt_failed(Trouble::Fatal(alloc::format!(
+                    "the initialize result is over {limit} bytes"
+                )));
+            }
+            _ => self.log_dropped("a body", "it is over max-body-bytes"),
+        }
+    }
+
+    fn on_item(&mut self, id: ExchangeId, item: Item) {
+        // An earlier item may have ended the exchange.
+        let Some(exchange) = self.exchanges.get(&id) else {
+            return;
+        };
+        let (role, epoch) = (exchange.role.clone(), exchange.epoch);
+        match item {
+            Item::Id(cursor) => {
+                self.set_cursor(&role, epoch, &cursor);
+            }
+            Item::Retry(milliseconds) => {
+                let retry = Some(
+                    milliseconds
+                        .saturating_mul(crate::MILLISECOND)
+                        .min(300 * SECOND),
+                );
+                match role {
+                    Role::Post(key) | Role::Resume(key) => {
+                        if let Some(request) = self.requests.get_mut(&key) {
+                            request.retry = retry;
+                        }
+                    }
+                    Role::Standalone | Role::Stream => {
+                        if let Some(session) = self
+                            .session
+                            .as_mut()
+                            .filter(|session| session.epoch == epoch)
+                        {
+                            session.standalone.retry = retry;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Item::Event(event) => {
+                let repeated = event
+                    .id
+                    .as_ref()
+                    .is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
+                match (event.name.as_str(), &role) {
+                    ("" | "message", _) if repeated => {}
+                    ("" | "message", _) => self.on_server_text(id, event.data),
+                    ("endpoint", Role::Stream) => self.on_endpoint(id, &event.data),
+                    (name, _) => {
+                        let name = super::delivery::clip(name);
+                        self.log(
+                            Level::Debug,
+                            alloc::format!("an event of the unknown type \"{name}\": dropped"),
+                        );
+                    }
+                }
+            }
+            Item::Oversized {
+                scanned,
+                id: cursor,
+            } => {
+                if let Some(cursor) = cursor {
+                    self.set_cursor(&role, epoch, &cursor);
+                }
+                let limit = self.options.max_event_bytes;
+                let wire = scanned.id.as_deref().and_then(|id| id.parse().ok());
+                let answers = wire.and_then(|wire: u64| self.wire.get(&wire).copied());
+                match answers.filter(|_| scanned.is_response) {
+                    Some(key) => self.answer_too_large(key, "the event", limit, "max-event-bytes"),
+                    None => {
+                        let what = scanned
+                            .method
+                            .as_deref()
+                            .map_or_else(|| "an event".to_string(), super::delivery::clip);
+                        self.log_dropped(&what, "the event is over max-event-bytes");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves the cursor of a stream. False if the event was seen before: some servers repeat the one that is named.
+    fn set_cursor(&mut self, role: &Role, epoch: u64, cursor: &str) -> bool {
+        // The id goes into a header when the stream is resumed.
+        let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
+        let new = usable.then(|| cursor.to_string());
+        let slot = match role {
+            Role::Post(key) | Role::Resume(key) => self
+                .requests
+                .get_mut(key)
+                .map(|request| &mut request.cursor),
+            Role::Standalone => self
+                .session
+                .as_mut()
+                .filter(|session| session.epoch == epoch)
+                .map(|session| &mut session.standalone.cursor),
+            _ => None,
+        };
+        let Some(slot) = slot else { return true };
+        let seen = usable && *slot == new && !matches!(role, Role::Post(_));
+        *slot = new;
+        !seen
+    }
+
+    pub(super) fn on_end(&mut self, id: ExchangeId) {
+        self.heard_at = self.now;
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        if exchange.reading == Reading::Head {
+            return self.on_failed(
+                id,
+                Failure::Lost,
+                "the connection ended before a response came",
+            );
+        }
+        match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
+            Reading::Head => {}
+            Reading::Drain(_) => {
+                self.exchange_over(id);
+            }
+            Reading::Events(_) => self.conclude_exchange(
+                id,
+                Outcome::Ended {
+                    clean: true,
+                    reason: "the event stream ended",
+                },
+            ),
+            Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
+            Reading::Json(body) => {
+                match String::from_utf8(body) {
+                    Ok(text) if text.trim().is_empty() => {}
+                    Ok(text) => self.on_server_text(id, text),
+                    Err(_) => self.log_dropped("a body", "it is not UTF-8"),
+                }
+                let reason = "the response held no answer";
+                self.conclude_exchange(
+                    id,
+                    Outcome::Ended {
+                        clean: true,
+                        reason,
+                    },
+                );
+            }
+        }
+    }
+
+    fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: &[u8]) {
+        refusal.body = String::from_utf8_lossy(body).into_owned();
+        self.conclude_exchange(id, Outcome::Refused(refusal));
+    }
+
+    pub(super) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        let detail = super::delivery::clip(detail);
+        let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
+        match reading {
+            Reading::Drain(_) => {
+                self.exchange_over(id);
+            }
+            Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
+            Reading::Events(_) | Reading::Json(_) => {
+                let reason =
+                    alloc::format!("the connection broke while the answer was awaited ({detail})");
+                self.conclude_exchange(
+                    id,
+                    Outcome::Ended {
+                        clean: false,
+                        reason: &reason,
+                    },
+                );
+            }
+            Reading::Head => {
+                let what = match failure {
+                    Failure::Dns => "the name was not found",
+                    Failure::Connect => "no connection could be made",
+                    Failure::Tls => "the TLS handshake failed",
+                    Failure::Unsendable => "the request could not be sent",
+                    Failure::Lost => "the connection broke",
+                };
+                let reason = if detail.is_empty() {
+                    what.to_string()
+                } else {
+                    alloc::format!("{what} ({detail})")
+                };
+                self.conclude_exchange(
+                    id,
+                    Outcome::Failed {
+                        failure,
+                        reason: &reason,
+                    },
+                );
+            }
+        }
+    }
+
+    /// The answer did not begin in time.
+    pub(super) fn on_head_late(&mut self, id: ExchangeId) {
+        if !self.exchanges.contains_key(&id) {
+            return;
+        }
+        let time = super::seconds(self.options.response_timeout);
+        self.outputs.push_back(Output::Cancel(id));
+        self.on_failed(
+            id,
+            Failure::Lost,
+            &alloc::format!("no response began within {time}"),
+        );
+    }
+
+    /// What is left of a response has had its time.
+    pub(super) fn on_linger_over(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
+            Reading::Refusal(refusal, body) => {
+                self.outputs.push_back(Output::Cancel(id));
+                self.on_refusal(id, refusal, &body);
+            }
+            _ => self.cancel(id),
+        }
+    }
+
+    fn exchange_over(&mut self, id: ExchangeId) -> Option<Exchange> {
+        self.timers.clear(Timer::Head(id));
+        self.timers.clear(Timer::Linger(id));
+        let exchange = self.exchanges.remove(&id)?;
+        if matches!(exchange.role, Role::Goodbye) {
+            self.on_goodbye_over();
+        }
+        Some(exchange)
+    }
+
+    /// Takes note of how an exchange went, for whatever it was for.
+    fn conclude_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
+        let role = if matches!(outcome, Outcome::Accepted) {
+            let Some(exchange) = self.exchanges.get_mut(&id) else {
+                return;
+            };
+            core::mem::replace(&mut exchange.role, Role::Retired)
+        } else {
+            let Some(exchange) = self.exchanges.get(&id) else {
+                return;
+            };
+            let (epoch, had_session) = (exchange.epoch, exchange.had_session);
+            let Some(exchange) = self.exchange_over(id) else {
+                return;
+            };
+            return self.conclude_role(id, exchange.role, epoch, had_session, outcome);
+        };
+        self.timers.set(Timer::Linger(id), self.now + 5 * SECOND);
+        match role {
+            Role::Initialize => self.on_initialize_accepted(),
+            Role::Initialized => self.on_initialized_accepted(),
+            Role::Notify(_) => self.notification_over(id),
+            Role::Goodbye => self.on_goodbye_over(),
+            Role::Post(key) => self.on_post_accepted(key),
+            _ => {}
+        }
+    }
+
+    fn notification_over(&mut self, id: ExchangeId) {
+        if self.notifying == Some(id) {
+            self.notifying = None;
+            self.timers.clear(Timer::Notify);
+        }
+    }
+
+    /// A request was taken without an answer. On HTTP+SSE that is how it is; on Streamable HTTP the answer may still come
+    /// on the standalone stream, or the session is a zombie: find out.
+    fn on_post_accepted(&mut self, key: RequestKey) {
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.delivery = Delivery::Accepted(None);
+            let stream_is_gone = self
+                .session
+                .as_ref()
+                .is_none_or(|session| session.epoch != request.epoch);
+            let sse = self.transport == Some(Transport::HttpSse);
+            if sse && stream_is_gone {
+                let reason = "the event stream was lost after the request was accepted".to_string();
+                self.conclude(
+                    key,
+                    End {
+                        evidence: Evidence::Unknown,
+                        accepted: true,
+                        reason,
+                        refusal: None,
+                    },
+                );
+            } else if !sse {
+                self.probe_soon();
+            }
+        }
+    }
+
+    fn conclude_role(
+        &mut self,
+        id: ExchangeId,
+        role: Role,
+        epoch: u64,
+        had_session: bool,
+        outcome: Outcome,
+    ) {
+        let current = epoch == self.epoch;
+        match role {
+            Role::Retired | Role::Goodbye => {}
+            Role::Initialize | Role::Initialized => {
+                self.on_handshake_outcome(&role, into_trouble(outcome))
+            }
+            Role::Stream => {
+                if current {
+                    let trouble = into_trouble(outcome);
+                    self.on_stream_over(trouble);
+                }
+            }
+            Role::Standalone => {
+                if self
+                    .session
+                    .as_ref()
+                    .is_some_and(|session| session.epoch == epoch)
+                {
+                    let clean = matches!(outcome, Outcome::Ended { clean: true, .. });
+                    let trouble = into_trouble(outcome);
+                    self.on_standalone_over(clean, trouble);
+                }
+            }
+            Role::Notify(queued) => {
+                self.notification_over(id);
+                self.on_notification_over(queued, current, had_session, outcome);
+            }
+            Role::Post(key) => self.on_post_over(key, current, had_session, outcome),
+            Role::Resume(key) => self.on_resume_over(key, current, outcome),
+        }
+    }
+
+    fn on_post_over(
+        &mut self,
+        key: RequestKey,
+        current: bool,
+        had_session: bool,
+        outcome: Outcome,
+    ) {
+        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+        let grace = self.timers.is_set(Timer::Grace(key));
+        match outcome {
+            Outcome::Accepted => {}
+            Outcome::Ended { clean, reason } => {
+                // Answered requests are gone from the table.
+                if self.requests.contains_key(&key) {
+                    self.response_broke_off(key, clean, reason);
+                }
+                if !clean && current {
+                    self.recover(Trouble::Broken(reason.to_string()));
+                }
+            }
+            Outcome::Refused(refusal) => {
+                let evidence = refusal.evidence(transport, had_session);
+                let reason = refusal.describe();
+                self.conclude(
+                    key,
+                    End {
+                        evidence,
+                        accepted: false,
+                        reason: reason.clone(),
+                        refusal: Some(&refusal),
+                    },
+                );
+                if current {
+                    self.after_refusal(evidence, &refusal, reason);
+                }
+            }
+            Outcome::Failed { failure, reason } => {
+                let evidence = match failure {
+                    Failure::Dns | Failure::Connect | Failure::Tls => Evidence::NotSent,
+                    Failure::Unsendable => Evidence::Refused,
+                    Failure::Lost => Evidence::Unknown,
+                };
+                self.conclude(
+                    key,
+                    End {
+                        evidence,
+                        accepted: false,
+                        reason: reason.to_string(),
+                        refusal: None,
+                    },
+                );
+                if current && !grace {
+                    match evidence {
+                        Evidence::NotSent => self.recover(Trouble::Unreachable(reason.to_string())),
+                        Evidence::Unknown => self.recover(Trouble::Broken(reason.to_string())),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a refusal of a message in the current session means for the link.
+    fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
+        match evidence {
+            Evidence::SessionLost => self.recover(Trouble::SessionLost(reason)),
+            Evidence::Busy { retry_after } => self.rest(retry_after, reason),
+            Evidence::Unauthorized => self.on_unauthorized(refusal),
+            Evidence::Unknown => self.recover(Trouble::Broken(reason)),
+            Evidence::NotSent | Evidence::Refused => {}
+        }
+    }
+
+    fn on_resume_over(&mut self, key: RequestKey, current: bool, outcome: Outcome) {
+        if self
+            .requests
+            .get(&key)
+            .is_none_or(|request| !matches!(request.delivery, Delivery::Resumed(_)))
+        {
+            return;
+        }
+        match outcome {
+            Outcome::Accepted => {}
+            Outcome::Ended { clean, reason } => {
+                self.response_broke_off(key, clean, reason);
+                if !clean && current {
+                    self.recover(Trouble::Broken(reason.to_string()));
+                }
+            }
+            Outcome::Refused(refusal) => {
+                let reason = alloc::format!(
+                    "its stream broke and could not be resumed ({})",
+                    refusal.describe()
+                );
+                self.conclude(
+                    key,
+                    End {
+                        evidence: Evidence::Unknown,
+                        accepted: true,
+                        reason,
+                        refusal: None,
+                    },
+                );
+                if current
+                    && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost
+                {
+                    self.recover(Trouble::Broken(refusal.describe()));
+                }
+            }
+            Outcome::Failed { reason, .. } => {
+                self.timers.clear(Timer::Reopen(key));
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.delivery = Delivery::Resuming;
+                }
+                if current {
+                    self.recover(Trouble::Unreachable(reason.to_string()));
+                }
+            }
+        }
+    }
+
+    /// A notification is sent at most once: it goes back only if it provably was not taken.
+    fn on_notification_over(
+        &mut self,
+        queued: Queued,
+        current: bool,
+        had_session: bool,
+        outcome: Outcome,
+    ) {
+        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+        let (evidence, reason, refusal) = match outcome {
+            Outcome::Accepted | Outcome::Ended { clean: true, .. } => return,
+            Outcome::Ended {
+                clean: false,
+                reason,
+            } => (Evidence::Unknown, reason.to_string(), None),
+            Outcome::Refused(refusal) => {
+                let evidence = refusal.evidence(transport, had_session);
+                (evidence, refusal.describe(), Some(refusal))
+            }
+            Outcome::Failed {
+                failure: Failure::Dns | Failure::Connect | Failure::Tls,
+                reason,
+            } => (Evidence::NotSent, reason.to_string(), None),
+            Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
+        };
+        let again = matches!(
+            evidence,
+            Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. }
+        );
+        if again && !self.closing {
+            self.held_bytes += queued.message.text().map_or(0, str::len);
+            self.requeue(queued);
+        } else {
+            self.log_dropped("a notification or answer of the program", &reason);
+        }
+        if !current {
+            return;
+        }
+        match (evidence, refusal) {
+            (Evidence::NotSent, _) => self.recover(Trouble::Unreachable(reason)),
+            (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
+            (_, None) => self.recover(Trouble::Broken(reason)),
+        }
+    }
+
+    /// Stops every exchange of the session that is over, but for the POSTs of requests: their outcome counts.
+    pub(super) fn cancel_session_exchanges(&mut self) {
+        let over: Vec<_> = self
+            .exchanges
+            .iter()
+            .filter(|(_, exchange)| {
+                matches!(
+                    exchange.role,
+                    Role::Stream
+                        | Role::Standalone
+                        | Role::Resume(_)
+                        | Role::Initialize
+                        | Role::Initialized
+                )
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.cancel(id);
+        }
+    }
+
+    pub(super) fn exchange_of(&self, key: RequestKey) -> Option<ExchangeId> {
+        self.requests.get(&key).and_then(Request::exchange)
+    }
+}
+
+fn into_trouble(outcome: Outcome) -> Trouble {
+    match outcome {
+        Outcome::Accepted => Trouble::Broken("it was accepted without an answer".to_string()),
+        Outcome::Ended { reason, .. } => Trouble::Broken(reason.to_string()),
+        Outcome::Refused(refusal) => Trouble::Refused(refusal),
+        Outcome::Failed {
+            failure: Failure::Dns | Failure::Connect,
+            reason,
+        } => Trouble::Unreachable(reason.to_string()),
+        Outcome::Failed {
+            failure: Failure::Tls | Failure::Unsendable,
+            reason,
+        } => Trouble::Fatal(reason.to_string()),
+        Outcome::Failed {
+            failure: Failure::Lost,
+            reason,
+        } => Trouble::Broken(reason.to_string()),
+    }
+}
+
+fn printable(value: &[u8]) -> String {
+    String::from_utf8_lossy(value)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(1024)
+        .collect()
+}
+
+/// A path for people: the query may hold a secret.
+fn clip_path(path: &str) -> &str {
+    path.split('?').next().unwrap_or("/")
+}

@@ -1,0 +1,849 @@
+//! The link to the server, and the one way back to it: whatever went wrong, [`Engine::recover`] or
+//! [`Engine::attempt_failed`] decides when the next attempt is made, and [`Engine::attempt`] makes it: a ping where the
+//! session may have survived, a new handshake where it has not.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::delivery::{self, End};
+use super::handshake::{Handshake, Step};
+use super::{Engine, seconds};
+use crate::errors;
+use crate::loss::Refusal;
+use crate::options::SECOND;
+use crate::replay::Evidence;
+use crate::request::{Delivery, Origin, RequestKey};
+use crate::schedule::{self, Timer};
+use crate::{Event, Level, Nanos, Transport};
+
+/// What the link is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Link {
+    /// Nothing was asked of it, or the first contact failed for good reason.
+    Idle,
+    /// A session is being made.
+    Handshake(Handshake),
+    /// There is a session, and the program's `initialized` is awaited.
+    AwaitInitialized,
+    /// Messages flow.
+    Ready,
+    /// This ping finds out whether the session lives. Messages are held meanwhile.
+    Probing(RequestKey),
+    /// The next attempt has its time.
+    Waiting,
+    /// The server wants other credentials.
+    Credentials(Challenge),
+    /// The last DELETE is under way.
+    Closing,
+    Closed,
+}
+
+/// A server's demand for credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Challenge {
+    pub status: u16,
+    pub text: String,
+}
+
+/// Since when the server is away.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Down {
+    pub since: Nanos,
+    /// When the program last heard of an attempt.
+    pub told_at: Option<Nanos>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Trouble {
+    /// The server does not know the session.
+    SessionLost(String),
+    /// The server cannot be reached, or does not answer.
+    Unreachable(String),
+    /// Something broke on the way; the session may have survived.
+    Broken(String),
+    /// The server, or something before it, refused.
+    Refused(Refusal),
+    /// Trying again will not help, as far as can be told: a bad certificate, a foreign endpoint.
+    Fatal(String),
+    /// The server cannot serve what the program was promised.
+    Incompatible(String),
+}
+
+/// Between attempts that the server has refused for their credentials, at least.
+const CREDENTIALS_PAUSE: Nanos = 10 * SECOND;
+/// A probe on request is given this long.
+const PROBE_TIME: Nanos = 5 * SECOND;
+/// The program hears of attempts at most this often.
+const TELL_AGAIN: Nanos = SECOND;
+/// How long the DELETE before a new session may take.
+const GOODBYE: Nanos = SECOND;
+/// While a request waits and the server answers, but with a refusal, it is asked at least this often.
+const REFUSED_CAP: Nanos = SECOND;
+/// The standalone stream's delays without a `retry:`.
+const STANDALONE_DELAY: Nanos = SECOND;
+const STANDALONE_CAP: Nanos = 30 * SECOND;
+
+impl Trouble {
+    pub fn reason(&self) -> String {
+        match self {
+            Self::SessionLost(reason)
+            | Self::Unreachable(reason)
+            | Self::Broken(reason)
+            | Self::Fatal(reason)
+            | Self::Incompatible(reason) => reason.clone(),
+            Self::Refused(refusal) => refusal.describe(),
+        }
+    }
+
+    /// Whether it means that the server is not there yet, as during a start or a deploy.
+    pub fn will_pass(&self) -> bool {
+        match self {
+            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) => true,
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Fatal(_) | Self::Incompatible(_) => false,
+        }
+    }
+}
+
+impl Engine {
+    /// Something went wrong in the current session.
+    pub(super) fn recover(&mut self, trouble: Trouble) {
+        self.doubt = true;
+        let lost = matches!(trouble, Trouble::SessionLost(_));
+        match self.link {
+            Link::Ready | Link::AwaitInitialized => {}
+            Link::Probing(_) if lost => {}
+            // The way back is under way already.
+            _ => return,
+        }
+        let reason = trouble.reason();
+        self.last_error = reason.clone();
+        if self.closing {
+            self.finish_close();
+            return;
+        }
+        if matches!(trouble, Trouble::Broken(_)) && self.session_may_survive() {
+            if self.someone_waits() {
+                self.probe();
+            } else {
+                let delay = self.next_delay(false);
+                self.wait(delay);
+            }
+            return;
+        }
+        self.disconnected(&reason);
+        if lost || !self.session_may_survive() {
+            self.end_session(&reason);
+        }
+        // A server that says that the session is gone is there; but one that says so again and again is not asked
+        // without pause.
+        if lost && self.attempts == 0 {
+            self.attempts += 1;
+            self.tell_attempt(0, reason);
+            self.attempt();
+        } else {
+            self.schedule(&trouble);
+        }
+    }
+
+    /// Whether the server may still know the session.
+    fn session_may_survive(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| {
+            session.transport == Transport::StreamableHttp && session.id.is_some()
+        })
+    }
+
+    /// An attempt came to nothing.
+    pub(super) fn attempt_failed(&mut self, trouble: Trouble) {
+        match self.link {
+            Link::Handshake(_) | Link::AwaitInitialized => self.cancel_session_exchanges(),
+            Link::Probing(ping) => {
+                let exchange = self.exchange_of(ping);
+                self.forget(ping);
+                if let Some(exchange) = exchange {
+                    self.cancel(exchange);
+                }
+            }
+            _ => return,
+        }
+        self.timers.clear(Timer::Endpoint);
+        let reason = trouble.reason();
+        self.last_error = reason.clone();
+        if self.closing {
+            self.finish_close();
+            return;
+        }
+        // A handshake that broke after its result has a session that is of no use.
+        if matches!(self.link, Link::Handshake(_) | Link::AwaitInitialized)
+            && self.session.is_some()
+        {
+            self.end_session(&reason);
+        }
+        if let Trouble::Refused(refusal) = &trouble
+            && matches!(refusal.status, 401 | 403)
+        {
+            let challenge = Challenge {
+                status: refusal.status,
+                text: refusal.challenge.clone(),
+            };
+            return self.await_credentials(challenge);
+        }
+        if self.program.answered.is_none() && !trouble.will_pass() {
+            return self.fail_first_contact(&trouble);
+        }
+        self.disconnected(&reason);
+        let exhausted = self.options.max_attempts > 0 && self.attempts >= self.options.max_attempts;
+        if exhausted || matches!(trouble, Trouble::Incompatible(_)) {
+            self.fail_held(&reason);
+        }
+        self.schedule(&trouble);
+    }
+
+    /// Sets the time of the next attempt and tells the program.
+    fn schedule(&mut self, trouble: &Trouble) {
+        if let Trouble::Refused(Refusal {
+            retry_after: Some(rest),
+            ..
+        }) = trouble
+        {
+            self.not_before = self.now + rest;
+        }
+        let delay = self.next_delay(matches!(trouble, Trouble::Refused(_)));
+        self.attempts = self.attempts.saturating_add(1);
+        self.tell_attempt(delay, trouble.reason());
+        self.wait(delay);
+    }
+
+    fn tell_attempt(&mut self, delay: Nanos, reason: String) {
+        let now = self.now;
+        if let Some(down) = &mut self.down
+            && down.told_at.is_none_or(|told| now >= told + TELL_AGAIN)
+        {
+            down.told_at = Some(now);
+            let attempt = self.attempts;
+            self.emit(Event::Reconnecting {
+                attempt,
+                delay,
+                reason,
+            });
+        }
+    }
+
+    fn wait(&mut self, delay: Nanos) {
+        self.link = Link::Waiting;
+        self.timers.set(Timer::Attempt, self.now + delay);
+    }
+
+    fn next_delay(&mut self, refused: bool) -> Nanos {
+        let idle = schedule::idle_delay(
+            &mut self.rng,
+            self.attempts,
+            self.options.backoff_base,
+            self.options.backoff_cap,
+        );
+        let delay = match (self.someone_waits(), refused) {
+            (false, _) => idle,
+            (true, true) => idle.min(REFUSED_CAP),
+            (true, false) => {
+                let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
+                schedule::waiting_delay(&mut self.rng, down_for)
+            }
+        };
+        delay.max(self.not_before.saturating_sub(self.now))
+    }
+
+    /// Somebody has begun to wait: the next attempt is made as for those who wait.
+    pub(super) fn hurry(&mut self) {
+        let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
+        let soon = (self.last_attempt + schedule::waiting_delay(&mut self.rng, down_for))
+            .max(self.now)
+            .max(self.not_before);
+        if matches!(self.link, Link::Waiting) {
+            let planned = self.timers.next_of(Timer::Attempt);
+            if planned.is_none_or(|at| at > soon) {
+                self.timers.set(Timer::Attempt, soon);
+            }
+        }
+    }
+
+    fn someone_waits(&self) -> bool {
+        self.requests.values().any(|request| {
+            request.origin == Origin::Program
+                && matches!(
+                    request.delivery,
+                    Delivery::Held | Delivery::Handshake | Delivery::Resuming
+                )
+        })
+    }
+
+    /// Makes an attempt now.
+    pub(super) fn attempt(&mut self) {
+        self.timers.clear(Timer::Attempt);
+        self.last_attempt = self.now;
+        match self.link {
+            Link::Handshake(_) | Link::Probing(_) | Link::Closing | Link::Closed => {}
+            _ if self.session.is_some() => self.probe(),
+            _ => self.begin_handshake(),
+        }
+    }
+
+    /// Finds out whether the session lives.
+    pub(super) fn probe(&mut self) {
+        if matches!(self.link, Link::Probing(_)) || self.session.is_none() {
+            return;
+        }
+        self.timers.clear(Timer::Attempt);
+        self.last_attempt = self.now;
+        let ping = self.post_own(Origin::Ping, "ping", "");
+        self.link = Link::Probing(ping);
+    }
+
+    pub(super) fn probe_soon(&mut self) {
+        if matches!(self.link, Link::Ready) {
+            self.probe();
+        }
+    }
+
+    pub(super) fn on_probe(&mut self) {
+        match self.link {
+            Link::Ready => {
+                self.probe();
+                if let Link::Probing(ping) = self.link {
+                    let time = self.options.heartbeat_timeout.min(PROBE_TIME);
+                    self.timers.set(Timer::Run(ping), self.now + time);
+                }
+            }
+            Link::Waiting => self.attempt(),
+            _ => {}
+        }
+    }
+
+    /// A new session, because the host or the program wants one.
+    pub(super) fn on_reconnect(&mut self) {
+        if self.program.initialize.is_none() || self.closing {
+            return;
+        }
+        let reason = "a new session was asked for".to_string();
+        match self.link {
+            Link::Closing | Link::Closed => return,
+            Link::Handshake(_) => self.cancel_session_exchanges(),
+            _ => {}
+        }
+        self.timers.clear(Timer::Endpoint);
+        self.timers.clear(Timer::Attempt);
+        let mut goodbye = None;
+        if self.session.is_some() {
+            if self.down.is_none() {
+                goodbye = self.say_goodbye();
+            }
+            self.disconnected(&reason);
+            self.end_session(&reason);
+        }
+        self.link = Link::Waiting;
+        match goodbye {
+            Some(exchange) => {
+                self.link = Link::Handshake(Handshake::after_goodbye(exchange));
+                self.timers.set(Timer::Goodbye, self.now + GOODBYE);
+            }
+            None => self.attempt(),
+        }
+    }
+
+    /// The DELETE of the old session is answered, or has had its time.
+    pub(super) fn on_goodbye_over(&mut self) {
+        self.timers.clear(Timer::Goodbye);
+        match &self.link {
+            Link::Closing => self.closed(),
+            Link::Handshake(Handshake {
+                step: Step::Goodbye,
+                ..
+            }) => self.begin_handshake(),
+            _ => {}
+        }
+    }
+
+    /// Tells the program that the connection is lost, once.
+    pub(super) fn disconnected(&mut self, reason: &str) {
+        if self.down.is_some() {
+            return;
+        }
+        self.down = Some(Down {
+            since: self.now,
+            told_at: None,
+        });
+        if let Some(session) = &self.session {
+            let epoch = session.epoch;
+            self.emit(Event::Disconnected {
+                epoch,
+                reason: reason.to_string(),
+            });
+        }
+    }
+
+    /// Forgets the session, and settles what depended on it.
+    pub(super) fn end_session(&mut self, reason: &str) {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        self.cancel_session_exchanges();
+        for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
+            self.timers.clear(timer);
+        }
+        self.notifying = None;
+        // The server's questions died with it. A late answer must not reach a question of the next session.
+        for (id, asked) in core::mem::take(&mut self.server_requests) {
+            if asked.epoch == session.epoch {
+                self.emit_message(alloc::format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the server's session ended"}}}}"#
+                ));
+            }
+        }
+        let keys: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.is_out() && request.epoch == session.epoch)
+            .map(|(key, request)| (*key, request.origin, request.delivery.clone()))
+            .collect();
+        for (key, origin, delivery) in keys {
+            let end = |evidence, accepted| End {
+                evidence,
+                accepted,
+                reason: reason.to_string(),
+                refusal: None,
+            };
+            match delivery {
+                _ if origin != Origin::Program => {
+                    let exchange = self.exchange_of(key);
+                    self.forget(key);
+                    if let Some(exchange) = exchange {
+                        self.cancel(exchange);
+                    }
+                }
+                // `-32602` was answered: it did not run.
+                Delivery::Verifying(_) => self.conclude(key, end(Evidence::SessionLost, false)),
+                _ if session.transport == Transport::HttpSse => self.stream_lost_under(key, reason),
+                Delivery::Resuming | Delivery::Resumed(_) | Delivery::Accepted(None) => {
+                    self.conclude(key, end(Evidence::Unknown, true));
+                }
+                // Open POSTs of the old session still count.
+                _ => {}
+            }
+        }
+    }
+
+    /// A sign of life in answer to a ping.
+    fn alive(&mut self) {
+        self.doubt = false;
+        if !matches!(self.link, Link::Probing(_)) {
+            return;
+        }
+        self.link = if self.program.initialized {
+            Link::Ready
+        } else {
+            Link::AwaitInitialized
+        };
+        if self.down.take().is_some()
+            && let Some(session) = &self.session
+        {
+            let session = session.info();
+            self.emit(Event::Reconnected {
+                session,
+                new_session: false,
+                server_changed: false,
+            });
+        }
+        self.arm_heartbeat();
+        let reopen = self.session.as_ref().is_some_and(|session| {
+            session.standalone.opened && session.standalone.exchange.is_none()
+        });
+        if reopen && !self.timers.is_set(Timer::Standalone) {
+            self.open_standalone();
+        }
+        self.resume_all();
+    }
+
+    pub(super) fn arm_heartbeat(&mut self) {
+        if self.options.heartbeat_interval > 0 {
+            self.timers
+                .set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self) {
+        if !matches!(self.link, Link::Ready) {
+            return;
+        }
+        let due = self.heard_at + self.options.heartbeat_interval;
+        let pinging = self
+            .requests
+            .values()
+            .any(|request| request.origin == Origin::Ping);
+        if due > self.now {
+            self.timers.set(Timer::Heartbeat, due);
+        } else {
+            if !pinging {
+                self.post_own(Origin::Ping, "ping", "");
+            }
+            self.arm_heartbeat();
+        }
+    }
+
+    /// A request of the engine's own came to nothing. The link's own reaction to the cause follows after this.
+    pub(super) fn conclude_own(&mut self, key: RequestKey, origin: Origin, end: &End) {
+        let probing = self.link == Link::Probing(key);
+        match origin {
+            Origin::Ping if probing => match end.evidence {
+                Evidence::SessionLost | Evidence::Unauthorized | Evidence::Busy { .. } => {
+                    self.forget(key);
+                }
+                // It answers, but not to this session: a new one tells.
+                Evidence::Refused => {
+                    self.forget(key);
+                    self.recover(Trouble::SessionLost(end.reason.clone()));
+                }
+                Evidence::NotSent => self.attempt_failed(Trouble::Unreachable(end.reason.clone())),
+                Evidence::Unknown => self.attempt_failed(match end.refusal {
+                    Some(refusal) => Trouble::Refused(refusal.clone()),
+                    None => Trouble::Broken(end.reason.clone()),
+                }),
+            },
+            Origin::Ping | Origin::Program => {
+                self.forget(key);
+            }
+            Origin::Restore => {
+                let method = self
+                    .forget(key)
+                    .map_or_else(String::new, |request| request.method);
+                self.log(
+                    Level::Warn,
+                    alloc::format!("{method} could not be restored: {}", end.reason),
+                );
+            }
+            Origin::Verify(_) => {
+                self.forget(key);
+                self.verified(end.evidence != Evidence::SessionLost);
+            }
+        }
+    }
+
+    pub(super) fn on_own_answer(
+        &mut self,
+        key: RequestKey,
+        origin: Origin,
+        error: Option<(i64, String)>,
+    ) {
+        let method = self
+            .forget(key)
+            .map_or_else(String::new, |request| request.method);
+        match (origin, error) {
+            // A server that answers a ping with an error is alive.
+            (Origin::Ping, _) => self.alive(),
+            (Origin::Verify(_), Some((crate::loss::UNINITIALISED_CODE, _))) => {
+                self.verified(false);
+                self.recover(Trouble::SessionLost(
+                    "the server says that the session was never initialised".to_string(),
+                ));
+            }
+            (Origin::Verify(_), _) => {
+                if let Some(session) = &mut self.session {
+                    session.verified = true;
+                }
+                self.verified(true);
+            }
+            (Origin::Restore, Some((_, message))) => {
+                let message = delivery::clip(&message);
+                self.log(
+                    Level::Warn,
+                    alloc::format!(
+                        "{method} could not be restored: the server answered \"{message}\""
+                    ),
+                );
+            }
+            (Origin::Restore | Origin::Program, _) => {}
+        }
+    }
+
+    /// A request of the engine's own was not answered in time.
+    pub(super) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
+        let probing = self.link == Link::Probing(key);
+        let exchange = self.exchange_of(key);
+        self.forget(key);
+        if let Some(exchange) = exchange {
+            self.cancel(exchange);
+        }
+        match origin {
+            Origin::Ping => {
+                let reason = alloc::format!(
+                    "a ping went unanswered for {}",
+                    seconds(self.options.heartbeat_timeout)
+                );
+                let busy = self.program_requests().any(|(_, request)| {
+                    !request.cancelled
+                        && matches!(request.delivery, Delivery::Sent(_) | Delivery::Accepted(_))
+                });
+                if busy && !self.options.heartbeat_strict {
+                    let epoch = self.epoch;
+                    self.emit(Event::Suspect { epoch, reason });
+                    if probing {
+                        self.link = Link::Waiting;
+                        self.probe();
+                    }
+                } else if probing {
+                    self.link = Link::Ready;
+                    self.recover(Trouble::Unreachable(reason));
+                } else {
+                    self.recover(Trouble::Unreachable(reason));
+                }
+            }
+            Origin::Verify(_) => self.verified(true),
+            Origin::Restore => self.log(
+                Level::Warn,
+                "a restored subscription or log level was not confirmed in time",
+            ),
+            Origin::Program => {}
+        }
+    }
+
+    /// The server asks for rest (429, 503 with `Retry-After`). The session is kept.
+    pub(super) fn rest(&mut self, retry_after: Option<Nanos>, reason: String) {
+        if !matches!(self.link, Link::Ready | Link::Probing(_)) {
+            return;
+        }
+        let rest = retry_after.unwrap_or_else(|| {
+            let cap = self.options.backoff_cap;
+            schedule::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
+        });
+        self.attempts = self.attempts.saturating_add(1);
+        self.last_error = reason.clone();
+        self.not_before = self.now + rest;
+        self.log(
+            Level::Info,
+            alloc::format!(
+                "the server asks for a pause of {} ({reason})",
+                seconds(rest)
+            ),
+        );
+        self.wait(rest.max(schedule::FLOOR));
+    }
+
+    /// A message was rejected for its credentials.
+    pub(super) fn on_unauthorized(&mut self, refusal: &Refusal) {
+        let challenge = Challenge {
+            status: refusal.status,
+            text: refusal.challenge.clone(),
+        };
+        let probing = matches!(self.link, Link::Probing(_));
+        if !probing && !matches!(self.link, Link::Ready) {
+            return;
+        }
+        if probing || self.options.can_refresh_credentials {
+            self.await_credentials(challenge);
+        } else {
+            self.emit(Event::CredentialsNeeded {
+                status: challenge.status,
+                challenge: challenge.text,
+            });
+        }
+    }
+
+    fn await_credentials(&mut self, challenge: Challenge) {
+        self.emit(Event::CredentialsNeeded {
+            status: challenge.status,
+            challenge: challenge.text.clone(),
+        });
+        self.link = Link::Credentials(challenge);
+        self.attempts = self.attempts.saturating_add(1);
+        if self.options.can_refresh_credentials && !self.timers.is_set(Timer::Credentials) {
+            self.timers.set(
+                Timer::Credentials,
+                self.now + self.options.credentials_timeout,
+            );
+        } else {
+            self.on_credentials_over();
+        }
+    }
+
+    /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
+    pub(super) fn on_credentials_over(&mut self) {
+        self.timers.clear(Timer::Credentials);
+        let Link::Credentials(challenge) = self.link.clone() else {
+            return;
+        };
+        for key in self.waiting_requests() {
+            self.answer_unauthorized(key, challenge.status, &challenge.text);
+        }
+        if self.program.answered.is_none() {
+            self.give_up_first_contact();
+        } else {
+            let delay = self.next_delay(false).max(CREDENTIALS_PAUSE);
+            self.timers.set(Timer::Attempt, self.now + delay);
+        }
+    }
+
+    /// A request came while credentials are missing: ask again, but not without pause.
+    pub(super) fn demand_credentials(&mut self, key: RequestKey) {
+        let Link::Credentials(challenge) = self.link.clone() else {
+            return;
+        };
+        if self.timers.is_set(Timer::Credentials) {
+            return;
+        }
+        if self.now >= self.last_attempt + CREDENTIALS_PAUSE {
+            self.attempt();
+        } else {
+            self.answer_unauthorized(key, challenge.status, &challenge.text);
+        }
+    }
+
+    pub(super) fn on_headers(&mut self, headers: Vec<(String, String)>) {
+        if let Err(error) = Self::check_headers(&headers) {
+            self.log(
+                Level::Warn,
+                alloc::format!("the new headers were not taken: {error}"),
+            );
+            return;
+        }
+        self.options.headers = headers;
+        if matches!(self.link, Link::Credentials(_)) {
+            self.timers.clear(Timer::Credentials);
+            self.attempt();
+        }
+    }
+
+    /// Requests that wait for a connection.
+    fn waiting_requests(&self) -> Vec<RequestKey> {
+        self.program_requests()
+            .filter(|(_, request)| matches!(request.delivery, Delivery::Held | Delivery::Handshake))
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
+    fn fail_held(&mut self, reason: &str) {
+        for key in self.waiting_requests() {
+            let method = self
+                .requests
+                .get(&key)
+                .map_or_else(String::new, |request| request.method.clone());
+            let text = alloc::format!(
+                "{method} was not sent: {} could not be used after {} attempts ({reason}). It did not run.",
+                self.server_name(),
+                self.attempts
+            );
+            self.answer_error(key, errors::UNAVAILABLE, &text, None);
+        }
+    }
+
+    /// The first contact failed in a way that will not pass by itself: the program is told, and may initialize again.
+    fn fail_first_contact(&mut self, trouble: &Trouble) {
+        for key in self.waiting_requests() {
+            let end = match trouble {
+                Trouble::Refused(refusal) => End {
+                    evidence: Evidence::Refused,
+                    accepted: false,
+                    reason: refusal.describe(),
+                    refusal: Some(refusal),
+                },
+                other => End {
+                    evidence: Evidence::Refused,
+                    accepted: false,
+                    reason: other.reason(),
+                    refusal: None,
+                },
+            };
+            self.conclude(key, end);
+        }
+        self.give_up_first_contact();
+    }
+
+    pub(super) fn give_up_first_contact(&mut self) {
+        self.cancel_session_exchanges();
+        self.session = None;
+        for timer in [
+            Timer::Attempt,
+            Timer::Start,
+            Timer::Endpoint,
+            Timer::Goodbye,
+        ] {
+            self.timers.clear(timer);
+        }
+        for key in self.waiting_requests() {
+            let text = "The first contact with the server failed; this request was not sent.";
+            self.answer_error(key, errors::UNAVAILABLE, text, None);
+        }
+        self.program.initialize = None;
+        self.down = None;
+        self.attempts = 0;
+        self.link = Link::Idle;
+    }
+
+    /// Opens the standalone stream, if this transport has one.
+    pub(super) fn open_standalone(&mut self) {
+        let Some(session) = &self.session else { return };
+        let wanted =
+            session.transport == Transport::StreamableHttp && session.standalone.exchange.is_none();
+        if !wanted || !matches!(self.link, Link::Ready) {
+            return;
+        }
+        let cursor = session.standalone.cursor.clone();
+        let exchange = self.get_stream(super::exchange::Role::Standalone, cursor.as_deref());
+        if let Some(session) = &mut self.session {
+            session.standalone.exchange = Some(exchange);
+        }
+    }
+
+    pub(super) fn on_standalone_open(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.standalone.opened = true;
+            session.standalone.failures = 0;
+        }
+    }
+
+    /// The standalone stream ended or was refused. Never a session loss by itself.
+    pub(super) fn on_standalone_over(&mut self, clean: bool, trouble: Trouble) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let stream = &mut session.standalone;
+        stream.exchange = None;
+        stream.failures = stream.failures.saturating_add(1);
+        let (failures, opened) = (stream.failures, stream.opened);
+        let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
+        match trouble {
+            // 409: a lost stream still holds the place.
+            Trouble::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
+                let delay =
+                    schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
+                        .max(refusal.retry_after.unwrap_or(0));
+                self.timers.set(Timer::Standalone, self.now + delay);
+            }
+            // There is none. But where there was one, the session may be gone: a ping tells.
+            Trouble::Refused(refusal) => {
+                if opened && matches!(refusal.status, 400 | 404) {
+                    if let Some(session) = &mut self.session {
+                        session.standalone.opened = false;
+                    }
+                    self.probe_soon();
+                }
+            }
+            Trouble::Unreachable(reason) => self.recover(Trouble::Unreachable(reason)),
+            other if clean && failures < 3 => {
+                let _ = other;
+                self.timers
+                    .set(Timer::Standalone, self.now + wish.max(schedule::FLOOR));
+            }
+            other if clean => {
+                let _ = other;
+                let delay = schedule::idle_delay(
+                    &mut self.rng,
+                    failures,
+                    wish.max(STANDALONE_DELAY),
+                    STANDALONE_CAP,
+                );
+                self.timers
+                    .set(Timer::Standalone, self.now + delay.max(wish));
+            }
+            other => self.recover(Trouble::Broken(other.reason())),
+        }
+    }
+}

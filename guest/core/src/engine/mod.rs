@@ -1,0 +1,417 @@
+//! The machine. `program` takes what the program sends, `server` what the server sends, `exchange` reads HTTP,
+//! `delivery` follows each request, `handshake` makes a session, and `link` is the one way back to it.
+
+mod delivery;
+mod exchange;
+mod handshake;
+mod link;
+mod program;
+mod server;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::options::{MILLISECOND, SECOND};
+use crate::request::{Request, RequestKey};
+use crate::schedule::{Rng, Timer, Timers};
+use crate::session::{Program, Restorable, ServerRequest, Session};
+use crate::url::Url;
+use crate::{
+    Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http,
+};
+
+use exchange::Exchange;
+use link::Link;
+use program::Queued;
+
+/// How long requests may go on after [`Input::Close`].
+const DRAIN: Nanos = 500 * MILLISECOND;
+/// How long the DELETE of a close may take.
+const LAST_GOODBYE: Nanos = 300 * MILLISECOND;
+
+/// The engine of one connection. See the crate's documentation for how to drive it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Engine {
+    options: Options,
+    /// Where to connect; moves with redirects inside its origin.
+    url: Url,
+    redirects: u32,
+    now: Nanos,
+    rng: Rng,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    next_exchange: u64,
+    next_wire: u64,
+    next_order: u64,
+    next_server_request: u64,
+
+    link: Link,
+    /// The number of the current session, or of the one that is being made.
+    epoch: u64,
+    /// How many sessions there have been.
+    sessions: u64,
+    /// The program was told of a session.
+    connected: bool,
+    /// The transport, once it is known.
+    transport: Option<Transport>,
+    detected_at: Option<Nanos>,
+    program: Program,
+    session: Option<Session>,
+    restorable: Restorable,
+    /// What the server said before the program had its answer to `initialize`.
+    early: Vec<String>,
+
+    exchanges: BTreeMap<ExchangeId, Exchange>,
+    requests: BTreeMap<RequestKey, Request>,
+    /// The ids on the wire that may still be answered.
+    wire: BTreeMap<u64, RequestKey>,
+    progress_tokens: BTreeMap<String, RequestKey>,
+    outbox: VecDeque<Queued>,
+    /// Bytes of all messages held or in flight.
+    held_bytes: usize,
+    notifying: Option<ExchangeId>,
+    server_requests: BTreeMap<u64, ServerRequest>,
+
+    /// Attempts since the last progress.
+    attempts: u32,
+    down: Option<link::Down>,
+    last_attempt: Nanos,
+    /// The server asked for rest until then.
+    not_before: Nanos,
+    /// When the server was last heard.
+    heard_at: Nanos,
+    /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
+    doubt: bool,
+    /// `list_changed` was sent and nothing of the program was answered since.
+    told_without_progress: bool,
+    closing: bool,
+    reconnects: u64,
+    replays: u64,
+    last_error: String,
+}
+
+/// Why options were refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OptionsError {
+    /// The URL: what is wrong with it.
+    Url(String),
+    /// A header: which, and why. Its value is not repeated.
+    Header(String),
+    /// A limit or duration: which, and why.
+    Limit(String),
+}
+
+impl fmt::Display for OptionsError {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Url(what) => write!(to, "the URL cannot be used: {what}"),
+            Self::Header(what) => write!(to, "a header cannot be used: {what}"),
+            Self::Limit(what) => write!(to, "an option cannot be used: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for OptionsError {}
+
+impl Engine {
+    /// An engine that has done nothing yet.
+    ///
+    /// `seed` feeds the jitter of all delays: give each engine its own, or a herd of them comes back at once. `now` is
+    /// the driver's time.
+    pub fn new(options: Options, seed: u64, now: Nanos) -> Result<Self, OptionsError> {
+        let url = Url::parse(&options.url).map_err(OptionsError::Url)?;
+        Self::check_headers(&options.headers)?;
+        for (name, limit) in [
+            ("max-queue-messages", options.max_queue_messages),
+            ("max-queue-bytes", options.max_queue_bytes),
+            ("max-message-bytes", options.max_message_bytes),
+            ("max-event-bytes", options.max_event_bytes),
+            ("max-body-bytes", options.max_body_bytes),
+        ] {
+            if limit == 0 {
+                return Err(OptionsError::Limit(alloc::format!(
+                    "{name} must be at least 1"
+                )));
+            }
+        }
+        Ok(Self {
+            options,
+            url,
+            redirects: 0,
+            now,
+            rng: Rng::new(seed),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            next_exchange: 1,
+            next_wire: 1,
+            next_order: 1,
+            next_server_request: 1,
+            link: Link::Idle,
+            epoch: 0,
+            sessions: 0,
+            connected: false,
+            transport: None,
+            detected_at: None,
+            program: Program::default(),
+            session: None,
+            restorable: Restorable::default(),
+            early: Vec::new(),
+            exchanges: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            wire: BTreeMap::new(),
+            progress_tokens: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            held_bytes: 0,
+            notifying: None,
+            server_requests: BTreeMap::new(),
+            attempts: 0,
+            down: None,
+            last_attempt: 0,
+            not_before: 0,
+            heard_at: now,
+            doubt: false,
+            told_without_progress: false,
+            closing: false,
+            reconnects: 0,
+            replays: 0,
+            last_error: String::new(),
+        })
+    }
+
+    /// Whether these headers can be set: names and values as RFC 9110 allows them, and none that the transport sets
+    /// itself.
+    pub fn check_headers(headers: &[(String, String)]) -> Result<(), OptionsError> {
+        const OWN: [&str; 10] = [
+            "accept",
+            "connection",
+            "content-length",
+            "content-type",
+            "host",
+            "last-event-id",
+            "mcp-protocol-version",
+            "mcp-session-id",
+            "te",
+            "transfer-encoding",
+        ];
+        for (name, value) in headers {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            if !http::header_name_ok(name) {
+                return Err(OptionsError::Header(alloc::format!(
+                    "\"{shown}\" is no header name"
+                )));
+            }
+            if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+                return Err(OptionsError::Header(alloc::format!(
+                    "{shown} is set by the transport itself"
+                )));
+            }
+            if !http::header_value_ok(value) {
+                return Err(OptionsError::Header(alloc::format!(
+                    "the value of {shown} holds a character that is not allowed (visible ASCII, space and tab are)"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one input. Drain [`Engine::poll_output`] afterwards. A `now` before an earlier one counts as that.
+    pub fn handle(&mut self, now: Nanos, input: Input) {
+        self.now = self.now.max(now);
+        if matches!(self.link, Link::Closed) {
+            return;
+        }
+        while let Some(timer) = self.timers.pop(self.now) {
+            self.on_timer(timer);
+        }
+        match input {
+            Input::Tick => {}
+            Input::Message(text) => self.on_program_message(text),
+            Input::SetHeaders(headers) => self.on_headers(headers),
+            Input::Reconnect => self.on_reconnect(),
+            Input::Probe => self.on_probe(),
+            Input::Close => self.on_close(),
+            Input::Sent(exchange) => self.on_sent(exchange),
+            Input::Response {
+                exchange,
+                status,
+                headers,
+            } => self.on_head(exchange, status, &headers),
+            Input::Body { exchange, bytes } => self.on_body(exchange, &bytes),
+            Input::End(exchange) => self.on_end(exchange),
+            Input::Failed {
+                exchange,
+                failure,
+                detail,
+            } => self.on_failed(exchange, failure, &detail),
+        }
+        self.pump();
+        self.finish_if_drained();
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Engine::handle`] at the latest, with [`Input::Tick`] if there is nothing else. `None`: whenever.
+    pub fn deadline(&self) -> Option<Nanos> {
+        self.timers.next()
+    }
+
+    /// A snapshot.
+    pub fn status(&self) -> Status {
+        let state = match &self.link {
+            _ if self.closing => State::Closed,
+            Link::Idle => State::Idle,
+            Link::Handshake(_) => State::Connecting,
+            Link::AwaitInitialized | Link::Ready => State::Ready,
+            Link::Probing(_) if self.down.is_none() => State::Ready,
+            Link::Probing(_) => State::Connecting,
+            Link::Waiting => State::Waiting,
+            Link::Credentials(_) => State::NeedsCredentials,
+            Link::Closing | Link::Closed => State::Closed,
+        };
+        Status {
+            state,
+            session: self.session.as_ref().map(Session::info),
+            session_since: self.session.as_ref().map(|session| session.since),
+            queued: self.outbox.len() as u32,
+            in_flight: self.program_requests().count() as u32,
+            reconnects: self.reconnects,
+            replays: self.replays,
+            last_error: self.last_error.clone(),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Attempt => self.attempt(),
+            Timer::Heartbeat => self.on_heartbeat(),
+            Timer::Hold(key) => self.on_hold_over(key),
+            Timer::Run(key) => self.on_run_over(key),
+            Timer::Head(exchange) => self.on_head_late(exchange),
+            Timer::Linger(exchange) => self.on_linger_over(exchange),
+            Timer::Grace(key) => self.on_grace_over(key),
+            Timer::Resume(key) => self.resume(key),
+            Timer::Reopen(key) => self.reopen(key),
+            Timer::Standalone => self.open_standalone(),
+            Timer::Notify => self.notifying = None,
+            Timer::Endpoint => self.on_handshake_late(),
+            Timer::Start => self.answer_provisionally(),
+            Timer::Credentials => self.on_credentials_over(),
+            Timer::Goodbye if matches!(self.link, Link::Closing) => self.closed(),
+            Timer::Goodbye => self.on_goodbye_over(),
+            Timer::Drain => self.finish_close(),
+        }
+    }
+
+    fn on_close(&mut self) {
+        if self.closing {
+            return;
+        }
+        self.closing = true;
+        self.timers.set(Timer::Drain, self.now + DRAIN);
+        let connected = matches!(
+            self.link,
+            Link::Ready | Link::Probing(_) | Link::AwaitInitialized | Link::Handshake(_)
+        );
+        if !connected {
+            self.finish_close();
+        }
+    }
+
+    fn finish_if_drained(&mut self) {
+        let closed = matches!(self.link, Link::Closing | Link::Closed);
+        let busy = self.program_requests().next().is_some()
+            || !self.outbox.is_empty()
+            || self.notifying.is_some();
+        if self.closing && !closed && !busy {
+            self.finish_close();
+        }
+    }
+
+    /// Answers what is left and takes leave of the server.
+    fn finish_close(&mut self) {
+        let left: Vec<_> = self.program_requests().map(|(key, _)| *key).collect();
+        for key in left {
+            self.answer_closed(key);
+        }
+        self.outbox.clear();
+        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
+            self.outputs.push_back(Output::Cancel(exchange));
+        }
+        self.timers.clear_all();
+        // A session that may be dead is not worth the wait.
+        if self.down.is_none() && self.say_goodbye().is_some() {
+            self.link = Link::Closing;
+            self.timers.set(Timer::Goodbye, self.now + LAST_GOODBYE);
+        } else {
+            self.closed();
+        }
+    }
+
+    fn closed(&mut self) {
+        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
+            self.outputs.push_back(Output::Cancel(exchange));
+        }
+        self.timers.clear_all();
+        self.requests.clear();
+        self.session = None;
+        self.link = Link::Closed;
+        self.emit(Event::Closed);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn emit_message(&mut self, text: String) {
+        self.emit(Event::Message(crate::json::one_line(text)));
+    }
+
+    fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.emit(Event::Diagnostic {
+            level,
+            text: text.into(),
+        });
+    }
+
+    fn order(&mut self) -> u64 {
+        let order = self.next_order;
+        self.next_order += 1;
+        order
+    }
+
+    fn wire_id(&mut self) -> u64 {
+        let id = self.next_wire;
+        self.next_wire += 1;
+        id
+    }
+
+    /// The program's requests, all of which are owed an answer or were cancelled.
+    fn program_requests(&self) -> impl Iterator<Item = (&RequestKey, &Request)> {
+        self.requests
+            .iter()
+            .filter(|(_, request)| request.origin == crate::request::Origin::Program)
+    }
+
+    /// How the server is called in texts for people: its origin, which holds no secret.
+    fn server_name(&self) -> String {
+        alloc::format!(
+            "{}://{}",
+            if self.url.https() { "https" } else { "http" },
+            self.url.authority()
+        )
+    }
+}
+
+/// A duration for people.
+fn seconds(duration: Nanos) -> String {
+    if duration < SECOND {
+        alloc::format!("{} ms", duration / MILLISECOND)
+    } else {
+        alloc::format!("{} s", duration / SECOND)
+    }
+}

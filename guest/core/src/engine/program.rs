@@ -1,0 +1,539 @@
+//! What the program sends: validated, queued in order, and started in order.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::link::Link;
+use super::{Engine, delivery};
+use crate::errors::{self, response};
+use crate::json::{self, Envelope, Kind, Malformed, Params, Parsed};
+use crate::request::{Delivery, Learn, Origin, Request, RequestKey};
+use crate::schedule::Timer;
+use crate::session::Initialize;
+use crate::{Level, MILLISECOND, Transport, replay};
+
+/// A message of the program that waits to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Queued {
+    /// Its place in the order of the program's messages.
+    pub order: u64,
+    pub message: Outgoing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Outgoing {
+    /// A request; what it is stands in the table of requests.
+    Request(RequestKey),
+    /// A notification that any session understands.
+    Notification(String),
+    /// `notifications/roots/list_changed`: one is as good as many.
+    RootsChanged(String),
+    /// A notification or response that means something only in this epoch.
+    Bound { epoch: u64, text: String },
+}
+
+impl Outgoing {
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Request(_) => None,
+            Self::Notification(text) | Self::RootsChanged(text) | Self::Bound { text, .. } => {
+                Some(text)
+            }
+        }
+    }
+}
+
+/// How long a notification may hold up the messages behind it.
+const NOTIFY_HOLD: u64 = 1000 * MILLISECOND;
+
+impl Engine {
+    pub(super) fn on_program_message(&mut self, text: String) {
+        if text.len() > self.options.max_message_bytes {
+            let mut scanner = crate::scan::Scanner::new();
+            scanner.feed(text.as_bytes());
+            match errors::oversized_message(&scanner.finish(), self.options.max_message_bytes) {
+                Some(answer) => self.emit_message(answer),
+                None => self.log(
+                    Level::Warn,
+                    "a notification of the program is over max-message-bytes: dropped",
+                ),
+            }
+            return;
+        }
+        match json::parse(&text) {
+            Ok(Parsed::One(envelope)) => self.on_program_envelope(envelope, &text),
+            Ok(Parsed::Batch(items)) if items.is_empty() => {
+                self.emit_message(response(
+                    "null",
+                    errors::INVALID_REQUEST,
+                    "An empty batch is no request.",
+                    None,
+                ));
+            }
+            // Batches are not part of the later versions: each message goes its own way.
+            Ok(Parsed::Batch(items)) => {
+                for item in items {
+                    match json::parse(item) {
+                        Ok(Parsed::One(envelope)) => self.on_program_envelope(envelope, item),
+                        Ok(Parsed::Batch(_)) => self.on_malformed(Malformed::Envelope {
+                            id: None,
+                            problem: "a batch stands in a batch",
+                        }),
+                        Err(problem) => self.on_malformed(problem),
+                    }
+                }
+            }
+            Err(problem) => self.on_malformed(problem),
+        }
+    }
+
+    fn on_malformed(&mut self, problem: Malformed) {
+        let answer = match problem {
+            Malformed::Json(what) => response(
+                "null",
+                errors::PARSE_ERROR,
+                &alloc::format!("This line is not JSON: {what}."),
+                None,
+            ),
+            Malformed::Envelope { id, problem } => response(
+                id.as_deref().unwrap_or("null"),
+                errors::INVALID_REQUEST,
+                &alloc::format!("This is no JSON-RPC 2.0 message: {problem}."),
+                None,
+            ),
+        };
+        self.emit_message(answer);
+    }
+
+    fn on_program_envelope(&mut self, envelope: Envelope, text: &str) {
+        match envelope.kind {
+            Kind::Request { id, method } => match &*method {
+                "ping" => self.emit_message(alloc::format!(
+                    r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#,
+                    id.raw
+                )),
+                // The stateless era (2026-07-28) begins with this; the program falls back to `initialize`.
+                "server/discover" => {
+                    let text = "This transport speaks the versions with a session (2024-11-05 to 2025-11-25): send initialize.";
+                    self.emit_message(response(id.raw, errors::METHOD_NOT_FOUND, text, None));
+                }
+                "initialize" => self.on_initialize(text, id.range(), &envelope.params),
+                _ if self.program.initialize.is_none() => {
+                    let text = alloc::format!(
+                        "{method} was not sent: the first request must be initialize."
+                    );
+                    self.emit_message(response(id.raw, errors::INVALID_REQUEST, &text, None));
+                }
+                _ => {
+                    let request = self.program_request(&method, text, id.range(), &envelope.params);
+                    self.on_request(request);
+                }
+            },
+            Kind::Notification { method } => self.on_notification(&method, text, &envelope.params),
+            Kind::Response { id: Some(id) } => {
+                let asked = id
+                    .raw
+                    .parse()
+                    .ok()
+                    .and_then(|id: u64| self.server_requests.remove(&id));
+                match asked {
+                    Some(asked)
+                        if self
+                            .session
+                            .as_ref()
+                            .is_some_and(|session| session.epoch == asked.epoch) =>
+                    {
+                        let text = json::splice(text, id.range(), &asked.id);
+                        self.enqueue(Outgoing::Bound {
+                            epoch: asked.epoch,
+                            text,
+                        });
+                    }
+                    _ => self.log(
+                        Level::Debug,
+                        "an answer to a question that no session asks any more: dropped",
+                    ),
+                }
+            }
+            Kind::Response { id: None } => self.log(
+                Level::Warn,
+                "an answer of the program without an id: dropped",
+            ),
+        }
+    }
+
+    /// A second `initialize` replaces the session.
+    fn on_initialize(&mut self, text: &str, id_at: core::ops::Range<usize>, params: &Params) {
+        let version_at = params
+            .protocol_version
+            .map(|value| Params::span(value, text).range());
+        let mut request = self.program_request("initialize", text, id_at.clone(), params);
+        request.delivery = Delivery::Handshake;
+        let pending: Vec<_> = self.handshake_requests();
+        for key in pending {
+            self.answer_error(
+                key,
+                errors::INVALID_REQUEST,
+                "Another initialize took the place of this one.",
+                None,
+            );
+        }
+        if !self.has_room(&request) {
+            return;
+        }
+        let restart = self.program.initialize.is_some();
+        self.program.initialize = Some(Initialize {
+            text: text.to_string(),
+            id_at,
+            version_at,
+        });
+        self.program.answered = None;
+        self.program.initialized = false;
+        self.program.lists_changed = false;
+        self.restorable = Default::default();
+        let key = self.admit(request);
+        self.timers
+            .set(Timer::Hold(key), self.now + self.options.hold_timeout);
+        if self.options.start_timeout > 0 {
+            self.timers
+                .set(Timer::Start, self.now + self.options.start_timeout);
+        }
+        match self.link {
+            Link::Waiting => self.hurry(),
+            _ if restart => self.on_reconnect(),
+            _ => self.attempt(),
+        }
+    }
+
+    fn program_request(
+        &self,
+        method: &str,
+        text: &str,
+        id_at: core::ops::Range<usize>,
+        params: &Params,
+    ) -> Request {
+        let raw = |value: Option<&serde_json::value::RawValue>| {
+            value.map(|value| value.get().to_string())
+        };
+        let learn = match method {
+            "tools/list" if self.options.trust_annotations => Learn::Tools,
+            "logging/setLevel" => raw(params.level).map_or(Learn::Nothing, Learn::LogLevel),
+            "resources/subscribe" => raw(params.uri).map_or(Learn::Nothing, Learn::Subscribed),
+            "resources/unsubscribe" => raw(params.uri).map_or(Learn::Nothing, Learn::Unsubscribed),
+            _ => Learn::Nothing,
+        };
+        // What the annotations said before the first sending counts, and only while the server is the same.
+        let safe = match method {
+            "tools/call" => {
+                self.options.trust_annotations
+                    && params.name.and_then(json::string).is_some_and(|name| {
+                        self.restorable.tools.get(&name).copied().unwrap_or(false)
+                    })
+            }
+            _ => replay::is_safe(method),
+        };
+        Request {
+            progress_token: params.own_progress_token().map(ToString::to_string),
+            ..delivery::new_request(
+                Origin::Program,
+                method,
+                text.to_string(),
+                id_at,
+                safe,
+                learn,
+            )
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        if !self.has_room(&request) {
+            return;
+        }
+        // The program asks for something: it has taken note of the initialize result.
+        if self.program.answered.is_some() && !self.program.initialized {
+            self.program.initialized = true;
+            self.on_program_initialized();
+        }
+        if let Some(empty) = self.promised_empty_list(&request.method) {
+            let id = request.client_id();
+            self.emit_message(alloc::format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#
+            ));
+            return;
+        }
+        let hold = if self.is_provisional() && delivery::empty_list(&request.method).is_some() {
+            self.options.start_timeout
+        } else {
+            self.options.hold_timeout
+        };
+        let key = self.admit(request);
+        self.timers.set(Timer::Hold(key), self.now + hold);
+        self.outbox.push_back(Queued {
+            order: key.0,
+            message: Outgoing::Request(key),
+        });
+        self.on_demand(key);
+    }
+
+    /// Someone waits: an attempt far off is moved nearer, or refused at once if credentials are what is missing.
+    fn on_demand(&mut self, key: RequestKey) {
+        match &self.link {
+            Link::Waiting => self.hurry(),
+            Link::Credentials(_) => self.demand_credentials(key),
+            Link::Idle => self.attempt(),
+            _ => {}
+        }
+    }
+
+    fn has_room(&mut self, request: &Request) -> bool {
+        let full = if self.requests.len() + self.outbox.len() >= self.options.max_queue_messages {
+            alloc::format!(
+                "{} messages are held or in flight (option max-queue-messages)",
+                self.options.max_queue_messages
+            )
+        } else if self.held_bytes + request.text.len() > self.options.max_queue_bytes {
+            alloc::format!(
+                "the messages held or in flight fill {} bytes (option max-queue-bytes)",
+                self.held_bytes
+            )
+        } else {
+            return true;
+        };
+        let text = alloc::format!(
+            "{} was not sent: {full}. Send it again when others are answered.",
+            request.method
+        );
+        self.emit_message(response(
+            request.client_id(),
+            errors::QUEUE_FULL,
+            &text,
+            None,
+        ));
+        false
+    }
+
+    fn on_notification(&mut self, method: &str, text: &str, params: &Params) {
+        match method {
+            "notifications/initialized" => {
+                if self.program.answered.is_some() && !self.program.initialized {
+                    self.program.initialized = true;
+                    self.on_program_initialized();
+                }
+            }
+            "notifications/cancelled" => {
+                if let Some(id) = params.request_id {
+                    let at = Params::span(id, text);
+                    self.on_cancelled(at.raw, text, at.range());
+                }
+            }
+            "notifications/progress" => {
+                let Some(token) = params.progress_token.map(|token| token.get()) else {
+                    return;
+                };
+                let epoch = self.epoch;
+                let asked = self.server_requests.values().any(|asked| {
+                    asked.epoch == epoch && asked.progress_token.as_deref() == Some(token)
+                });
+                if asked {
+                    self.enqueue(Outgoing::Bound {
+                        epoch,
+                        text: text.to_string(),
+                    });
+                }
+            }
+            _ if self.program.initialize.is_none() => {
+                self.log(
+                    Level::Warn,
+                    alloc::format!("{method} before initialize: dropped"),
+                );
+            }
+            "notifications/roots/list_changed" => {
+                let mut replaced = 0;
+                self.outbox.retain(|queued| match &queued.message {
+                    Outgoing::RootsChanged(text) => {
+                        replaced += text.len();
+                        false
+                    }
+                    _ => true,
+                });
+                self.held_bytes -= replaced.min(self.held_bytes);
+                self.enqueue(Outgoing::RootsChanged(text.to_string()));
+            }
+            _ => self.enqueue(Outgoing::Notification(text.to_string())),
+        }
+    }
+
+    /// Queues a notification or response.
+    pub(super) fn enqueue(&mut self, message: Outgoing) {
+        let bytes = message.text().map_or(0, str::len);
+        if self.requests.len() + self.outbox.len() >= self.options.max_queue_messages
+            || self.held_bytes + bytes > self.options.max_queue_bytes
+        {
+            self.log(
+                Level::Warn,
+                "the queue is full: a notification or answer of the program was dropped",
+            );
+            return;
+        }
+        self.held_bytes += bytes;
+        let order = self.order();
+        self.outbox.push_back(Queued { order, message });
+    }
+
+    /// Puts a message back where it stood in the program's order.
+    pub(super) fn requeue(&mut self, queued: Queued) {
+        let at = self
+            .outbox
+            .partition_point(|other| other.order < queued.order);
+        self.outbox.insert(at, queued);
+    }
+
+    /// A request that the program cancels is owed no answer and is never sent again.
+    fn on_cancelled(&mut self, id: &str, text: &str, id_at: core::ops::Range<usize>) {
+        let found = self
+            .requests
+            .iter()
+            .rev()
+            .find(|(_, request)| {
+                request.origin == Origin::Program
+                    && !request.cancelled
+                    && same_id(request.client_id(), id)
+            })
+            .map(|(key, request)| (*key, request.delivery.clone(), request.wire, request.epoch));
+        let Some((key, delivery, wire, epoch)) = found else {
+            return;
+        };
+        match delivery {
+            // `initialize` cannot be cancelled (MCP, "Cancellation").
+            Delivery::Handshake => return,
+            Delivery::Held => {
+                self.forget(key);
+                return;
+            }
+            _ => {}
+        }
+        let current = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.epoch == epoch);
+        let text = json::splice(text, id_at, &wire.to_string());
+        let written = match delivery {
+            Delivery::Sent(exchange) => self
+                .exchanges
+                .get(&exchange)
+                .is_none_or(|exchange| exchange.sent),
+            _ => true,
+        };
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.cancelled = true;
+        }
+        self.timers
+            .set(Timer::Run(key), self.now + super::delivery::CANCELLED_RUN);
+        if !current {
+            return;
+        }
+        match (written, delivery) {
+            (false, Delivery::Sent(exchange)) => {
+                if let Some(exchange) = self.exchanges.get_mut(&exchange) {
+                    exchange.cancel_after = Some(text);
+                }
+            }
+            _ => self.send_aside(text, epoch),
+        }
+    }
+
+    /// Sends what must not wait behind the queue, if it still means something.
+    pub(super) fn send_aside(&mut self, text: String, epoch: u64) {
+        let current = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.epoch == epoch);
+        if !current {
+            return;
+        }
+        if matches!(self.link, Link::Ready | Link::AwaitInitialized) {
+            self.post_aside(text);
+        } else {
+            self.held_bytes += text.len();
+            self.requeue(Queued {
+                order: 0,
+                message: Outgoing::Bound { epoch, text },
+            });
+        }
+    }
+
+    /// Starts what can be started, in order.
+    pub(super) fn pump(&mut self) {
+        while matches!(self.link, Link::Ready) {
+            let Some(Queued { message, .. }) = self.outbox.front() else {
+                break;
+            };
+            match message {
+                Outgoing::Request(key) => {
+                    let key = *key;
+                    let unsafe_now = self.requests.get(&key).is_some_and(|request| !request.safe);
+                    if unsafe_now && self.is_doubtful() {
+                        self.probe();
+                        break;
+                    }
+                    self.outbox.pop_front();
+                    self.post_request(key);
+                }
+                _ if self.notifying.is_some() => break,
+                _ => {
+                    let Some(queued) = self.outbox.pop_front() else {
+                        break;
+                    };
+                    self.held_bytes -= queued
+                        .message
+                        .text()
+                        .map_or(0, str::len)
+                        .min(self.held_bytes);
+                    let epoch = self.session.as_ref().map_or(0, |session| session.epoch);
+                    match &queued.message {
+                        Outgoing::Bound { epoch: bound, .. } if *bound != epoch => {
+                            self.log(
+                                Level::Debug,
+                                "a message for a session that is gone: dropped",
+                            );
+                        }
+                        _ => {
+                            let exchange = self.post_notification(queued);
+                            self.notifying = Some(exchange);
+                            self.timers.set(Timer::Notify, self.now + NOTIFY_HOLD);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a
+    /// request that dies with it is of unknown outcome.
+    fn is_doubtful(&self) -> bool {
+        let silence = if self.options.heartbeat_interval > 0 {
+            self.options.heartbeat_interval
+        } else {
+            crate::Options::new("").heartbeat_interval
+        };
+        self.doubt || self.now.saturating_sub(self.heard_at) > silence
+    }
+
+    /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.
+    pub(super) fn post_url(&self) -> crate::url::Url {
+        match &self.session {
+            Some(session) if session.transport == Transport::HttpSse => {
+                session.endpoint.clone().unwrap_or_else(|| self.url.clone())
+            }
+            _ => self.url.clone(),
+        }
+    }
+}
+
+/// Whether two raw ids are the same id: strings may be escaped differently.
+fn same_id(a: &str, b: &str) -> bool {
+    a == b
+        || (a.starts_with('"')
+            && b.starts_with('"')
+            && serde_json::from_str::<String>(a).ok() == serde_json::from_str::<String>(b).ok())
+}

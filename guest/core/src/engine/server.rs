@@ -1,0 +1,223 @@
+//! What the server sends: told apart by epoch and by owner, and handed on.
+
+use alloc::string::{String, ToString};
+
+use super::Engine;
+use super::exchange::Role;
+use crate::json::{self, Envelope, Kind, Params, Parsed};
+use crate::session::ServerRequest;
+use crate::{ExchangeId, Level};
+
+/// What may come before the program's `initialize` is answered.
+const MAX_EARLY: usize = 64;
+/// Questions of the server that the program has not answered.
+const MAX_ASKED: usize = 1024;
+
+/// What to do with a message, decided while it is borrowed.
+enum Verdict {
+    Answer {
+        wire: Option<u64>,
+        id_at: Option<core::ops::Range<usize>>,
+        error: Option<(i64, String)>,
+    },
+    Ping {
+        id: String,
+    },
+    Ask {
+        id: String,
+        id_at: core::ops::Range<usize>,
+        token: Option<String>,
+    },
+    Progress {
+        token: Option<String>,
+    },
+    Cancelled {
+        id: Option<(String, core::ops::Range<usize>)>,
+    },
+    Tell,
+}
+
+impl Engine {
+    /// A JSON text of the server.
+    pub(super) fn on_server_text(&mut self, via: ExchangeId, text: String) {
+        match json::parse(&text) {
+            Ok(Parsed::One(envelope)) => {
+                let verdict = judge(&envelope, &text);
+                self.on_server_message(via, verdict, text);
+            }
+            // Batches (2025-03-26) are unpacked.
+            Ok(Parsed::Batch(items)) => {
+                for item in items {
+                    match json::parse(item) {
+                        Ok(Parsed::One(envelope)) => {
+                            let verdict = judge(&envelope, item);
+                            self.on_server_message(via, verdict, item.to_string());
+                        }
+                        _ => self.log_dropped("a message of the server", "it is not JSON-RPC"),
+                    }
+                }
+            }
+            Err(_) => self.log_dropped("a message of the server", "it is not JSON-RPC"),
+        }
+    }
+
+    fn on_server_message(&mut self, via: ExchangeId, verdict: Verdict, text: String) {
+        // An earlier message of a batch may have ended the exchange.
+        let Some(exchange) = self.exchanges.get(&via) else {
+            return;
+        };
+        let epoch = exchange.epoch;
+        let owner = match exchange.role {
+            Role::Post(key) | Role::Resume(key) => Some(key),
+            _ => None,
+        };
+        let current = epoch == self.epoch;
+        let first_contact = self.program.answered.is_none();
+        match verdict {
+            Verdict::Answer { wire, id_at, error } => {
+                if wire.is_some_and(|wire| self.is_handshake_answer(wire)) {
+                    return self.on_initialize_answer(text);
+                }
+                let known = wire.and_then(|wire| self.wire.get(&wire).copied());
+                // An error that names no request, in the response to one, is about that one.
+                let key = known.or(if error.is_some() && wire.is_none() {
+                    owner
+                } else {
+                    None
+                });
+                match key {
+                    Some(key) if known.is_some() => self.on_answer(key, text, id_at, error),
+                    Some(key) => self.on_unnamed_error(key, &text, error),
+                    None => self.log(Level::Debug, "an answer to nothing that is asked: dropped"),
+                }
+            }
+            // Notifications and questions of a session that is over mean nothing.
+            _ if !current => self.log(Level::Debug, "a message of a session that is over: dropped"),
+            Verdict::Ping { id } => {
+                self.send_aside(
+                    alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#),
+                    epoch,
+                );
+            }
+            Verdict::Progress { token } => {
+                let known = token.and_then(|token| self.progress_tokens.get(&token).copied());
+                match known {
+                    Some(key) => {
+                        self.on_request_progress(key);
+                        if !self
+                            .requests
+                            .get(&key)
+                            .is_some_and(|request| request.cancelled)
+                        {
+                            self.emit_message(text);
+                        }
+                    }
+                    None => self.log(Level::Debug, "progress of nothing that is asked: dropped"),
+                }
+            }
+            _ if first_contact => {
+                if self.early.len() < MAX_EARLY && text.len() <= self.options.max_event_bytes {
+                    self.early.push(text);
+                } else {
+                    self.log_dropped(
+                        "a message before the initialize result",
+                        "there are too many",
+                    );
+                }
+            }
+            Verdict::Ask { id, id_at, token } => {
+                if self.server_requests.len() >= MAX_ASKED {
+                    let text = "too many questions are open";
+                    return self.send_aside(
+                        crate::errors::response(&id, crate::errors::QUEUE_FULL, text, None),
+                        epoch,
+                    );
+                }
+                let own = self.next_server_request;
+                self.next_server_request += 1;
+                self.server_requests.insert(
+                    own,
+                    ServerRequest {
+                        epoch,
+                        id,
+                        progress_token: token,
+                    },
+                );
+                self.emit_message(json::splice(&text, id_at, &own.to_string()));
+            }
+            Verdict::Cancelled {
+                id: Some((id, id_at)),
+            } => {
+                let asked = self
+                    .server_requests
+                    .iter()
+                    .find(|(_, asked)| asked.epoch == epoch && asked.id == id)
+                    .map(|(own, _)| *own);
+                if let Some(own) = asked {
+                    self.server_requests.remove(&own);
+                    self.emit_message(json::splice(&text, id_at, &own.to_string()));
+                }
+            }
+            Verdict::Cancelled { id: None } => {}
+            Verdict::Tell => {
+                if let Some(key) = owner {
+                    self.on_request_progress(key);
+                }
+                self.emit_message(text);
+            }
+        }
+    }
+
+    /// An error without the id of a request, as the whole answer to one.
+    fn on_unnamed_error(
+        &mut self,
+        key: crate::request::RequestKey,
+        text: &str,
+        error: Option<(i64, String)>,
+    ) {
+        let raw = match json::parse(text) {
+            Ok(Parsed::One(Envelope {
+                error: Some(error), ..
+            })) => error.get().to_string(),
+            _ => return,
+        };
+        let Some(request) = self.requests.get(&key) else {
+            return;
+        };
+        // Built anew with an id in a known place, so that it goes the way of every answer.
+        let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"error":{raw}}}"#, request.wire);
+        let id_at = 22..22 + request.wire.to_string().len();
+        self.on_answer(key, text, Some(id_at), error);
+    }
+}
+
+fn judge(envelope: &Envelope, text: &str) -> Verdict {
+    let params = &envelope.params;
+    match &envelope.kind {
+        Kind::Response { id } => Verdict::Answer {
+            wire: id.as_ref().and_then(|id| id.raw.parse().ok()),
+            id_at: id.as_ref().map(|id| id.range()),
+            error: envelope.error.map(json::error_of),
+        },
+        Kind::Request { id, method } if method == "ping" => Verdict::Ping {
+            id: id.raw.to_string(),
+        },
+        Kind::Request { id, .. } => Verdict::Ask {
+            id: id.raw.to_string(),
+            id_at: id.range(),
+            token: params.own_progress_token().map(ToString::to_string),
+        },
+        Kind::Notification { method } => match &**method {
+            "notifications/progress" => Verdict::Progress {
+                token: params.progress_token.map(|token| token.get().to_string()),
+            },
+            "notifications/cancelled" => Verdict::Cancelled {
+                id: params.request_id.map(|id| {
+                    let at = Params::span(id, text);
+                    (at.raw.to_string(), at.range())
+                }),
+            },
+            _ => Verdict::Tell,
+        },
+    }
+}

@@ -1,0 +1,260 @@
+//! The vocabulary between the engine and its driver: [`Input`], [`Output`], [`Event`].
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::Nanos;
+
+/// Names one HTTP exchange (a request and its response). Unique for the life of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub u64);
+
+/// What a driver tells the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The program sends a JSON-RPC message (or a batch of them).
+    Message(String),
+    /// Nothing but time passes: call when [`crate::Engine::deadline`] is reached.
+    Tick,
+    /// The program gave other headers; they hold from the next request on.
+    SetHeaders(Vec<(String, String)>),
+    /// The program wants a new session now.
+    Reconnect,
+    /// The host suspects that the connection is dead (woke from sleep, network changed): find out now.
+    Probe,
+    /// The program is done: drain, say goodbye, close.
+    Close,
+    /// The body of the exchange's request was handed to the network completely.
+    Sent(ExchangeId),
+    /// Status and headers of the response arrived. Header names may be in any case.
+    Response {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// The HTTP status.
+        status: u16,
+        /// The headers, in order.
+        headers: Vec<(String, Vec<u8>)>,
+    },
+    /// Bytes of the response's body, after [`Input::Response`].
+    Body {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// The bytes; any split is allowed.
+        bytes: Vec<u8>,
+    },
+    /// The body ended as it should. The exchange is over.
+    End(ExchangeId),
+    /// The exchange failed, before or after [`Input::Response`]. The exchange is over.
+    Failed {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// What the driver can prove.
+        failure: Failure,
+        /// For people: what the network stack said. No secrets.
+        detail: String,
+    },
+}
+
+/// What is known about an exchange that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// Provably no byte of the request was sent: name not found.
+    Dns,
+    /// Provably no byte of the request was sent: connection refused, unreachable, or connecting took too long.
+    Connect,
+    /// Provably no byte of the request was sent: the TLS handshake failed (a bad certificate, say).
+    Tls,
+    /// Anything else: the request may have arrived.
+    Lost,
+    /// The driver refused to send it (a header or URL the platform does not allow). Trying again cannot help.
+    Unsendable,
+}
+
+/// The HTTP method of a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+/// An HTTP request for the driver to make. Redirects must not be followed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Whether the scheme is `https`.
+    pub https: bool,
+    /// Host and port as in the URL.
+    pub authority: String,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+    /// All headers but `host` and `content-length`, validated.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty for GET and DELETE.
+    pub body: Vec<u8>,
+}
+
+/// What the engine wants of its driver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Make this request and report it under this name.
+    Start(ExchangeId, Request),
+    /// Stop this exchange (close its connection or stream). Nothing about it is to be reported any more.
+    Cancel(ExchangeId),
+    /// Give this to the program.
+    Event(Event),
+}
+
+/// The transport in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Streamable HTTP (2025-03-26 and later).
+    StreamableHttp,
+    /// HTTP+SSE (2024-11-05).
+    HttpSse,
+}
+
+/// How grave a [`Event::Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Of interest when searching a fault.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something was dropped or changed.
+    Warn,
+}
+
+/// What the program hears.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A JSON-RPC message for the program, on one line.
+    Message(String),
+    /// The first contact with the server begins.
+    Connecting,
+    /// The first session is ready.
+    Connected(SessionInfo),
+    /// The connection or its session is lost.
+    Disconnected {
+        /// The epoch that ended.
+        epoch: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A ping went unanswered while a request is in flight: the server is busy, or gone.
+    Suspect {
+        /// The epoch.
+        epoch: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// An attempt to reconnect comes after a delay.
+    Reconnecting {
+        /// 1 for the first attempt since the last progress.
+        attempt: u32,
+        /// How long until it is made, in nanoseconds.
+        delay: Nanos,
+        /// Why the last one failed, for people.
+        reason: String,
+    },
+    /// Work goes on.
+    Reconnected {
+        /// The session.
+        session: SessionInfo,
+        /// Whether the session is a new one.
+        new_session: bool,
+        /// Whether the server's info, version, capabilities or instructions differ from those of the last session.
+        server_changed: bool,
+    },
+    /// The server wants other credentials (401 or 403).
+    CredentialsNeeded {
+        /// The HTTP status.
+        status: u16,
+        /// The `WWW-Authenticate` header, or empty.
+        challenge: String,
+    },
+    /// A request that may or may not have run is sent again, because it is safe.
+    Replayed {
+        /// The request's method.
+        method: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A request was answered with the outcome-unknown error.
+    OutcomeUnknown {
+        /// The request's method.
+        method: String,
+        /// Whether the server had accepted it.
+        accepted: bool,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Something a person may want in a log. No secrets.
+    Diagnostic {
+        /// How grave.
+        level: Level,
+        /// What, for people.
+        text: String,
+    },
+    /// The last event.
+    Closed,
+}
+
+/// A session, for people and logs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionInfo {
+    /// Counts sessions of this engine, from 1.
+    pub epoch: u64,
+    /// The transport.
+    pub transport: Transport,
+    /// The negotiated protocol version.
+    pub protocol_version: String,
+    /// `serverInfo.name`, or empty.
+    pub server_name: String,
+    /// `serverInfo.version`, or empty.
+    pub server_version: String,
+    /// Whether the server gave a session id. The id itself is a secret and never shown.
+    pub has_session_id: bool,
+}
+
+/// What the connection is doing, for [`crate::Engine::status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing asked of it yet.
+    Idle,
+    /// Connecting or initialising.
+    Connecting,
+    /// A session is up.
+    Ready,
+    /// Waiting for the next attempt.
+    Waiting,
+    /// Waiting for other credentials.
+    NeedsCredentials,
+    /// Closing or closed.
+    Closed,
+}
+
+/// A snapshot of the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Status {
+    /// What it is doing.
+    pub state: State,
+    /// The current session, if there is one.
+    pub session: Option<SessionInfo>,
+    /// When the current session became ready (the driver's clock).
+    pub session_since: Option<Nanos>,
+    /// Messages waiting to be sent.
+    pub queued: u32,
+    /// Requests of the program that wait for their answer, queued ones included.
+    pub in_flight: u32,
+    /// Sessions begun after the first.
+    pub reconnects: u64,
+    /// Requests sent a second time.
+    pub replays: u64,
+    /// The last failure, or empty.
+    pub last_error: String,
+}

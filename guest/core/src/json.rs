@@ -1,0 +1,425 @@
+//! JSON-RPC 2.0 envelopes: parsed once, borrowed, and changed only where a change is permitted.
+//!
+//! A message passes through as the text it came as. The only edits are splices at spans found here: the top-level `id`,
+//! `params.requestId`, and the capabilities and version of `initialize`.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+/// A message's envelope. The spans are byte ranges of the text it was parsed from.
+#[derive(Debug)]
+pub(crate) struct Envelope<'a> {
+    pub kind: Kind<'a>,
+    pub params: Params<'a>,
+    pub result: Option<&'a RawValue>,
+    pub error: Option<&'a RawValue>,
+}
+
+/// What sort of message it is (JSON-RPC 2.0 §§ 4, 5).
+#[derive(Debug)]
+pub(crate) enum Kind<'a> {
+    Request { id: Span<'a>, method: Cow<'a, str> },
+    Notification { method: Cow<'a, str> },
+    Response { id: Option<Span<'a>> },
+}
+
+/// A JSON value in a message: its text and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span<'a> {
+    pub raw: &'a str,
+    pub start: usize,
+}
+
+impl<'a> Span<'a> {
+    fn of(value: &'a RawValue, text: &str) -> Self {
+        let raw = value.get();
+        Self {
+            raw,
+            start: raw.as_ptr() as usize - text.as_ptr() as usize,
+        }
+    }
+
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.start + self.raw.len()
+    }
+}
+
+/// Why a text is no message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// Not JSON: `-32700`.
+    Json(String),
+    /// JSON, but no JSON-RPC message: `-32600`, and the id if one can be told.
+    Envelope {
+        id: Option<String>,
+        problem: &'static str,
+    },
+}
+
+/// One message, or a batch of them (2025-03-26).
+#[derive(Debug)]
+pub(crate) enum Parsed<'a> {
+    One(Envelope<'a>),
+    Batch(Vec<&'a str>),
+}
+
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Params<'a>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from an absent member.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// Parses `text`.
+pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
+    if text.trim_ascii_start().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+        return Ok(Parsed::Batch(
+            items.into_iter().map(RawValue::get).collect(),
+        ));
+    }
+    let raw: RawEnvelope = match serde_json::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) if error.classify() == Category::Data => return Err(misshapen(text, &error)),
+        Err(error) => return Err(not_json(&error)),
+    };
+    let id = raw.id.map(|id| Span::of(id, text));
+    let fail = |problem| {
+        let id = id.filter(|id| is_id(id.raw)).map(|id| String::from(id.raw));
+        Err(Malformed::Envelope { id, problem })
+    };
+    if raw.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+        return fail("the member jsonrpc is not \"2.0\"");
+    }
+    let kind = match (raw.method, id) {
+        (Some(method), Some(id)) if is_id(id.raw) => Kind::Request { id, method },
+        (Some(_), Some(_)) => return fail("the id of a request must be a string or a number"),
+        (Some(method), None) => Kind::Notification { method },
+        (None, id) if raw.result.is_some() != raw.error.is_some() => Kind::Response {
+            id: id.filter(|id| is_id(id.raw)),
+        },
+        (None, _) => return fail("it has neither a method nor one of result and error"),
+    };
+    Ok(Parsed::One(Envelope {
+        kind,
+        params: raw.params,
+        result: raw.result,
+        error: raw.error,
+    }))
+}
+
+fn is_id(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+}
+
+fn not_json(error: &serde_json::Error) -> Malformed {
+    Malformed::Json(alloc::format!("{error}"))
+}
+
+/// JSON that does not fit the envelope: a member of the wrong type, a duplicate member, not an object. Syntax beyond
+/// the place of the misfit is still to be judged.
+fn misshapen(text: &str, error: &serde_json::Error) -> Malformed {
+    if let Err(syntax) = serde_json::from_str::<IgnoredAny>(text) {
+        return not_json(&syntax);
+    }
+    let problem = if !text.trim_ascii_start().starts_with('{') {
+        "it is not an object"
+    } else if alloc::format!("{error}").starts_with("duplicate") {
+        "a member stands twice"
+    } else {
+        "a member has the wrong type"
+    };
+    Malformed::Envelope { id: None, problem }
+}
+
+/// The members of `params` that the engine acts on, each as its raw text. Whatever else `params` is, is ignored.
+#[derive(Debug, Default)]
+pub(crate) struct Params<'a> {
+    pub meta: Option<&'a RawValue>,
+    pub name: Option<&'a RawValue>,
+    pub uri: Option<&'a RawValue>,
+    pub level: Option<&'a RawValue>,
+    pub request_id: Option<&'a RawValue>,
+    pub progress_token: Option<&'a RawValue>,
+    pub protocol_version: Option<&'a RawValue>,
+}
+
+impl<'a> Params<'a> {
+    /// `_meta.progressToken`, as raw text.
+    pub fn own_progress_token(&self) -> Option<&'a str> {
+        #[derive(Deserialize)]
+        struct Meta<'a> {
+            #[serde(borrow, rename = "progressToken")]
+            token: Option<&'a RawValue>,
+        }
+        serde_json::from_str::<Meta>(self.meta?.get())
+            .ok()?
+            .token
+            .map(RawValue::get)
+    }
+
+    /// Where a value of these params stands in the message.
+    pub fn span(value: &'a RawValue, text: &str) -> Span<'a> {
+        Span::of(value, text)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum Member {
+    #[serde(rename = "_meta")]
+    Meta,
+    #[serde(rename = "name")]
+    Name,
+    #[serde(rename = "uri")]
+    Uri,
+    #[serde(rename = "level")]
+    Level,
+    #[serde(rename = "requestId")]
+    RequestId,
+    #[serde(rename = "progressToken")]
+    ProgressToken,
+    #[serde(rename = "protocolVersion")]
+    ProtocolVersion,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Params<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ParamsVisitor)
+    }
+}
+
+struct ParamsVisitor;
+
+impl<'de> Visitor<'de> for ParamsVisitor {
+    type Value = Params<'de>;
+
+    fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        to.write_str("any JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut params = Params::default();
+        while let Some(member) = map.next_key::<Member>()? {
+            let slot = match member {
+                Member::Meta => &mut params.meta,
+                Member::Name => &mut params.name,
+                Member::Uri => &mut params.uri,
+                Member::Level => &mut params.level,
+                Member::RequestId => &mut params.request_id,
+                Member::ProgressToken => &mut params.progress_token,
+                Member::ProtocolVersion => &mut params.protocol_version,
+                Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *slot = Some(map.next_value()?);
+        }
+        Ok(params)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Params::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Params::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Params::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Params::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Params::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Params::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Params::default())
+    }
+}
+
+/// The decoded text of a raw JSON string.
+pub(crate) fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// `text` as a JSON string, quotes included.
+pub(crate) fn quote(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| String::from("\"\""))
+}
+
+/// `text` with `with` in place of `range`.
+pub(crate) fn splice(text: &str, range: Range<usize>, with: &str) -> String {
+    let mut spliced = String::with_capacity(text.len() - range.len() + with.len());
+    spliced.push_str(&text[..range.start]);
+    spliced.push_str(with);
+    spliced.push_str(&text[range.end..]);
+    spliced
+}
+
+/// A valid JSON text on one line. Outside strings a line break is white space; inside it cannot stand.
+pub(crate) fn one_line(text: String) -> String {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
+        return text;
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+/// The code and message of a JSON-RPC error object.
+pub(crate) fn error_of(error: &RawValue) -> (i64, String) {
+    #[derive(Deserialize)]
+    struct Error {
+        #[serde(default)]
+        code: i64,
+        #[serde(default)]
+        message: String,
+    }
+    serde_json::from_str::<Error>(error.get())
+        .map_or((0, String::new()), |error| (error.code, error.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Envelope<'_> {
+        match parse(text) {
+            Ok(Parsed::One(envelope)) => envelope,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_keep_their_spelling_and_place() {
+        for id in [
+            "1",
+            "-7",
+            "1.0",
+            "9007199254740993",
+            "\"a\"",
+            "\"esc\\u0061ped\"",
+            "1e3",
+        ] {
+            let text = alloc::format!(
+                "{{\"params\":{{\"id\":5}}, \"id\" : {id} ,\"method\":\"m\",\"jsonrpc\":\"2.0\"}}"
+            );
+            let Kind::Request { id: span, method } = one(&text).kind else {
+                panic!()
+            };
+            assert_eq!((span.raw, &*method), (id, "m"));
+            assert_eq!(&text[span.range()], id);
+        }
+    }
+
+    #[test]
+    fn misfits_are_told_apart() {
+        let problem = |text| parse(text).unwrap_err();
+        assert!(matches!(problem("{"), Malformed::Json(_)));
+        assert!(matches!(
+            problem("{\"id\":1,\"id\":2,}"),
+            Malformed::Json(_)
+        ));
+        assert!(matches!(problem("nonsense"), Malformed::Json(_)));
+        for text in [
+            "1",
+            "\"x\"",
+            "{}",
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#,
+        ] {
+            assert!(
+                matches!(problem(text), Malformed::Envelope { .. }),
+                "{text}"
+            );
+        }
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#,
+        ] {
+            assert!(
+                matches!(problem(text), Malformed::Envelope { .. }),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            problem(r#"{"id":4,"method":"m"}"#),
+            Malformed::Envelope {
+                id: Some("4".into()),
+                problem: "the member jsonrpc is not \"2.0\""
+            }
+        );
+    }
+
+    #[test]
+    fn params_of_any_shape_pass() {
+        for params in [
+            "null",
+            "true",
+            "-1",
+            "1",
+            "1.5",
+            "\"s\"",
+            "[1,[2]]",
+            "{}",
+            r#"{"x":{"name":1}}"#,
+        ] {
+            let text = alloc::format!(r#"{{"jsonrpc":"2.0","method":"m","params":{params}}}"#);
+            assert!(one(&text).params.name.is_none());
+        }
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"progressToken":"t"},"name":"n"}}"#;
+        let envelope = one(text);
+        assert_eq!(envelope.params.own_progress_token(), Some("\"t\""));
+        assert_eq!(envelope.params.name.and_then(string).as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn a_message_becomes_one_line() {
+        assert_eq!(one_line("{\r\n \"a\":1}".into()), "{   \"a\":1}");
+    }
+
+    #[test]
+    fn deep_nesting_is_no_stack_overflow() {
+        let mut text = String::from(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"#);
+        text.extend(core::iter::repeat_n('[', 200_000));
+        text.extend(core::iter::repeat_n(']', 200_000));
+        text.push_str("}}");
+        assert!(parse(&text).is_ok());
+    }
+}

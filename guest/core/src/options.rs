@@ -1,0 +1,106 @@
+//! What a host can set on an engine, with the defaults.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::Nanos;
+
+/// One second in [`Nanos`].
+pub const SECOND: Nanos = 1_000_000_000;
+/// One millisecond in [`Nanos`].
+pub const MILLISECOND: Nanos = 1_000_000;
+
+/// Which transport to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TransportChoice {
+    /// Streamable HTTP first, HTTP+SSE where the server refuses it (MCP 2025-11-25, "Backwards compatibility").
+    #[default]
+    Auto,
+    /// Streamable HTTP (2025-03-26 and later) only.
+    StreamableHttp,
+    /// HTTP+SSE (2024-11-05) only.
+    HttpSse,
+}
+
+/// Everything that can be set. Durations are nanoseconds; [`Options::new`] gives the defaults named at each field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// The MCP endpoint (Streamable HTTP) or the SSE URL (HTTP+SSE): absolute, `http` or `https`, no user info.
+    pub url: String,
+    /// Headers for every request to the origin of [`Options::url`].
+    pub headers: Vec<(String, String)>,
+    /// Which transport to speak. Default: detect.
+    pub transport: TransportChoice,
+    /// Believe the server's tool annotations (`readOnlyHint`, `idempotentHint`) when deciding whether a `tools/call`
+    /// may be sent again. Default: no.
+    pub trust_annotations: bool,
+    /// The host answers [`crate::Event::CredentialsNeeded`] with fresh headers; a rejected request waits for them
+    /// for [`Options::credentials_timeout`] instead of failing at once. Default: no.
+    pub can_refresh_credentials: bool,
+    /// How long a rejected request waits for fresh headers. Default: 15 s.
+    pub credentials_timeout: Nanos,
+    /// Silence after which a `ping` is sent; 0 switches the heartbeat off. Default: 30 s.
+    pub heartbeat_interval: Nanos,
+    /// How long a `ping` may stay unanswered. Default: 10 s.
+    pub heartbeat_timeout: Nanos,
+    /// An unanswered ping ends the connection even while a request is in flight. Default: no.
+    pub heartbeat_strict: bool,
+    /// How long a request may wait to be sent. Default: 3 min.
+    pub hold_timeout: Nanos,
+    /// How long a request that was sent may run without progress. Default: 1 h.
+    pub run_timeout: Nanos,
+    /// How long a request may run in all, whatever progress is reported. Default: 24 h.
+    pub run_limit: Nanos,
+    /// How long the server may take to begin its answer to `initialize`, a notification, or an HTTP+SSE POST; also the
+    /// wait for the `endpoint` event is bounded by it (and by 10 s). Default: 30 s.
+    pub response_timeout: Nanos,
+    /// The first step of the backoff. Default: 500 ms.
+    pub backoff_base: Nanos,
+    /// The largest step of the backoff. Default: 30 s.
+    pub backoff_cap: Nanos,
+    /// Attempts to reconnect before held requests are failed; 0 means no limit. Default: 0.
+    pub max_attempts: u32,
+    /// How long an `initialize` waits for a server that is down before it gets a provisional result; 0 switches
+    /// provisional results off. Default: 20 s.
+    pub start_timeout: Nanos,
+    /// The most messages held or in flight at once. Default: 1024.
+    pub max_queue_messages: usize,
+    /// The most bytes of messages held or in flight at once. Default: 128 MiB.
+    pub max_queue_bytes: usize,
+    /// The largest message from the client, in bytes. Default: 64 MiB.
+    pub max_message_bytes: usize,
+    /// The largest server-sent event, in bytes. Default: 16 MiB.
+    pub max_event_bytes: usize,
+    /// The largest JSON body of a response, in bytes. Default: 64 MiB.
+    pub max_body_bytes: usize,
+}
+
+impl Options {
+    /// The defaults, for a server at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            headers: Vec::new(),
+            transport: TransportChoice::Auto,
+            trust_annotations: false,
+            can_refresh_credentials: false,
+            credentials_timeout: 15 * SECOND,
+            heartbeat_interval: 30 * SECOND,
+            heartbeat_timeout: 10 * SECOND,
+            heartbeat_strict: false,
+            hold_timeout: 180 * SECOND,
+            run_timeout: 3600 * SECOND,
+            run_limit: 24 * 3600 * SECOND,
+            response_timeout: 30 * SECOND,
+            backoff_base: 500 * MILLISECOND,
+            backoff_cap: 30 * SECOND,
+            max_attempts: 0,
+            start_timeout: 20 * SECOND,
+            max_queue_messages: 1024,
+            max_queue_bytes: 128 << 20,
+            max_message_bytes: 64 << 20,
+            max_event_bytes: 16 << 20,
+            max_body_bytes: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The replay table: what may be done with a request after something went wrong.
+//!
+//! No version of MCP gives exactly-once. The promise is: every request gets exactly one answer, and no request that may
+//! have run is silently run again (RFC 9110 § 9.2.2).
+
+use crate::Nanos;
+
+/// What is known about a request that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Evidence {
+    /// Provably no byte of it was sent.
+    NotSent,
+    /// Its answer, before anything else came of it, was that the session is gone.
+    SessionLost,
+    /// Rejected for its credentials (401, 403).
+    Unauthorized,
+    /// Rejected for now: 429; 503 with `Retry-After` or with a body that says that nobody took it.
+    Busy { retry_after: Option<Nanos> },
+    /// Anything may have happened.
+    Unknown,
+    /// Any other 4xx, or an answer that is no MCP: it will not get better.
+    Refused,
+}
+
+/// What is known about the request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Facts {
+    /// Running it twice does no harm.
+    pub safe: bool,
+    /// The client cancelled it: it is owed no answer and must not be sent again.
+    pub cancelled: bool,
+    /// How often it was sent again with its outcome unknown.
+    pub replays: u32,
+    /// How often its session was lost under it.
+    pub losses: u32,
+    /// How often it was rejected for its credentials.
+    pub rejections: u32,
+    /// The host answers a challenge with fresh headers.
+    pub can_refresh: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    /// Nothing: it is owed no answer.
+    Drop,
+    /// Hold it and send it when the server can be reached.
+    Hold,
+    /// Hold it for a new session.
+    NewSession,
+    /// Hold it until there are fresh credentials.
+    AwaitCredentials,
+    /// Hold it and let the server rest.
+    Wait { retry_after: Option<Nanos> },
+    /// Send it once more, and say so.
+    Replay,
+    /// Answer: the outcome is unknown.
+    AnswerUnknown,
+    /// Answer: sessions do not stick.
+    AnswerUnstable,
+    /// Answer: other credentials are wanted.
+    AnswerUnauthorized,
+    /// Answer with what the server said.
+    AnswerRefused,
+}
+
+/// The table.
+pub(crate) fn decide(evidence: Evidence, request: Facts) -> Action {
+    if request.cancelled {
+        return Action::Drop;
+    }
+    match evidence {
+        Evidence::NotSent => Action::Hold,
+        Evidence::SessionLost if request.losses == 0 => Action::NewSession,
+        Evidence::SessionLost => Action::AnswerUnstable,
+        Evidence::Unauthorized if request.can_refresh && request.rejections == 0 => {
+            Action::AwaitCredentials
+        }
+        Evidence::Unauthorized => Action::AnswerUnauthorized,
+        Evidence::Busy { retry_after } => Action::Wait { retry_after },
+        Evidence::Unknown if request.safe && request.replays == 0 => Action::Replay,
+        Evidence::Unknown => Action::AnswerUnknown,
+        Evidence::Refused => Action::AnswerRefused,
+    }
+}
+
+/// Whether running `method` twice does no harm. `tools/call` is judged by the tool's annotations instead.
+pub(crate) fn is_safe(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "server/discover"
+            | "resources/templates/list"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "prompts/get"
+            | "completion/complete"
+            | "logging/setLevel"
+            | "tasks/get"
+            | "tasks/result"
+            | "subscriptions/listen"
+    ) || method
+        .split_once('/')
+        .is_some_and(|(of, verb)| verb == "list" && !of.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: Facts = Facts {
+        safe: false,
+        cancelled: false,
+        replays: 0,
+        losses: 0,
+        rejections: 0,
+        can_refresh: false,
+    };
+
+    #[test]
+    fn the_table() {
+        use Action::*;
+        let safe = Facts { safe: true, ..ANY };
+        for (evidence, facts, action) in [
+            (Evidence::NotSent, ANY, Hold),
+            (Evidence::NotSent, safe, Hold),
+            (Evidence::SessionLost, ANY, NewSession),
+            (
+                Evidence::SessionLost,
+                Facts { losses: 1, ..safe },
+                AnswerUnstable,
+            ),
+            (Evidence::Unauthorized, ANY, AnswerUnauthorized),
+            (
+                Evidence::Unauthorized,
+                Facts {
+                    can_refresh: true,
+                    ..ANY
+                },
+                AwaitCredentials,
+            ),
+            (
+                Evidence::Unauthorized,
+                Facts {
+                    can_refresh: true,
+                    rejections: 1,
+                    ..ANY
+                },
+                AnswerUnauthorized,
+            ),
+            (
+                Evidence::Busy {
+                    retry_after: Some(5),
+                },
+                ANY,
+                Wait {
+                    retry_after: Some(5),
+                },
+            ),
+            (Evidence::Unknown, ANY, AnswerUnknown),
+            (Evidence::Unknown, safe, Replay),
+            (
+                Evidence::Unknown,
+                Facts { replays: 1, ..safe },
+                AnswerUnknown,
+            ),
+            (Evidence::Refused, safe, AnswerRefused),
+        ] {
+            assert_eq!(decide(evidence, facts), action, "{evidence:?} {facts:?}");
+            assert_eq!(
+                decide(
+                    evidence,
+                    Facts {
+                        cancelled: true,
+                        ..facts
+                    }
+                ),
+                Drop
+            );
+        }
+    }
+
+    #[test]
+    fn safe_methods() {
+        for method in [
+            "ping",
+            "tools/list",
+            "tasks/list",
+            "resources/templates/list",
+            "resources/read",
+            "logging/setLevel",
+        ] {
+            assert!(is_safe(method), "{method}");
+        }
+        for method in [
+            "tools/call",
+            "tasks/cancel",
+            "/list",
+            "list",
+            "x/list/y",
+            "sampling/createMessage",
+            "",
+        ] {
+            assert!(!is_safe(method), "{method}");
+        }
+    }
+}

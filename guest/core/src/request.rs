@@ -1,0 +1,109 @@
+//! A request under way, the program's or the engine's own.
+
+use alloc::string::String;
+use core::ops::Range;
+
+use crate::{ExchangeId, Nanos};
+
+/// Names a request in the engine: the order in which requests came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RequestKey(pub u64);
+
+/// A request and everything known about its delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Request {
+    pub origin: Origin,
+    pub method: String,
+    /// The message as it came.
+    pub text: String,
+    /// Where its id stands in `text`.
+    pub id_at: Range<usize>,
+    /// Running it twice does no harm.
+    pub safe: bool,
+    pub cancelled: bool,
+    pub progress_token: Option<String>,
+    pub learn: Learn,
+    pub delivery: Delivery,
+    /// The id it carries on the wire, fresh for every sending.
+    pub wire: u64,
+    /// The epoch it was last sent in.
+    pub epoch: u64,
+    /// When it was first sent.
+    pub sent_at: Option<Nanos>,
+    pub replays: u32,
+    pub losses: u32,
+    pub rejections: u32,
+    /// The cursor of its response stream, for `Last-Event-ID`.
+    pub cursor: Option<String>,
+    /// The stream's `retry:` in nanoseconds.
+    pub retry: Option<Nanos>,
+    /// Resumptions in a row that brought nothing.
+    pub fruitless: u32,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Origin {
+    /// The program's, owed one answer.
+    Program,
+    /// Finds out whether the connection lives.
+    Ping,
+    /// Gives a new session what the old one had.
+    Restore,
+    /// Finds out whether the session behind this request's `-32602` was ever initialised.
+    Verify(RequestKey),
+}
+
+/// How far a request has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Delivery {
+    /// Not started, or to be started again.
+    Held,
+    /// `initialize` of the program: answered by the handshake.
+    Handshake,
+    /// Its POST was started.
+    Sent(ExchangeId),
+    /// The server took it: 2xx came. On HTTP+SSE its answer comes on the session's stream and the exchange is over.
+    Accepted(Option<ExchangeId>),
+    /// Its stream broke and will be resumed.
+    Resuming,
+    /// Its stream is being resumed by this GET.
+    Resumed(ExchangeId),
+    /// It was answered `-32602`; the answer waits until the session is verified.
+    Verifying(String),
+}
+
+/// What a success of the request teaches about the session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Learn {
+    Nothing,
+    /// The annotations in a `tools/list` result.
+    Tools,
+    /// `logging/setLevel`: the level, as raw JSON.
+    LogLevel(String),
+    /// `resources/subscribe`: the URI, as raw JSON.
+    Subscribed(String),
+    /// `resources/unsubscribe`: the URI, as raw JSON.
+    Unsubscribed(String),
+}
+
+impl Request {
+    /// The id as its client spelt it.
+    pub fn client_id(&self) -> &str {
+        &self.text[self.id_at.clone()]
+    }
+
+    /// The exchange it waits on.
+    pub fn exchange(&self) -> Option<ExchangeId> {
+        match self.delivery {
+            Delivery::Sent(exchange) | Delivery::Resumed(exchange) => Some(exchange),
+            Delivery::Accepted(exchange) => exchange,
+            _ => None,
+        }
+    }
+
+    /// Whether it was handed to the network and not answered yet.
+    pub fn is_out(&self) -> bool {
+        !matches!(self.delivery, Delivery::Held | Delivery::Handshake)
+    }
+}

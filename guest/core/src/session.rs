@@ -1,0 +1,420 @@
+//! What is known about the program and about the session: `initialize` as it was asked and answered, and what a new
+//! session must get back.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json::{Span, splice};
+use crate::url::Url;
+use crate::{ExchangeId, Nanos, SessionInfo, Transport};
+
+/// The program's side of the handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Program {
+    /// Its last `initialize`.
+    pub initialize: Option<Initialize>,
+    /// What it was told in answer.
+    pub answered: Option<Answered>,
+    /// It sent `notifications/initialized`, or what implies it.
+    pub initialized: bool,
+    /// The lists changed and it has not been told.
+    pub lists_changed: bool,
+    /// It was told by a provisional result that there are tools, prompts and resources.
+    pub promised: bool,
+}
+
+/// A captured `initialize` request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Initialize {
+    pub text: String,
+    pub id_at: Range<usize>,
+    /// Where the value of `params.protocolVersion` stands.
+    pub version_at: Option<Range<usize>>,
+}
+
+impl Initialize {
+    /// The version it asks for, or empty.
+    pub fn version(&self) -> String {
+        self.version_at
+            .clone()
+            .and_then(|at| serde_json::from_str(&self.text[at]).ok())
+            .unwrap_or_default()
+    }
+
+    /// The message to send: with the engine's id, and the version that was negotiated with the program.
+    pub fn to_wire(&self, id: u64, version: Option<&str>) -> String {
+        let mut edits: Vec<(Range<usize>, String)> =
+            Vec::from([(self.id_at.clone(), id.to_string())]);
+        if let (Some(at), Some(version)) = (self.version_at.clone(), version) {
+            edits.push((at, crate::json::quote(version)));
+        }
+        edit(&self.text, edits)
+    }
+}
+
+/// What the program was told about the server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Answered {
+    pub server: Server,
+    /// The engine made it up, because the server was not there.
+    pub provisional: bool,
+}
+
+/// What an initialize result says, in the parts that are compared and used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Server {
+    pub version: String,
+    pub name: String,
+    pub release: String,
+    pub capabilities: String,
+    pub info: String,
+    pub instructions: String,
+    pub tools: bool,
+    pub prompts: bool,
+    pub resources: bool,
+    pub logging: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawResult<'a> {
+    protocol_version: String,
+    #[serde(borrow, default)]
+    capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    server_info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    instructions: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct RawCapabilities<'a> {
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    resources: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    logging: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct RawInfo {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    version: String,
+}
+
+impl Server {
+    /// Reads an initialize result; an error says what is wrong with it.
+    pub fn parse(result: &str) -> Result<Self, String> {
+        let raw: RawResult = serde_json::from_str(result)
+            .map_err(|error| alloc::format!("the initialize result is not one: {error}"))?;
+        let text = |value: Option<&RawValue>| {
+            value.map_or_else(String::new, |value| value.get().to_string())
+        };
+        let can: RawCapabilities = raw
+            .capabilities
+            .and_then(|value| serde_json::from_str(value.get()).ok())
+            .unwrap_or_default();
+        let info: RawInfo = raw
+            .server_info
+            .and_then(|value| serde_json::from_str(value.get()).ok())
+            .unwrap_or_default();
+        // The version goes into a header of every request that follows.
+        if !crate::http::header_value_ok(&raw.protocol_version) || raw.protocol_version.len() > 64 {
+            return Err(String::from(
+                "the initialize result names a protocol version that is not one",
+            ));
+        }
+        Ok(Self {
+            version: raw.protocol_version,
+            name: info.name,
+            release: info.version,
+            tools: can.tools.is_some(),
+            prompts: can.prompts.is_some(),
+            resources: can.resources.is_some(),
+            logging: can.logging.is_some(),
+            capabilities: text(raw.capabilities),
+            info: text(raw.server_info),
+            instructions: text(raw.instructions),
+        })
+    }
+
+    /// The method of a list that the server declared, to see whether it answers.
+    pub fn a_list(&self) -> Option<&'static str> {
+        if self.tools {
+            Some("tools/list")
+        } else if self.prompts {
+            Some("prompts/list")
+        } else if self.resources {
+            Some("resources/list")
+        } else {
+            None
+        }
+    }
+
+    /// The notifications that tell a program to list again.
+    pub fn list_changes(&self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.tools, "notifications/tools/list_changed"),
+            (self.prompts, "notifications/prompts/list_changed"),
+            (self.resources, "notifications/resources/list_changed"),
+        ]
+        .into_iter()
+        .filter_map(|(declared, method)| declared.then_some(method))
+    }
+}
+
+/// An initialize response with `listChanged: true` in each capability declared that has lists: programs ignore
+/// `list_changed` unless it was declared, and after a restart the engine sends it.
+pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String {
+    let mut edits = Vec::new();
+    let outer = Span {
+        raw: result.get(),
+        start: result.get().as_ptr() as usize - response.as_ptr() as usize,
+    };
+    let capabilities = serde_json::from_str::<RawResult>(outer.raw)
+        .ok()
+        .and_then(|raw| raw.capabilities);
+    let declared =
+        capabilities.and_then(|raw| serde_json::from_str::<RawCapabilities>(raw.get()).ok());
+    for capability in declared
+        .iter()
+        .flat_map(|raw| [raw.tools, raw.prompts, raw.resources])
+        .flatten()
+    {
+        #[derive(Deserialize)]
+        struct Capability<'a> {
+            #[serde(borrow, default, rename = "listChanged")]
+            list_changed: Option<&'a RawValue>,
+        }
+        let raw = capability.get();
+        let start = raw.as_ptr() as usize - response.as_ptr() as usize;
+        match serde_json::from_str::<Capability>(raw) {
+            Ok(Capability {
+                list_changed: Some(value),
+            }) => {
+                let at = value.get().as_ptr() as usize - response.as_ptr() as usize;
+                edits.push((at..at + value.get().len(), String::from("true")));
+            }
+            Ok(Capability { list_changed: None }) if raw.starts_with('{') => {
+                // `"listChanged": null` reads as absent too; a second member after it wins in every parser.
+                let empty = raw[1..raw.len() - 1].trim().is_empty();
+                let end = start + raw.len() - 1;
+                edits.push((
+                    end..end,
+                    String::from(if empty {
+                        r#""listChanged":true"#
+                    } else {
+                        r#","listChanged":true"#
+                    }),
+                ));
+            }
+            _ => {}
+        }
+    }
+    edit(response, edits)
+}
+
+/// Applies edits that do not overlap.
+pub(crate) fn edit(text: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
+    edits.sort_by_key(|(at, _)| core::cmp::Reverse(at.start));
+    let mut text = String::from(text);
+    for (at, with) in edits {
+        text = splice(&text, at, &with);
+    }
+    text
+}
+
+/// A session with the server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    pub epoch: u64,
+    pub transport: Transport,
+    /// `Mcp-Session-Id`.
+    pub id: Option<String>,
+    /// HTTP+SSE: where to POST.
+    pub endpoint: Option<Url>,
+    pub server: Server,
+    pub since: Nanos,
+    /// A request of the program was answered in it.
+    pub progress: bool,
+    pub standalone: Standalone,
+    /// `-32602` was looked into, and the session was found to be initialised.
+    pub verified: bool,
+}
+
+impl Session {
+    pub fn info(&self) -> SessionInfo {
+        SessionInfo {
+            epoch: self.epoch,
+            transport: self.transport,
+            protocol_version: self.server.version.clone(),
+            server_name: self.server.name.clone(),
+            server_version: self.server.release.clone(),
+            has_session_id: self.id.is_some(),
+        }
+    }
+}
+
+/// The standalone GET stream of Streamable HTTP. It is optional: its loss is not the session's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Standalone {
+    pub exchange: Option<ExchangeId>,
+    /// It has been open in this session.
+    pub opened: bool,
+    pub cursor: Option<String>,
+    pub retry: Option<Nanos>,
+    /// Openings in a row that failed.
+    pub failures: u32,
+}
+
+/// What the program set up and a new session must get back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Restorable {
+    /// The level of the last `logging/setLevel`, raw.
+    pub log_level: Option<String>,
+    /// The URIs subscribed to, raw.
+    pub subscriptions: BTreeSet<String>,
+    /// Whether a tool may be called twice, by its name.
+    pub tools: BTreeMap<String, bool>,
+}
+
+/// The most tools whose annotations are kept.
+const MAX_TOOLS: usize = 10_000;
+
+impl Restorable {
+    /// Learns from the result of a `tools/list`.
+    pub fn learn_tools(&mut self, result: &str) {
+        #[derive(Deserialize)]
+        struct List {
+            #[serde(default)]
+            tools: Vec<Tool>,
+        }
+        #[derive(Deserialize)]
+        struct Tool {
+            name: String,
+            #[serde(default)]
+            annotations: Option<Annotations>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Annotations {
+            #[serde(default)]
+            read_only_hint: Option<bool>,
+            #[serde(default)]
+            idempotent_hint: Option<bool>,
+        }
+        let Ok(list) = serde_json::from_str::<List>(result) else {
+            return;
+        };
+        for tool in list.tools {
+            let safe = tool.annotations.is_some_and(|hints| {
+                hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true)
+            });
+            if self.tools.len() < MAX_TOOLS || self.tools.contains_key(&tool.name) {
+                self.tools.insert(tool.name, safe);
+            }
+        }
+    }
+}
+
+/// A request of the server that the program has not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ServerRequest {
+    pub epoch: u64,
+    /// Its id as the server spelt it.
+    pub id: String,
+    /// The token under which the program may report progress, raw.
+    pub progress_token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(response: &str) -> String {
+        #[derive(Deserialize)]
+        struct Response<'a> {
+            #[serde(borrow)]
+            result: &'a RawValue,
+        }
+        let raw: Response = serde_json::from_str(response).unwrap();
+        declare_list_changed(response, raw.result)
+    }
+
+    #[test]
+    fn list_changed_is_declared_where_there_are_lists_and_nowhere_else() {
+        for (from, to) in [
+            (r#"{"tools":{}}"#, r#"{"tools":{"listChanged":true}}"#),
+            (
+                r#"{"tools":{"listChanged":false}}"#,
+                r#"{"tools":{"listChanged":true}}"#,
+            ),
+            (
+                r#"{"resources":{"subscribe":true}, "tools": { }}"#,
+                r#"{"resources":{"subscribe":true,"listChanged":true}, "tools": { "listChanged":true}}"#,
+            ),
+            (
+                r#"{"logging":{},"x":{"tools":{}}}"#,
+                r#"{"logging":{},"x":{"tools":{}}}"#,
+            ),
+            (r#"{"prompts":true}"#, r#"{"prompts":true}"#),
+        ] {
+            let response = |capabilities: &str| {
+                alloc::format!(
+                    r#"{{"result":{{"protocolVersion":"2025-06-18","capabilities":{capabilities}}},"id":1}}"#
+                )
+            };
+            assert_eq!(declared(&response(from)), response(to));
+        }
+    }
+
+    #[test]
+    fn initialize_asks_again_for_what_was_negotiated() {
+        let text = r#"{"id":"a","params":{"protocolVersion":"2025-11-25"},"method":"initialize"}"#;
+        let at = |part: &str| {
+            text.find(part)
+                .map(|start| start..start + part.len())
+                .unwrap()
+        };
+        let initialize = Initialize {
+            text: text.into(),
+            id_at: at("\"a\""),
+            version_at: Some(at("\"2025-11-25\"")),
+        };
+        assert_eq!(initialize.version(), "2025-11-25");
+        assert_eq!(
+            initialize.to_wire(7, Some("2025-06-18")),
+            r#"{"id":7,"params":{"protocolVersion":"2025-06-18"},"method":"initialize"}"#
+        );
+    }
+
+    #[test]
+    fn a_version_that_would_break_a_header_is_refused() {
+        assert!(Server::parse(r#"{"protocolVersion":"2025\r\nx: y"}"#).is_err());
+        assert!(Server::parse(r#"{"capabilities":{}}"#).is_err());
+        assert!(Server::parse(r#"{"protocolVersion":"2025-06-18"}"#).is_ok());
+    }
+
+    #[test]
+    fn annotations_are_learned() {
+        let mut known = Restorable::default();
+        known.learn_tools(
+            r#"{"tools":[{"name":"a","annotations":{"readOnlyHint":true}},{"name":"b"},
+                {"name":"c","annotations":{"readOnlyHint":false,"idempotentHint":true}}]}"#,
+        );
+        assert_eq!(
+            known.tools.into_iter().collect::<Vec<_>>(),
+            [("a".into(), true), ("b".into(), false), ("c".into(), true)]
+        );
+    }
+}

@@ -1,0 +1,359 @@
+//! A parser for server-sent events, as the WHATWG HTML standard defines them, with a bound on memory.
+//!
+//! One deviation: MCP uses an event with an id and no data to say where a stream can be resumed, and an empty message means
+//! nothing in JSON-RPC, so empty data is never an event: with an id it is [`Item::Id`], without one it is nothing.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use memchr::memchr2;
+
+use crate::scan::{Scanned, Scanner};
+
+/// A server-sent event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SseEvent {
+    /// The `event` field. Empty where there was none, which means `message`.
+    pub name: String,
+    /// The `data` fields, joined with LF. Never empty.
+    pub data: String,
+    /// The `id` field, if this event had one. An empty one means that the stream cannot be resumed any more.
+    pub id: Option<String>,
+}
+
+/// What a [`Parser`] finds in a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Item {
+    /// An event.
+    Event(SseEvent),
+    /// An id without data: the stream can be resumed after this point.
+    Id(String),
+    /// The server's wish for the delay before a reconnect, in milliseconds.
+    Retry(u64),
+    /// The end of an event that was too large to keep.
+    Oversized {
+        /// What could be seen of its data.
+        scanned: Scanned,
+        /// Its `id` field, if it had one that is no longer than 1 KiB.
+        id: Option<String>,
+    },
+}
+
+/// Turns the bytes of a response's body into [`Item`]s.
+///
+/// Feed it the body in pieces of any size. What it holds at the end of the body is an incomplete event, which counts for
+/// nothing: drop the parser. Whatever arrives, it keeps no more than `max_event_bytes` of it (in buffers of at most twice
+/// that) and a small constant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Parser {
+    max_event_bytes: usize,
+    /// How many bytes of a byte order mark were seen at the start of the stream; `None` once past it.
+    bom: Option<u8>,
+    /// The last byte was a CR: an LF that follows belongs to it.
+    after_cr: bool,
+    line: Line,
+    name: Vec<u8>,
+    data: Vec<u8>,
+    has_data: bool,
+    id: Option<Vec<u8>>,
+    /// The value of the `id` line being read.
+    id_line: Vec<u8>,
+    /// That value is longer than what may be kept of it.
+    id_too_long: bool,
+    /// Takes the data in place of `data` once the event is too large.
+    oversized: Option<Scanner>,
+}
+
+/// How far into a line the parser is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Line {
+    /// In the field's name, of which so much was read.
+    Name { bytes: [u8; MAX_NAME], len: usize },
+    /// After the colon: a space that follows is not part of the value.
+    Space(Field),
+    /// In the value.
+    Value(Field),
+    /// In a line that counts for nothing: a comment or an unknown field.
+    Ignored,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Field {
+    Data,
+    Event,
+    Id,
+    Retry(Retry),
+}
+
+/// The value of a `retry` field, as far as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Retry {
+    Empty,
+    Number(u64),
+    Invalid,
+}
+
+/// The longest name of a field: `event` and `retry`.
+const MAX_NAME: usize = 5;
+
+/// The longest id kept of an event that is too large, in bytes.
+const MAX_OVERSIZED_ID: usize = 1024;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+const NEW_LINE: Line = Line::Name {
+    bytes: [0; MAX_NAME],
+    len: 0,
+};
+
+impl Parser {
+    /// A parser at the start of a stream. An event's data, name and id together may have `max_event_bytes`.
+    pub fn new(max_event_bytes: usize) -> Self {
+        Self {
+            max_event_bytes,
+            bom: Some(0),
+            after_cr: false,
+            line: NEW_LINE,
+            name: Vec::new(),
+            data: Vec::new(),
+            has_data: false,
+            id: None,
+            id_line: Vec::new(),
+            id_too_long: false,
+            oversized: None,
+        }
+    }
+
+    /// Reads the next bytes of the stream and appends what they complete to `out`.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Item>) {
+        let mut rest = bytes;
+        while let Some(seen) = self.bom {
+            let seen = usize::from(seen);
+            let Some(&byte) = rest.first() else { return };
+            if byte != BOM[seen] {
+                self.bom = None;
+                self.line_bytes(&BOM[..seen]);
+            } else {
+                rest = &rest[1..];
+                self.bom = (seen + 1 < BOM.len()).then_some(seen as u8 + 1);
+            }
+        }
+        while !rest.is_empty() {
+            if core::mem::take(&mut self.after_cr) && rest[0] == b'\n' {
+                rest = &rest[1..];
+                continue;
+            }
+            let Some(end) = memchr2(b'\n', b'\r', rest) else {
+                self.line_bytes(rest);
+                return;
+            };
+            self.line_bytes(&rest[..end]);
+            self.end_line(out);
+            self.after_cr = rest[end] == b'\r';
+            rest = &rest[end + 1..];
+        }
+    }
+
+    /// Reads bytes of one line.
+    fn line_bytes(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        if let Line::Name {
+            bytes: mut name,
+            mut len,
+        } = self.line
+        {
+            loop {
+                let Some((&byte, after)) = rest.split_first() else {
+                    self.line = Line::Name { bytes: name, len };
+                    return;
+                };
+                rest = after;
+                if byte == b':' {
+                    let Some(field) = Field::of(&name[..len]) else {
+                        self.line = Line::Ignored;
+                        return;
+                    };
+                    self.line = Line::Space(field);
+                    self.begin(field);
+                    break;
+                }
+                if len == MAX_NAME {
+                    self.line = Line::Ignored;
+                    return;
+                }
+                name[len] = byte;
+                len += 1;
+            }
+        }
+        if let (Line::Space(field), Some(first)) = (self.line, rest.first()) {
+            self.line = Line::Value(field);
+            if *first == b' ' {
+                rest = &rest[1..];
+            }
+        }
+        if let Line::Value(field) = self.line {
+            self.value(field, rest);
+        }
+    }
+
+    /// The name of a line's field was read.
+    fn begin(&mut self, field: Field) {
+        match field {
+            Field::Data if self.has_data => self.data_bytes(b"\n"),
+            Field::Data => self.has_data = true,
+            // New buffers, so that no two of them are large at a time.
+            Field::Event => self.name = Vec::new(),
+            Field::Id => {
+                self.id_line = Vec::new();
+                self.id_too_long = false;
+            }
+            Field::Retry(_) => {}
+        }
+    }
+
+    /// Reads bytes of a field's value.
+    fn value(&mut self, field: Field, bytes: &[u8]) {
+        match field {
+            Field::Data => self.data_bytes(bytes),
+            Field::Event => {
+                if self.fits(bytes.len()) {
+                    append(&mut self.name, bytes, self.max_event_bytes);
+                }
+            }
+            Field::Id => {
+                if self.fits(bytes.len()) {
+                    append(&mut self.id_line, bytes, self.max_event_bytes);
+                } else if !self.id_too_long
+                    && bytes.len() <= MAX_OVERSIZED_ID.saturating_sub(self.id_line.len())
+                {
+                    append(&mut self.id_line, bytes, MAX_OVERSIZED_ID);
+                } else {
+                    self.id_line = Vec::new();
+                    self.id_too_long = true;
+                }
+            }
+            Field::Retry(retry) => self.line = Line::Value(Field::Retry(retry.and(bytes))),
+        }
+    }
+
+    fn data_bytes(&mut self, bytes: &[u8]) {
+        if self.fits(bytes.len()) {
+            append(&mut self.data, bytes, self.max_event_bytes);
+        } else if let Some(scanner) = &mut self.oversized {
+            scanner.feed(bytes);
+        }
+    }
+
+    /// Whether so many more bytes of this event may be kept. If not, the event is too large, now and until it ends.
+    fn fits(&mut self, more: usize) -> bool {
+        if self.oversized.is_some() {
+            return false;
+        }
+        let kept = self.data.len()
+            + self.name.len()
+            + self.id_line.len()
+            + self.id.as_ref().map_or(0, Vec::len);
+        if more <= self.max_event_bytes.saturating_sub(kept) {
+            return true;
+        }
+        let mut scanner = Scanner::new();
+        scanner.feed(&core::mem::take(&mut self.data));
+        self.oversized = Some(scanner);
+        self.name = Vec::new();
+        self.id = self.id.take().filter(|id| id.len() <= MAX_OVERSIZED_ID);
+        false
+    }
+
+    fn end_line(&mut self, out: &mut Vec<Item>) {
+        match core::mem::replace(&mut self.line, NEW_LINE) {
+            Line::Name { len: 0, .. } => self.end_event(out),
+            // A field without colon has an empty value.
+            Line::Name { bytes, len } => {
+                if let Some(field) = Field::of(&bytes[..len]) {
+                    self.begin(field);
+                    self.end_field(field, out);
+                }
+            }
+            Line::Space(field) | Line::Value(field) => self.end_field(field, out),
+            Line::Ignored => {}
+        }
+    }
+
+    fn end_field(&mut self, field: Field, out: &mut Vec<Item>) {
+        match field {
+            Field::Id if self.id_too_long => self.id = None,
+            Field::Id if self.id_line.contains(&0) => self.id_line = Vec::new(),
+            Field::Id => self.id = Some(core::mem::take(&mut self.id_line)),
+            Field::Retry(Retry::Number(milliseconds)) => out.push(Item::Retry(milliseconds)),
+            Field::Retry(Retry::Empty | Retry::Invalid) | Field::Data | Field::Event => {}
+        }
+    }
+
+    fn end_event(&mut self, out: &mut Vec<Item>) {
+        let name = core::mem::take(&mut self.name);
+        let data = core::mem::take(&mut self.data);
+        let id = self.id.take().map(text);
+        self.has_data = false;
+        if let Some(scanner) = self.oversized.take() {
+            out.push(Item::Oversized {
+                scanned: scanner.finish(),
+                id,
+            });
+        } else if !data.is_empty() {
+            out.push(Item::Event(SseEvent {
+                name: text(name),
+                data: text(data),
+                id,
+            }));
+        } else if let Some(id) = id {
+            out.push(Item::Id(id));
+        }
+    }
+}
+
+impl Field {
+    fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b"data" => Some(Self::Data),
+            b"event" => Some(Self::Event),
+            b"id" => Some(Self::Id),
+            b"retry" => Some(Self::Retry(Retry::Empty)),
+            _ => None,
+        }
+    }
+}
+
+impl Retry {
+    fn and(self, digits: &[u8]) -> Self {
+        digits.iter().fold(self, |retry, digit| {
+            let number = match retry {
+                Self::Invalid => return Self::Invalid,
+                Self::Empty => 0,
+                Self::Number(number) => number,
+            };
+            match digit {
+                b'0'..=b'9' => Self::Number(
+                    number
+                        .saturating_mul(10)
+                        .saturating_add(u64::from(digit - b'0')),
+                ),
+                _ => Self::Invalid,
+            }
+        })
+    }
+}
+
+/// Appends to a buffer that will never hold more than `max` bytes: it need not grow beyond that.
+fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
+    let needed = buffer.len() + bytes.len();
+    if needed > buffer.capacity() {
+        let doubled = buffer.capacity().saturating_mul(2).min(max);
+        buffer.reserve_exact(needed.max(doubled) - buffer.len());
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+/// Bytes as text; what is not UTF-8 becomes U+FFFD.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

@@ -1,0 +1,193 @@
+//! The URLs of an MCP server: `http` or `https`, a host, perhaps a port, a path and a query.
+//!
+//! The syntax is RFC 3986's, by the `iri-string` crate, without the repairs that browsers make: where two readers of a URL
+//! could disagree about its host, it is refused.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
+use core::net::Ipv6Addr;
+
+use iri_string::types::{UriAbsoluteStr, UriReferenceStr, UriStr};
+
+/// The longest URL that is taken, in bytes.
+const MAX_BYTES: usize = 8192;
+
+/// An absolute `http` or `https` URL without user info and fragment.
+///
+/// Scheme, host and port are in normal form (lower case, no default port), so that equal origins are equal text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Url {
+    https: bool,
+    authority: String,
+    path_and_query: String,
+}
+
+impl Url {
+    /// Reads an absolute URL. The error says what is wrong with it, for people, and repeats nothing that may be secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        check_text(text)?;
+        let uri = UriStr::new(text).map_err(|_| syntax_error(text))?;
+        Self::from_uri(uri)
+    }
+
+    /// Reads a URL relative to this one. The result may have any origin: see [`Url::same_origin`].
+    pub fn resolve(&self, reference: &str) -> Result<Self, String> {
+        check_text(reference)?;
+        let reference = UriReferenceStr::new(reference).map_err(|_| syntax_error(reference))?;
+        let base = self.to_string();
+        let base =
+            UriAbsoluteStr::new(&base).map_err(|_| "the base URL is not well-formed".to_owned())?;
+        let resolved = reference.resolve_against(base).to_string();
+        check_text(&resolved)?;
+        let uri = UriStr::new(&resolved).map_err(|_| syntax_error(&resolved))?;
+        Self::from_uri(uri)
+    }
+
+    /// Whether scheme, host and port (given or implied) are the same.
+    pub fn same_origin(&self, other: &Self) -> bool {
+        self.https == other.https && self.authority == other.authority
+    }
+
+    /// Whether the scheme is `https`.
+    pub fn https(&self) -> bool {
+        self.https
+    }
+
+    /// The host, in lower case, and the port unless it is the scheme's default.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The path and the query, beginning with `/`. It may begin with `//`: append it to scheme and authority, and never
+    /// resolve it against another URL.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+
+    fn from_uri(uri: &UriStr) -> Result<Self, String> {
+        let https = if uri.scheme_str().eq_ignore_ascii_case("https") {
+            true
+        } else if uri.scheme_str().eq_ignore_ascii_case("http") {
+            false
+        } else {
+            return Err("the scheme must be `http` or `https`".to_owned());
+        };
+        let Some(authority) = uri.authority_components() else {
+            return Err(
+                "there is no host: the URL must begin with `http://` or `https://` and a host"
+                    .to_owned(),
+            );
+        };
+        if authority.userinfo().is_some() {
+            return Err(USER_INFO.to_owned());
+        }
+        let mut normal = host(authority.host())?;
+        if let Some(port) = port(authority.port(), https)? {
+            normal.push_str(&format!(":{port}"));
+        }
+        let mut path_and_query = uri.path_str().to_owned();
+        if path_and_query.is_empty() {
+            path_and_query.push('/');
+        }
+        if let Some(query) = uri.query_str() {
+            path_and_query.push('?');
+            path_and_query.push_str(query);
+        }
+        Ok(Self {
+            https,
+            authority: normal,
+            path_and_query,
+        })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path_and_query)
+    }
+}
+
+const USER_INFO: &str = "a URL must not hold a user name or password: remove the part before `@` and use an `Authorization` header instead";
+
+/// What can be said before the syntax is read: length and user info, the latter first so that no other message is tempted
+/// to quote it.
+fn check_text(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("the URL is empty".to_owned());
+    }
+    if text.len() > MAX_BYTES {
+        return Err(format!(
+            "the URL is {} bytes long, the limit is {MAX_BYTES}",
+            text.len()
+        ));
+    }
+    // The authority is what follows `//`, be it at the start or after a scheme.
+    let (before, after) = text.split_once("//").unwrap_or_default();
+    let authority = after
+        .split(['/', '?', '#', '\\'])
+        .next()
+        .unwrap_or_default();
+    let has_authority =
+        !before.contains(['/', '?', '#']) && (before.is_empty() || before.ends_with(':'));
+    if has_authority && authority.contains('@') {
+        Err(USER_INFO.to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Why a text is no URL. An offending character is named only where it cannot be part of a password.
+fn syntax_error(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
+    match text.char_indices().find(|(_, c)| !allowed(*c)) {
+        Some((at, c)) if c.is_control() || c.is_whitespace() => {
+            format!("white space or a control character (byte {at}) is not allowed in a URL")
+        }
+        Some((at, '\\')) => format!("a backslash (byte {at}) is not allowed in a URL"),
+        Some((at, c)) if !text.contains('@') => {
+            format!(
+                "the character `{c}` (byte {at}) is not allowed in a URL: percent-encode it, or spell the host in ASCII"
+            )
+        }
+        _ => "it is not a well-formed URL (RFC 3986)".to_owned(),
+    }
+}
+
+/// The host in normal form.
+fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("the host is empty".to_owned());
+    }
+    if let Some(literal) = text.strip_prefix('[') {
+        let address = literal
+            .strip_suffix(']')
+            .and_then(|address| address.parse::<Ipv6Addr>().ok());
+        return address
+            .map(|address| format!("[{address}]"))
+            .ok_or_else(|| "the IPv6 address is not valid".to_owned());
+    }
+    // RFC 3986 allows more, but no name service does, and readers differ in what they make of it (`%2e`, say).
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    {
+        return Err("the host may hold letters, digits, `-`, `.` and `_` only (spell an international name in its ASCII form)"
+            .to_owned());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// The port, unless it is the default one.
+fn port(text: Option<&str>, https: bool) -> Result<Option<u16>, String> {
+    let text = text.unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok((port != if https { 443 } else { 80 }).then_some(port)),
+        _ => Err("the port must be a number from 1 to 65535".to_owned()),
+    }
+}

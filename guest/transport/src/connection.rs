@@ -1,0 +1,300 @@
+//! The resources `options` and `connection`: an engine, its exchanges, and the loop that lets them work.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use mcp_reconnect_core::{self as core_, Engine, ExchangeId, Input, Nanos, Output};
+
+use crate::bindings::exports::mcp_reconnect::transport::client as wit;
+use crate::bindings::wasi::clocks::monotonic_clock;
+use crate::bindings::wasi::io::poll::Pollable;
+use crate::bindings::wasi::random::random;
+use crate::convert;
+use crate::exchange::{self, Reports};
+use crate::reactor::{Reactor, Task};
+
+/// The resource `options`.
+pub struct OptionsResource(RefCell<core_::Options>);
+
+impl wit::GuestOptions for OptionsResource {
+    fn new(url: String) -> Self {
+        Self(RefCell::new(core_::Options::new(url)))
+    }
+
+    fn set_headers(&self, headers: wit::Headers) {
+        self.0.borrow_mut().headers = headers;
+    }
+
+    fn set_transport(&self, choice: wit::TransportChoice) {
+        self.0.borrow_mut().transport = match choice {
+            wit::TransportChoice::Auto => core_::TransportChoice::Auto,
+            wit::TransportChoice::StreamableHttp => core_::TransportChoice::StreamableHttp,
+            wit::TransportChoice::HttpSse => core_::TransportChoice::HttpSse,
+        };
+    }
+
+    fn set_trust_annotations(&self, trust: bool) {
+        self.0.borrow_mut().trust_annotations = trust;
+    }
+
+    fn set_credentials_timeout(&self, timeout: wit::Duration) {
+        let mut options = self.0.borrow_mut();
+        options.can_refresh_credentials = timeout > 0;
+        if timeout > 0 {
+            options.credentials_timeout = timeout;
+        }
+    }
+
+    fn set_heartbeat_interval(&self, interval: wit::Duration) {
+        self.0.borrow_mut().heartbeat_interval = interval;
+    }
+
+    fn set_heartbeat_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().heartbeat_timeout = timeout;
+    }
+
+    fn set_heartbeat_strict(&self, strict: bool) {
+        self.0.borrow_mut().heartbeat_strict = strict;
+    }
+
+    fn set_hold_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().hold_timeout = timeout;
+    }
+
+    fn set_run_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().run_timeout = timeout;
+    }
+
+    fn set_run_limit(&self, limit: wit::Duration) {
+        self.0.borrow_mut().run_limit = limit;
+    }
+
+    fn set_response_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().response_timeout = timeout;
+    }
+
+    fn set_backoff(&self, base: wit::Duration, cap: wit::Duration) {
+        let mut options = self.0.borrow_mut();
+        options.backoff_base = base;
+        options.backoff_cap = cap;
+    }
+
+    fn set_max_attempts(&self, attempts: u32) {
+        self.0.borrow_mut().max_attempts = attempts;
+    }
+
+    fn set_start_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().start_timeout = timeout;
+    }
+
+    fn set_max_queue(&self, messages: u32, bytes: u64) {
+        let mut options = self.0.borrow_mut();
+        options.max_queue_messages = size(messages.into());
+        options.max_queue_bytes = size(bytes);
+    }
+
+    fn set_max_message_bytes(&self, bytes: u64) {
+        self.0.borrow_mut().max_message_bytes = size(bytes);
+    }
+
+    fn set_max_event_bytes(&self, bytes: u64) {
+        self.0.borrow_mut().max_event_bytes = size(bytes);
+    }
+
+    fn set_max_body_bytes(&self, bytes: u64) {
+        self.0.borrow_mut().max_body_bytes = size(bytes);
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The resource `connection`.
+pub struct ConnectionResource {
+    driver: RefCell<Driver>,
+    reactor: Reactor,
+    /// Whether a `receive` is under way. On a host that suspends the component meanwhile, a second call can come in.
+    receiving: Cell<bool>,
+}
+
+impl wit::GuestConnection for ConnectionResource {
+    fn open(options: wit::Options) -> Result<wit::Connection, wit::OpenError> {
+        let options = options.into_inner::<OptionsResource>().0.into_inner();
+        let engine =
+            Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(convert::open_error)?;
+        let reactor = Reactor::default();
+        Ok(wit::Connection::new(Self {
+            driver: RefCell::new(Driver::new(engine, reactor.clone())),
+            reactor,
+            receiving: Cell::new(false),
+        }))
+    }
+
+    fn send(&self, message: String) -> Result<(), wit::SendError> {
+        let mut driver = self.driver.borrow_mut();
+        if driver.closed || driver.engine.status().state == core_::State::Closed {
+            return Err(wit::SendError::Closed);
+        }
+        driver.handle(Input::Message(message));
+        Ok(())
+    }
+
+    fn receive(&self, max: u32, until: Option<&Pollable>) -> Result<Vec<wit::Event>, wit::ReceiveError> {
+        if self.receiving.replace(true) {
+            return Err(wit::ReceiveError::Other("another receive is under way".to_string()));
+        }
+        let result = self.receive_events(max, until);
+        self.receiving.set(false);
+        result
+    }
+
+    fn set_headers(&self, headers: wit::Headers) -> Result<(), wit::OpenError> {
+        Engine::check_headers(&headers).map_err(convert::open_error)?;
+        self.driver.borrow_mut().handle(Input::SetHeaders(headers));
+        Ok(())
+    }
+
+    fn reconnect(&self) {
+        self.driver.borrow_mut().handle(Input::Reconnect);
+    }
+
+    fn probe(&self) {
+        self.driver.borrow_mut().handle(Input::Probe);
+    }
+
+    fn status(&self) -> wit::Status {
+        convert::status(self.driver.borrow().engine.status(), monotonic_clock::now())
+    }
+
+    fn close(&self) {
+        self.driver.borrow_mut().handle(Input::Close);
+    }
+}
+
+impl ConnectionResource {
+    fn receive_events(&self, max: u32, until: Option<&Pollable>) -> Result<Vec<wit::Event>, wit::ReceiveError> {
+        let mut interrupted = false;
+        loop {
+            let timer = {
+                let mut driver = self.driver.borrow_mut();
+                driver.advance();
+                if !driver.events.is_empty() {
+                    return Ok(driver.take_events(max));
+                }
+                if driver.closed {
+                    return Err(wit::ReceiveError::Closed);
+                }
+                if interrupted {
+                    return Ok(Vec::new());
+                }
+                driver.timer()
+            };
+            // No borrow of the driver is held here: another call may come in while this one is suspended.
+            [interrupted, _] = self.reactor.wait([until, timer.as_deref()]);
+            self.driver.borrow_mut().run_tasks();
+        }
+    }
+}
+
+/// An engine and what it needs to act.
+struct Driver {
+    engine: Engine,
+    reactor: Reactor,
+    exchanges: BTreeMap<ExchangeId, Task>,
+    reports: Reports,
+    /// Events that the caller has not taken. While there are any, nothing is read.
+    events: VecDeque<wit::Event>,
+    /// Whether the last event was given.
+    closed: bool,
+    /// The pollable of the last deadline waited for. An engine's deadline mostly moves into the future, so a timer is
+    /// left to fire too early rather than made anew each turn.
+    timer: Option<(Nanos, Rc<Pollable>)>,
+}
+
+impl Driver {
+    fn new(engine: Engine, reactor: Reactor) -> Self {
+        Self {
+            engine,
+            reactor,
+            exchanges: BTreeMap::new(),
+            reports: Reports::default(),
+            events: VecDeque::new(),
+            closed: false,
+            timer: None,
+        }
+    }
+
+    /// Gives the engine an input and keeps what it wants. The I/O of it is begun by [`Self::run_tasks`].
+    fn handle(&mut self, input: Input) {
+        if self.closed {
+            return;
+        }
+        self.engine.handle(monotonic_clock::now(), input);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Start(id, request) => {
+                    let future = exchange::run(id, request, self.reactor.clone(), Rc::clone(&self.reports));
+                    self.exchanges.insert(id, Task::new(future));
+                }
+                Output::Cancel(id) => {
+                    self.exchanges.remove(&id);
+                    self.reports.borrow_mut().retain(|(of, _)| *of != id);
+                }
+                Output::Event(event) => match convert::event(event) {
+                    Some(event) => self.events.push_back(event),
+                    None => {
+                        self.closed = true;
+                        self.exchanges.clear();
+                        self.reports.borrow_mut().clear();
+                        self.timer = None;
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Does what can be done without waiting: due timers, new exchanges.
+    fn advance(&mut self) {
+        if !self.closed && self.engine.deadline().is_some_and(|deadline| deadline <= monotonic_clock::now()) {
+            self.handle(Input::Tick);
+        }
+        self.run_tasks();
+    }
+
+    /// Runs all tasks that were woken, and those that they lead to, and tells the engine what they report.
+    fn run_tasks(&mut self) {
+        loop {
+            // In the order of the exchanges' ids, which is that of the engine's `Start`s.
+            self.exchanges.retain(|_, task| !task.run());
+            let reports = core::mem::take(&mut *self.reports.borrow_mut());
+            if reports.is_empty() {
+                return;
+            }
+            self.reports.borrow_mut().extend(reports);
+            loop {
+                // One at a time: what the engine makes of a report may cancel the exchange of the next.
+                let Some((_, input)) = self.reports.borrow_mut().pop_front() else { break };
+                self.handle(input);
+            }
+        }
+    }
+
+    /// The timer for the engine's deadline, if there is one.
+    fn timer(&mut self) -> Option<Rc<Pollable>> {
+        let deadline = self.engine.deadline()?;
+        if !self.timer.as_ref().is_some_and(|(instant, _)| *instant <= deadline && *instant > monotonic_clock::now()) {
+            self.timer = Some((deadline, Rc::new(monotonic_clock::subscribe_instant(deadline))));
+        }
+        self.timer.as_ref().map(|(_, pollable)| Rc::clone(pollable))
+    }
+
+    fn take_events(&mut self, max: u32) -> Vec<wit::Event> {
+        let count = if max == 0 { self.events.len() } else { self.events.len().min(max as usize) };
+        self.events.drain(..count).collect()
+    }
+}

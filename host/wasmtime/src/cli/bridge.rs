@@ -1,0 +1,99 @@
+//! stdin and stdout on one side, the transport on the other.
+
+use std::future::Future;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mcp_reconnect::{Event, Receiver, Sender};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::lines::Line;
+use super::narrator::{self, Narrator};
+use super::output::Output;
+use super::signals::{Signals, Wish};
+use super::{input, log};
+
+/// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
+const GOODBYE: Duration = Duration::from_millis(950);
+
+/// A shell's exit code for a process that SIGINT ended: a second signal does not wait for the goodbye.
+const INTERRUPTED: u8 = 130;
+
+/// Bridges until the client closes stdin or stdout, or a signal asks to end.
+pub async fn run(sender: Sender, receiver: Receiver, max_message_bytes: usize) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let lines = input::lines(max_message_bytes)?;
+    let (output, mut written) = Output::stdout()?;
+
+    let mut to_server = pin!(to_server(lines, &sender, output.clone(), max_message_bytes));
+    let mut to_client = pin!(to_client(receiver, output));
+
+    let cause = loop {
+        tokio::select! {
+            () = &mut to_server => break "the client closed stdin",
+            // It has said why.
+            () = &mut to_client => return Ok(ExitCode::FAILURE),
+            _ = &mut written => break "the client closed stdout",
+            wish = signals.next() => match wish {
+                Wish::End => break "a signal",
+                // These fail only where the transport failed, which ends the loop.
+                Wish::Reconnect => drop(sender.reconnect().await),
+                Wish::Status => if let Ok(status) = sender.status().await {
+                    log::line(&narrator::status(&status));
+                },
+            },
+        }
+    };
+    tracing::debug!("ending: {cause}");
+    let deadline = Instant::now() + GOODBYE;
+    let goodbye = async {
+        sender.close().await;
+        to_client.await;
+        let _ = written.await;
+    };
+    Ok(tokio::select! {
+        _ = timeout_at(deadline, goodbye) => ExitCode::SUCCESS,
+        () = second_end(&mut signals) => ExitCode::from(INTERRUPTED),
+    })
+}
+
+/// Passes the client's messages on, until there are no more.
+async fn to_server(mut lines: mpsc::Receiver<Vec<Line>>, sender: &Sender, output: Output, limit: usize) {
+    while let Some(batch) = lines.recv().await {
+        for line in batch {
+            let taken = match line {
+                Line::Text(message) => sender.send(message).await.is_ok(),
+                Line::TooLong(scanned) => {
+                    tracing::warn!("a message of {} bytes from the client is over --max-message-bytes", scanned.bytes);
+                    match mcp_reconnect_core::oversized_message(&scanned, limit) {
+                        Some(answer) => output.send(answer).await.is_ok(),
+                        None => true,
+                    }
+                }
+            };
+            if !taken {
+                return;
+            }
+        }
+    }
+}
+
+/// Passes the transport's messages on and tells its events, until there are no more.
+async fn to_client(mut receiver: Receiver, output: Output) {
+    let mut narrator = Narrator::default();
+    while let Some(event) = receiver.receive().await {
+        match event {
+            Event::Message(message) => {
+                // A closed stdout ends the bridge by itself; until then the events go on.
+                let _ = output.send(message).await;
+            }
+            event => narrator.tell(&event),
+        }
+    }
+}
+
+fn second_end(signals: &mut Signals) -> impl Future<Output = ()> {
+    async { while signals.next().await != Wish::End {} }
+}

@@ -1,0 +1,67 @@
+//! `--header 'Name: value'`, as curl takes it.
+
+use std::env::VarError;
+
+use super::expand::expand;
+
+/// Splits a header and expands the variables in its value. An error says which header by its name, and never its value.
+pub fn parse(
+    text: &str,
+    lookup: impl Fn(&str) -> Result<String, VarError>,
+) -> Result<(String, String), String> {
+    // Without a colon the whole text may be a secret that lost its name: it is not repeated.
+    let (name, value) = text.split_once(':').ok_or("a --header has no colon; write --header 'Name: value'")?;
+    let name = name.trim();
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err("a --header has no valid name before its colon; write --header 'Name: value'".into());
+    }
+    let value = expand(value, lookup).map_err(|problem| format!("--header '{name}' {problem}"))?;
+    let value = value.trim();
+    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err(format!("--header '{name}' has a line break or another control character in its value; remove it"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// RFC 9110 § 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str) -> Result<String, VarError> {
+        match name {
+            "TOKEN" => Ok("s3cret".into()),
+            "FILE" => Ok("s3cret\n".into()),
+            "TWO" => Ok("a\r\nX-Injected: b".into()),
+            _ => Err(VarError::NotPresent),
+        }
+    }
+
+    #[test]
+    fn headers() {
+        for (text, name, value) in [
+            ("Authorization: Bearer ${TOKEN}", "Authorization", "Bearer s3cret"),
+            ("X-Key:${TOKEN}", "X-Key", "s3cret"),
+            ("X-Time:  12:30 ", "X-Time", "12:30"),
+            ("X-Empty:", "X-Empty", ""),
+            ("X-File: ${FILE}", "X-File", "s3cret"),
+        ] {
+            assert_eq!(parse(text, lookup), Ok((name.into(), value.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn refused_without_repeating_a_value() {
+        for text in
+            ["s3cret", "", ": s3cret", "X Y: s3cret", "Ä: s3cret", "X: ${TWO}", "X: s3cret ${MISSING}", "X: s3cret\u{0}", "X: ${s3cret"]
+        {
+            let error = parse(text, lookup).unwrap_err();
+            assert!(!error.contains("s3cret") && !error.contains("Injected"), "{text}: {error}");
+            assert!(!error.contains('\n'), "{text}: {error}");
+        }
+    }
+}

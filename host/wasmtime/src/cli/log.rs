@@ -1,0 +1,182 @@
+//! Diagnostics on stderr: one line each, `mcp-reconnect: what happened`. MCP clients put their own time before each line,
+//! so a time is added only where somebody searches a fault (`debug` and `trace`).
+//!
+//! Lines are written by a thread of their own. A client that keeps the pipe and never reads it must not stop the bridge:
+//! past [`QUEUE`] waiting lines, further ones are dropped and counted.
+
+use std::fmt::{self, Write as _};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Lines that may wait.
+const QUEUE: usize = 1024;
+/// The longest line, in characters.
+const LONGEST: usize = 2000;
+/// How long the end of the process waits for lines that wait.
+const FLUSH: Duration = Duration::from_millis(100);
+
+static STDERR: OnceLock<Stderr> = OnceLock::new();
+
+/// Begins to log what `level` lets through. Only this project's own lines are let through, at any level: lower layers
+/// would show headers, and with them secrets.
+pub fn init(level: LevelFilter) {
+    let stderr = STDERR.get_or_init(Stderr::start).clone();
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Line { start: Instant::now(), times: level >= LevelFilter::DEBUG })
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(stderr);
+    let own = Targets::new().with_target("mcp_reconnect", level);
+    // Fails only if a subscriber is already set; then that one logs.
+    let _ = tracing_subscriber::registry().with(own).with(lines).try_init();
+}
+
+/// Writes a line whatever the level.
+pub fn line(text: &str) {
+    STDERR.get_or_init(Stderr::start).enqueue(format!("mcp-reconnect: {}\n", Visible(text)).into_bytes());
+}
+
+/// Waits a moment for what is still to be written. Call at the end of the process.
+pub fn flush() {
+    if let Some(stderr) = STDERR.get() {
+        let (done, wait) = sync_channel(1);
+        if stderr.queue.try_send(Entry::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(FLUSH);
+        }
+    }
+}
+
+enum Entry {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+#[derive(Clone)]
+struct Stderr {
+    queue: SyncSender<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Stderr {
+    fn start() -> Self {
+        let (queue, entries) = sync_channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = dropped.clone();
+        // Without the thread every line is dropped, which harms nobody's messages.
+        let _ = std::thread::Builder::new().name("stderr".into()).spawn(move || write(&entries, &counter));
+        Self { queue, dropped }
+    }
+
+    fn enqueue(&self, line: Vec<u8>) {
+        if self.queue.try_send(Entry::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write(entries: &Receiver<Entry>, dropped: &AtomicU64) {
+    let mut stderr = std::io::stderr();
+    for entry in entries {
+        // A closed stderr is nobody's loss.
+        match entry {
+            Entry::Line(line) => drop(stderr.write_all(&line)),
+            Entry::Flush(done) => drop(done.send(())),
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(stderr, "mcp-reconnect: {lost} lines of this log were dropped: nobody read them in time");
+        }
+    }
+}
+
+/// tracing-subscriber hands over a whole line in one call.
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.enqueue(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The form of a line.
+struct Line {
+    start: Instant,
+    times: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        to.write_str("mcp-reconnect: ")?;
+        if self.times {
+            write!(to, "[{:10.3}] ", self.start.elapsed().as_secs_f64())?;
+        }
+        to.write_str(match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG => "debug: ",
+            Level::TRACE => "trace: ",
+        })?;
+        let mut text = String::new();
+        context.field_format().format_fields(Writer::new(&mut text), event)?;
+        writeln!(to, "{}", Visible(&text))
+    }
+}
+
+/// Text that may come from a server: bounded, and with nothing in it that a terminal would obey.
+struct Visible<'a>(&'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, c) in self.0.chars().enumerate() {
+            if index == LONGEST {
+                return f.write_str("…");
+            }
+            f.write_char(if c.is_control() { '\u{FFFD}' } else { c })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_line_moves_the_cursor_or_ends_the_line() {
+        assert_eq!(Visible("a\x1b[2J\nb\u{9b}c").to_string(), "a\u{FFFD}[2J\u{FFFD}b\u{FFFD}c");
+    }
+
+    #[test]
+    fn a_line_is_bounded() {
+        assert_eq!(Visible(&"ä".repeat(LONGEST)).to_string().chars().count(), LONGEST);
+        assert!(Visible(&"ä".repeat(LONGEST + 1)).to_string().ends_with("ä…"));
+    }
+}

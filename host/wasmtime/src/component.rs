@@ -1,0 +1,303 @@
+//! The transport component: the machine code made by `build.rs`, and one instance of it per connection.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny, ResourceTable};
+use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
+use wasmtime_wasi::p2::{DynPollable, subscribe};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::engine_config::engine_config;
+use crate::http::HttpClient;
+use crate::options::{Options, TransportChoice};
+use crate::wake::Wake;
+use crate::{Event, OpenError, SendError, Status};
+
+pub(crate) mod bindings {
+    #![allow(missing_docs, reason = "generated from documented WIT")]
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "mcp-reconnect:transport/transport",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+        with: {
+            "wasi:io": wasmtime_wasi::p2::bindings::io,
+            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+            "wasi:random": wasmtime_wasi::p2::bindings::random,
+            "wasi:http": wasmtime_wasi_http::p2::bindings::http,
+        },
+    });
+}
+
+pub(crate) use bindings::exports::mcp_reconnect::transport::client as wit;
+use bindings::{Transport, TransportPre};
+
+/// The component as WebAssembly, for other runtimes and for those who want to see what it imports.
+pub fn component_wasm() -> &'static [u8] {
+    include_bytes!(concat!(env!("OUT_DIR"), "/transport.wasm"))
+}
+
+/// The events that one `receive` gives at most; the others stay in the component.
+const MAX_EVENTS: u32 = 64;
+
+/// Room for headers in one field map of the component, which keeps to 64 KiB itself.
+const FIELD_BYTES: usize = 1 << 20;
+
+/// One connection inside the component.
+pub(crate) struct Instance {
+    store: Store<Host>,
+    transport: Transport,
+    connection: ResourceAny,
+    /// The interrupt of `receive`. Owned by the store's table, lent to every call.
+    until: u32,
+}
+
+/// What the component's imports work on.
+struct Host {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    client: HttpClient,
+    limits: StoreLimits,
+}
+
+impl Instance {
+    /// Opens a connection. Does no network I/O.
+    pub(crate) async fn open(options: Options, wake: Wake) -> Result<Self, OpenError> {
+        let client = HttpClient::new(&options.http, &options.url)?;
+        let (mut instance, options) = Self::start(options, client, wake).await.map_err(component_error)?;
+        let client = instance.transport.mcp_reconnect_transport_client();
+        let opened =
+            client.connection().call_open(&mut instance.store, options).await.map_err(component_error)?;
+        instance.connection = opened.map_err(open_error)?;
+        Ok(instance)
+    }
+
+    /// Starts an instance and fills the component's `options`. The instance has no connection yet.
+    async fn start(options: Options, client: HttpClient, wake: Wake) -> wasmtime::Result<(Self, ResourceAny)> {
+        let pre = prepared()?;
+        let host = Host {
+            table: ResourceTable::new(),
+            // Nothing inherited: no files, no environment, no standard streams, no sockets.
+            wasi: WasiCtx::builder().build(),
+            http: {
+                let mut http = WasiHttpCtx::new();
+                http.set_field_size_limit(FIELD_BYTES);
+                http
+            },
+            client,
+            limits: limits(&options),
+        };
+        let mut store = Store::new(pre.engine(), host);
+        store.limiter(|host| &mut host.limits);
+        let transport = pre.instantiate_async(&mut store).await?;
+        let table = &mut store.data_mut().table;
+        let wake = table.push(wake)?;
+        let until = subscribe(table, wake)?.rep();
+        let resource = fill_options(&mut store, &transport, options).await?;
+        Ok((Self { store, transport, connection: resource, until }, resource))
+    }
+
+    /// Gives the component a message of the program.
+    pub(crate) async fn send(&mut self, message: &str) -> wasmtime::Result<Result<(), SendError>> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        let result = connection.call_send(&mut self.store, self.connection, message).await?;
+        Ok(result.map_err(|error| match error {
+            wit::SendError::Closed => SendError::Closed,
+            wit::SendError::Other(text) => SendError::Component(text),
+        }))
+    }
+
+    /// Lets the component work until there are events or the interrupt is set. `None` after the last event.
+    pub(crate) async fn receive(&mut self) -> wasmtime::Result<Option<Vec<Event>>> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        let until: Resource<DynPollable> = Resource::new_borrow(self.until);
+        let result = connection.call_receive(&mut self.store, self.connection, MAX_EVENTS, Some(until)).await?;
+        match result {
+            Ok(events) => Ok(Some(events.into_iter().map(Event::from).collect())),
+            Err(wit::ReceiveError::Closed) => Ok(None),
+            Err(wit::ReceiveError::Other(text)) => Err(wasmtime::Error::msg(text)),
+        }
+    }
+
+    /// Replaces the headers.
+    pub(crate) async fn set_headers(
+        &mut self,
+        headers: &[(String, String)],
+    ) -> wasmtime::Result<Result<(), OpenError>> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        let result = connection.call_set_headers(&mut self.store, self.connection, headers).await?;
+        Ok(result.map_err(open_error))
+    }
+
+    /// Begins a new session.
+    pub(crate) async fn reconnect(&mut self) -> wasmtime::Result<()> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        connection.call_reconnect(&mut self.store, self.connection).await
+    }
+
+    /// Has the component find out whether the connection is alive.
+    pub(crate) async fn probe(&mut self) -> wasmtime::Result<()> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        connection.call_probe(&mut self.store, self.connection).await
+    }
+
+    /// A snapshot.
+    pub(crate) async fn status(&mut self) -> wasmtime::Result<Status> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        Ok(connection.call_status(&mut self.store, self.connection).await?.into())
+    }
+
+    /// Begins to close.
+    pub(crate) async fn close(&mut self) -> wasmtime::Result<()> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        connection.call_close(&mut self.store, self.connection).await
+    }
+}
+
+/// The component, loaded and linked once per process.
+fn prepared() -> wasmtime::Result<&'static TransportPre<Host>> {
+    static PREPARED: OnceLock<Result<TransportPre<Host>, String>> = OnceLock::new();
+    let prepared = PREPARED.get_or_init(|| prepare().map_err(|error| format!("{error:?}")));
+    prepared.as_ref().map_err(wasmtime::Error::msg)
+}
+
+fn prepare() -> wasmtime::Result<TransportPre<Host>> {
+    let engine = Engine::new(&engine_config())?;
+    let machine_code = include_bytes!(concat!(env!("OUT_DIR"), "/transport.cwasm"));
+    // SAFETY: the bytes are those that `build.rs` got from `Engine::precompile_component`; Wasmtime itself checks that
+    // its version, the settings and the machine agree.
+    let component = unsafe { Component::deserialize(&engine, machine_code)? };
+    let mut linker = Linker::<Host>::new(&engine);
+    // These and nothing else, so that a component that asked for more would not start.
+    wasmtime_wasi::p2::bindings::io::error::add_to_linker::<Host, HasSelf<ResourceTable>>(&mut linker, Host::table)?;
+    wasmtime_wasi::p2::bindings::io::poll::add_to_linker::<Host, HasSelf<ResourceTable>>(&mut linker, Host::table)?;
+    wasmtime_wasi::p2::bindings::io::streams::add_to_linker::<Host, HasSelf<ResourceTable>>(&mut linker, Host::table)?;
+    wasmtime_wasi::p2::bindings::clocks::monotonic_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
+    wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Host, WasiRandom>(&mut linker, |host| host.wasi.random())?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    TransportPre::new(linker.instantiate_pre(&component)?)
+}
+
+impl Host {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.client }
+    }
+}
+
+/// The component bounds itself by its options; this stops it should it fail to, well above what they allow.
+fn limits(options: &Options) -> StoreLimits {
+    const MIB: u64 = 1 << 20;
+    let set = &options.settings;
+    let bytes = set.max_queue.map_or(128 * MIB, |(_, bytes)| bytes)
+        .saturating_add(set.max_message_bytes.unwrap_or(64 * MIB))
+        .saturating_add(set.max_event_bytes.unwrap_or(16 * MIB))
+        .saturating_add(set.max_body_bytes.unwrap_or(64 * MIB))
+        .saturating_mul(3)
+        .saturating_add(64 * MIB)
+        .min(4096 * MIB);
+    StoreLimitsBuilder::new().memory_size(usize::try_from(bytes).unwrap_or(usize::MAX)).build()
+}
+
+async fn fill_options(
+    store: &mut Store<Host>,
+    transport: &Transport,
+    options: Options,
+) -> wasmtime::Result<ResourceAny> {
+    let guest = transport.mcp_reconnect_transport_client().options();
+    let resource = guest.call_constructor(&mut *store, &options.url).await?;
+    if !options.headers.is_empty() {
+        guest.call_set_headers(&mut *store, resource, &options.headers).await?;
+    }
+    let set = options.settings;
+    if let Some(choice) = set.transport {
+        let choice = match choice {
+            TransportChoice::Auto => wit::TransportChoice::Auto,
+            TransportChoice::StreamableHttp => wit::TransportChoice::StreamableHttp,
+            TransportChoice::HttpSse => wit::TransportChoice::HttpSse,
+        };
+        guest.call_set_transport(&mut *store, resource, choice).await?;
+    }
+    if let Some(trust) = set.trust_annotations {
+        guest.call_set_trust_annotations(&mut *store, resource, trust).await?;
+    }
+    if let Some(timeout) = set.credentials_timeout {
+        guest.call_set_credentials_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
+    if let Some(interval) = set.heartbeat_interval {
+        guest.call_set_heartbeat_interval(&mut *store, resource, nanos(interval)).await?;
+    }
+    if let Some(timeout) = set.heartbeat_timeout {
+        guest.call_set_heartbeat_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
+    if let Some(strict) = set.heartbeat_strict {
+        guest.call_set_heartbeat_strict(&mut *store, resource, strict).await?;
+    }
+    if let Some(timeout) = set.hold_timeout {
+        guest.call_set_hold_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
+    if let Some(timeout) = set.run_timeout {
+        guest.call_set_run_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
+    if let Some(limit) = set.run_limit {
+        guest.call_set_run_limit(&mut *store, resource, nanos(limit)).await?;
+    }
+    if let Some(timeout) = set.response_timeout {
+        guest.call_set_response_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
+    if let Some((base, cap)) = set.backoff {
+        guest.call_set_backoff(&mut *store, resource, nanos(base), nanos(cap)).await?;
+    }
+    if let Some(attempts) = set.max_attempts {
+        guest.call_set_max_attempts(&mut *store, resource, attempts).await?;
+    }
+    if let Some(timeout) = set.start_timeout {
+        guest.call_set_start_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
+    if let Some((messages, bytes)) = set.max_queue {
+        guest.call_set_max_queue(&mut *store, resource, messages, bytes).await?;
+    }
+    if let Some(bytes) = set.max_message_bytes {
+        guest.call_set_max_message_bytes(&mut *store, resource, bytes).await?;
+    }
+    if let Some(bytes) = set.max_event_bytes {
+        guest.call_set_max_event_bytes(&mut *store, resource, bytes).await?;
+    }
+    if let Some(bytes) = set.max_body_bytes {
+        guest.call_set_max_body_bytes(&mut *store, resource, bytes).await?;
+    }
+    Ok(resource)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn component_error(error: wasmtime::Error) -> OpenError {
+    OpenError::Component(format!("{error:#}"))
+}
+
+fn open_error(error: wit::OpenError) -> OpenError {
+    match error {
+        wit::OpenError::InvalidUrl(text) => OpenError::InvalidUrl(text),
+        wit::OpenError::InvalidHeader(text) => OpenError::InvalidHeader(text),
+        wit::OpenError::Other(text) => OpenError::InvalidOption(text),
+    }
+}

@@ -1,0 +1,124 @@
+//! What is shown while it happens: one line for each thing, with its time.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Lines of text: for files, pipes and `NO_COLOR`.
+    Plain,
+    /// Colours and box characters.
+    Terminal,
+}
+
+/// What the colours mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// All is well.
+    Good,
+    /// Something waits.
+    Waiting,
+    /// Something is gone, or failed.
+    Bad,
+    /// The bridge speaks.
+    Bridge,
+    /// Of less interest.
+    Faint,
+    /// A heading.
+    Strong,
+}
+
+impl Style {
+    /// The text in a colour, where there are colours.
+    pub fn paint(self, colour: Colour, text: &str) -> String {
+        let code = match colour {
+            Colour::Good => "32",
+            Colour::Waiting => "33",
+            Colour::Bad => "31",
+            Colour::Bridge => "36",
+            Colour::Faint => "2",
+            Colour::Strong => "1",
+        };
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Terminal => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+/// Who a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The MCP server process.
+    Server,
+    /// The bridge process.
+    Bridge,
+    /// The MCP client in this process.
+    Client,
+}
+
+/// The clock of the demo, and where it is shown.
+#[derive(Debug)]
+pub struct Timeline {
+    start: Instant,
+    style: Style,
+}
+
+impl Timeline {
+    /// Begins now, on stdout.
+    pub fn stdout() -> Self {
+        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { start: Instant::now(), style: if colours { Style::Terminal } else { Style::Plain } }
+    }
+
+    /// How it is drawn.
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// The time since the beginning.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Shows that something happened now.
+    pub fn line(&self, who: Who, colour: Colour, text: &str) {
+        let (name, name_colour) = match who {
+            Who::Server => ("server", colour),
+            Who::Bridge => ("bridge", Colour::Bridge),
+            Who::Client => ("client", Colour::Strong),
+        };
+        let mut line = String::new();
+        let _ = write!(
+            line,
+            "{}  {} ",
+            self.style.paint(Colour::Faint, &format!("{:7.3} s", self.now().as_secs_f64())),
+            self.style.paint(name_colour, name)
+        );
+        line.push(' ');
+        line.push_str(&self.style.paint(colour, text));
+        line.push('\n');
+        self.print(&line);
+    }
+
+    /// Shows text as it is.
+    pub fn print(&self, text: &str) {
+        // Nobody looks any more when stdout is closed; the verdict is in the exit code.
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+}
+
+/// A duration as people read it.
+pub fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 0.01 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else if seconds < 1.0 {
+        format!("{:.0} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.2} s")
+    }
+}

@@ -1,0 +1,190 @@
+//! What a program hears from a connection.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A JSON-RPC message for the program, on one line.
+    Message(String),
+    /// The first contact with the server begins.
+    Connecting,
+    /// The first session is ready.
+    Connected(SessionInfo),
+    /// The connection or its session is lost.
+    Disconnected {
+        /// The epoch that ended.
+        epoch: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A ping went unanswered while a request is in flight: the server is busy, or gone.
+    Suspect {
+        /// The epoch.
+        epoch: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// An attempt to reconnect comes after a delay.
+    Reconnecting {
+        /// 1 for the first attempt since the last progress.
+        attempt: u32,
+        /// How long until it is made.
+        delay: Duration,
+        /// Why the last one failed, for people.
+        reason: String,
+    },
+    /// Work goes on.
+    Reconnected {
+        /// The session.
+        session: SessionInfo,
+        /// Whether the session is a new one.
+        new_session: bool,
+        /// Whether the server's info, version, capabilities or instructions differ from those of the last session.
+        server_changed: bool,
+    },
+    /// The server wants other credentials: see [`crate::Sender::set_headers`].
+    CredentialsNeeded {
+        /// The HTTP status, 401 or 403.
+        status: u16,
+        /// The `WWW-Authenticate` header, or empty.
+        challenge: String,
+    },
+    /// A request that may or may not have run is sent again, because it is safe.
+    Replayed {
+        /// The request's method.
+        method: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A request was answered with the outcome-unknown error.
+    OutcomeUnknown {
+        /// The request's method.
+        method: String,
+        /// Whether the server had accepted it.
+        accepted: bool,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A line for a log. It holds no secrets.
+    Diagnostic {
+        /// How grave.
+        level: Level,
+        /// What, for people.
+        text: String,
+    },
+    /// An event newer than this library, as JSON.
+    Other(String),
+}
+
+/// How grave an [`Event::Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Of interest when searching a fault.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something was dropped or changed.
+    Warn,
+    /// The connection cannot go on: a defect of this library.
+    Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// A transport of the MCP specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Streamable HTTP (2025-03-26 and later).
+    StreamableHttp,
+    /// HTTP+SSE (2024-11-05).
+    HttpSse,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::StreamableHttp => "Streamable HTTP",
+            Self::HttpSse => "HTTP+SSE",
+        })
+    }
+}
+
+/// A session, for people and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Counts the sessions of this connection, from 1.
+    pub epoch: u64,
+    /// The transport.
+    pub transport: Transport,
+    /// The negotiated protocol version.
+    pub protocol_version: String,
+    /// The server's name, or empty.
+    pub server_name: String,
+    /// The server's version, or empty.
+    pub server_version: String,
+    /// Whether the server gave a session id. The id is a secret and not shown.
+    pub has_session_id: bool,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing asked of it yet.
+    Idle,
+    /// Connecting or initialising.
+    Connecting,
+    /// A session is up.
+    Ready,
+    /// Waiting for the next attempt.
+    Waiting,
+    /// Waiting for other credentials.
+    NeedsCredentials,
+    /// Closing or closed.
+    Closed,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::NeedsCredentials => "needs credentials",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+/// A snapshot of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub state: State,
+    /// The current session, if there is one.
+    pub session: Option<SessionInfo>,
+    /// How long the current session has been up, or zero.
+    pub session_age: Duration,
+    /// Messages waiting to be sent.
+    pub queued: u32,
+    /// Requests of the program that wait for their answer, queued ones included.
+    pub in_flight: u32,
+    /// Sessions begun after the first.
+    pub reconnects: u64,
+    /// Requests sent a second time.
+    pub replays: u64,
+    /// The last failure, or empty.
+    pub last_error: String,
+}

@@ -1,0 +1,115 @@
+//! What an error of the HTTP client proves, in the codes of `wasi:http`.
+//!
+//! The component may send a request again only if no byte of it can have arrived, so the codes for errors before the
+//! request (name lookup, connecting, TLS) are used for nothing else. All others are [`Error::InternalError`], which proves
+//! nothing and carries the text.
+
+use std::error::Error as StdError;
+use std::io;
+
+use wasmtime_wasi_http::Error;
+
+use crate::dns::LookupError;
+
+/// Why there is no response.
+pub(crate) fn request_error(error: &reqwest::Error, https: bool) -> Error {
+    tracing::debug!("a request failed: {}", chain(error));
+    if error.is_builder() {
+        return Error::HttpRequestUriInvalid;
+    }
+    if !error.is_connect() {
+        return Error::InternalError(Some(reason(error)));
+    }
+    if error.is_timeout() {
+        return Error::ConnectionTimeout;
+    }
+    if let Some(lookup) = find::<LookupError>(error) {
+        return Error::DnsError { rcode: Some(lookup.to_string()), info_code: None };
+    }
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return tls_error(tls);
+    }
+    let kind = find::<io::Error>(error).map(io::Error::kind);
+    match kind {
+        Some(io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,
+        Some(io::ErrorKind::TimedOut) => Error::ConnectionTimeout,
+        Some(
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable,
+        ) => Error::DestinationIpUnroutable,
+        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
+            if https =>
+        {
+            handshake("the connection was closed during the TLS handshake".to_owned())
+        }
+        // What is left, a proxy's refusal for one, came before the request too.
+        _ => Error::DestinationUnavailable,
+    }
+}
+
+/// Why a response's body broke off.
+pub(crate) fn response_error(error: &reqwest::Error) -> Error {
+    tracing::debug!("a response broke off: {}", chain(error));
+    Error::InternalError(Some(reason(error)))
+}
+
+fn tls_error(error: &rustls::Error) -> Error {
+    match error {
+        rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: Some(format!("the server refused the handshake: {alert:?}")),
+        },
+        rustls::Error::InvalidCertificate(_) => {
+            handshake(format!("the server's certificate was not accepted: {error}"))
+        }
+        _ => handshake(error.to_string()),
+    }
+}
+
+/// A failed handshake with its reason, for which `TLS-protocol-error` and `TLS-certificate-error` have no room.
+fn handshake(message: String) -> Error {
+    Error::TlsAlertReceived { alert_id: None, alert_message: Some(message) }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// The innermost cause, which is what a person can use. The outer ones repeat the URL.
+fn reason(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// The cause of this type, also where an [`io::Error`] wraps it.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        // An `io::Error` does not name what it wraps as its source, but the source of that.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
+}

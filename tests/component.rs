@@ -1,0 +1,1 @@
+//! The component imports exactly what it should.

@@ -1,0 +1,67 @@
+//! A scripted server misbehaves in every way that `docs` and the issue trackers know, on both transports, under the built
+//! command.
+
+mod support;
+
+#[path = "faults/credentials.rs"]
+mod credentials;
+#[path = "faults/hostile.rs"]
+mod hostile;
+#[path = "faults/lost.rs"]
+mod lost;
+#[path = "faults/requests.rs"]
+mod requests;
+#[path = "faults/replay.rs"]
+mod replay;
+#[path = "faults/resume.rs"]
+mod resume;
+#[path = "faults/sessions.rs"]
+mod sessions;
+#[path = "faults/streams.rs"]
+mod streams;
+
+use serde_json::{Value, json};
+use support::bridge::{Bridge, text};
+use support::fault::Fault;
+
+/// A bridge in a session with the scripted server.
+fn connected(server: &Fault, options: &[&str]) -> Bridge {
+    let url = server.url();
+    let mut arguments = vec![url.as_str()];
+    arguments.extend_from_slice(options);
+    Bridge::connected(&arguments)
+}
+
+/// Parameters of a `tools/call` that the server counts under a mark.
+fn marked(mark: &str) -> Value {
+    json!({"name": "mark", "arguments": {"mark": mark}})
+}
+
+/// Begins a call that the server counts under a mark.
+fn begin(bridge: &mut Bridge, mark: &str) -> String {
+    bridge.request("tools/call", marked(mark))
+}
+
+/// A call must be answered with its result, and have run once.
+fn must_run_once(server: &Fault, bridge: &mut Bridge, mark: &str) {
+    let call = begin(bridge, mark);
+    must_have_run_once(server, bridge, &call, mark);
+}
+
+/// A call that was begun must be answered with its result, and have run once.
+fn must_have_run_once(server: &Fault, bridge: &Bridge, call: &str, mark: &str) {
+    assert_eq!(text(&bridge.result(call)), mark);
+    assert_eq!(server.executions(mark), 1, "{mark} ran more or less than once");
+}
+
+/// How often a call with this mark came, whatever became of it.
+fn deliveries(server: &Fault, mark: &str) -> usize {
+    let calls = server.records_of("tools/call");
+    calls.iter().filter(|call| call.message["params"]["arguments"]["mark"] == mark).count()
+}
+
+/// The error that says that nobody knows whether the request ran: outside the codes of the protocol and of servers.
+fn must_be_unknown(error: &Value) {
+    let code = error["code"].as_i64().expect("an error has a code");
+    assert!(!(-32099..=-32000).contains(&code) && !(-32768..=-32600).contains(&code), "not the outcome-unknown error: {error}");
+}

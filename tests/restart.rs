@@ -1,0 +1,313 @@
+//! Real servers are killed with `kill -9` and restarted on their port, under the built command. Every case runs against
+//! every server: three SDKs, both transports.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::bridge::{Bridge, text};
+use support::servers::{Kind, Server};
+use support::tap::Tap;
+
+/// Makes a test of each case for each server.
+macro_rules! matrix {
+    ($($server:ident: $kind:ident),* ; $cases:tt) => {
+        $(mod $server {
+            use super::*;
+            const KIND: Kind = Kind::$kind;
+            matrix!(@cases $cases);
+        })*
+    };
+    (@cases { $($case:ident),* $(,)? }) => {
+        $(#[test] fn $case() { super::$case(KIND); })*
+    };
+}
+
+matrix! {
+    everything_http: EverythingHttp,
+    everything_sse: EverythingSse,
+    python_http: PythonHttp,
+    python_sse: PythonSse,
+    rust_http: RustHttp,
+    rust_sse: RustSse;
+    {
+        a_session_works,
+        the_first_call_after_a_restart_is_answered,
+        a_call_made_while_the_server_is_down_is_held,
+        a_call_in_flight_is_answered_once_and_never_repeated,
+        a_safe_request_in_flight_is_answered,
+        the_client_is_told_to_list_again,
+        a_held_call_fails_at_its_deadline,
+        a_server_that_is_down_at_launch_is_picked_up,
+        two_restarts_in_a_row,
+        the_end_of_input_ends_the_session,
+        sigterm_ends_the_bridge,
+    }
+}
+
+/// A bridge that has answered a call.
+fn working(server: &Server, options: &[&str]) -> Bridge {
+    let url = server.url();
+    let mut arguments = vec![url.as_str()];
+    arguments.extend_from_slice(options);
+    let mut bridge = Bridge::connected(&arguments);
+    must_echo(&mut bridge, server.kind, "first");
+    bridge
+}
+
+fn must_echo(bridge: &mut Bridge, kind: Kind, words: &str) {
+    let said = bridge.tool(kind.echo(words));
+    assert!(said.contains(words), "{said:?}");
+}
+
+fn a_session_works(kind: Kind) {
+    let server = Server::started(kind);
+    let mut bridge = Bridge::start(&[&server.url()]);
+    let result = bridge.initialize(json!({}));
+    assert_eq!(result["protocolVersion"], support::bridge::VERSION);
+    for list in ["tools", "prompts", "resources"] {
+        let declared = &result["capabilities"][list];
+        assert!(declared.is_null() || declared["listChanged"] == true, "{list}: {declared}");
+    }
+    let tools = bridge.call("tools/list", json!({}));
+    let names: Vec<_> = tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"echo"), "{names:?}");
+    must_echo(&mut bridge, kind, "hello – “world” \u{1F980}");
+    assert_eq!(bridge.call("ping", json!({})), json!({}));
+    let unknown = bridge.request("no/such/method", json!({}));
+    assert!(bridge.error(&unknown)["code"].is_i64());
+    bridge.finish();
+}
+
+fn the_first_call_after_a_restart_is_answered(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    server.restart();
+    must_echo(&mut bridge, kind, "after");
+    must_echo(&mut bridge, kind, "and again");
+    bridge.finish();
+}
+
+fn a_call_made_while_the_server_is_down_is_held(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    server.kill();
+    let calls: Vec<_> = (0..5).map(|n| bridge.request("tools/call", kind.echo(&format!("held-{n}")))).collect();
+    let list = bridge.request("tools/list", json!({}));
+    server.start();
+    for (n, id) in calls.iter().enumerate() {
+        assert!(text(&bridge.result(id)).contains(&format!("held-{n}")));
+    }
+    assert!(bridge.result(&list)["tools"].is_array());
+    bridge.finish();
+}
+
+fn a_call_in_flight_is_answered_once_and_never_repeated(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    // Seen, so that the bridge knows what the server says about its tools. It must not believe it unasked.
+    bridge.call("tools/list", json!({}));
+    let call = bridge.request("tools/call", kind.unsafe_call("in-flight-mark"));
+    server.wait_for_mark("in-flight-mark", 1);
+    server.kill();
+    outcome_unknown(&bridge.error(&call), "tools/call");
+    server.start();
+    must_echo(&mut bridge, kind, "after");
+    assert_eq!(server.count("in-flight-mark"), 1, "the call was sent twice");
+    bridge.finish();
+}
+
+/// The server is stopped, so that it cannot answer before it is killed.
+fn a_safe_request_in_flight_is_answered(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    server.signal(rustix::process::Signal::STOP);
+    let list = bridge.request("tools/list", json!({}));
+    let again = bridge.request("tools/list", json!({}));
+    server.restart();
+    assert!(bridge.result(&list)["tools"].is_array());
+    assert!(bridge.result(&again)["tools"].is_array());
+    bridge.finish();
+}
+
+/// The error says that nobody knows, and is none that the protocol or a server would use.
+fn outcome_unknown(error: &Value, method: &str) {
+    let code = error["code"].as_i64().expect("a code");
+    assert!(!(-32099..=-32000).contains(&code), "{error}");
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains(method), "the error names what was asked: {error}");
+}
+
+fn the_client_is_told_to_list_again(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    let mark = bridge.mark();
+    server.restart();
+    let call = bridge.request("tools/call", kind.echo("after"));
+    bridge.wait_for_method(mark, "notifications/tools/list_changed");
+    assert!(text(&bridge.result(&call)).contains("after"));
+    bridge.finish();
+}
+
+fn a_held_call_fails_at_its_deadline(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &["--hold-timeout", "2s"]);
+    server.kill();
+    let start = Instant::now();
+    let call = bridge.request("tools/call", kind.echo("never"));
+    let error = bridge.error(&call);
+    let took = start.elapsed();
+    assert!((Duration::from_millis(1900)..Duration::from_secs(5)).contains(&took), "after {took:?}: {error}");
+    assert!(!error["message"].as_str().unwrap_or_default().is_empty(), "{error}");
+    // A failure never latches.
+    server.start();
+    must_echo(&mut bridge, kind, "after");
+    assert_eq!(server.count("never"), 0, "a call that had failed was sent all the same");
+    bridge.finish();
+}
+
+fn a_server_that_is_down_at_launch_is_picked_up(kind: Kind) {
+    let mut server = Server::reserved(kind);
+    let mut bridge = Bridge::start(&[&server.url()]);
+    let initialize = bridge.begin_initialize(json!({}));
+    server.start();
+    assert!(bridge.result(&initialize)["serverInfo"]["name"].is_string());
+    bridge.notify("notifications/initialized", json!({}));
+    must_echo(&mut bridge, kind, "hello");
+    bridge.finish();
+}
+
+fn two_restarts_in_a_row(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    server.restart();
+    let call = bridge.request("tools/call", kind.echo("between"));
+    server.restart();
+    // It may have been answered, held and sent again, or caught in flight; but it has its answer, and life goes on.
+    bridge.answer(&call);
+    must_echo(&mut bridge, kind, "after both");
+    bridge.finish();
+}
+
+fn the_end_of_input_ends_the_session(kind: Kind) {
+    let server = Server::started(kind);
+    let tap = Tap::before(server.port());
+    let mut bridge = Bridge::connected(&[&tap.url(if kind.is_sse() { "sse" } else { "mcp" })]);
+    must_echo(&mut bridge, kind, "hello");
+    let running = bridge.request("tools/call", kind.unsafe_call("at-the-end"));
+    server.wait_for_mark("at-the-end", 1);
+    assert!(!bridge.is_answered(&running));
+    // Balances the books too: the running call gets its answer.
+    bridge.finish();
+    if kind.is_sse() {
+        assert!(!tap.heard().contains("DELETE "), "HTTP+SSE has no DELETE");
+    } else {
+        tap.wait_for("DELETE /mcp");
+    }
+}
+
+fn sigterm_ends_the_bridge(kind: Kind) {
+    let mut server = Server::started(kind);
+    let bridge = working(&server, &[]);
+    bridge.terminate();
+    // Also while the server is down.
+    let mut bridge = working(&server, &[]);
+    server.kill();
+    bridge.request("tools/call", kind.echo("held"));
+    bridge.terminate();
+}
+
+/// What only some servers have.
+mod state {
+    use super::*;
+
+    /// The tool says that it may be repeated, and the user says that the server is to be believed.
+    fn a_trusted_annotation_lets_a_call_be_repeated(kind: Kind) {
+        let mut server = Server::started(kind);
+        let mut bridge = working(&server, &["--trust-annotations"]);
+        bridge.call("tools/list", json!({}));
+        let call = bridge.request("tools/call", json!({"name": "look", "arguments": {"seconds": 2, "mark": "look-mark"}}));
+        server.wait_for_mark("look-mark", 1);
+        let lost = bridge.request("tools/call", kind.unsafe_call("unsafe-mark"));
+        server.wait_for_mark("unsafe-mark", 1);
+        server.restart();
+        assert_eq!(text(&bridge.result(&call)), "looked: look-mark");
+        outcome_unknown(&bridge.error(&lost), "tools/call");
+        assert_eq!(server.count("look-mark"), 2);
+        assert_eq!(server.count("unsafe-mark"), 1);
+        bridge.finish();
+    }
+
+    #[test]
+    fn trusted_annotations_python_http() {
+        a_trusted_annotation_lets_a_call_be_repeated(Kind::PythonHttp);
+    }
+
+    #[test]
+    fn trusted_annotations_python_sse() {
+        a_trusted_annotation_lets_a_call_be_repeated(Kind::PythonSse);
+    }
+
+    /// Log level and subscriptions live in the session; the new one gets them back.
+    fn a_new_session_gets_its_state_back(kind: Kind) {
+        let mut server = Server::started(kind);
+        let mut bridge = working(&server, &[]);
+        bridge.call("logging/setLevel", json!({"level": "debug"}));
+        bridge.call("logging/setLevel", json!({"level": "warning"}));
+        bridge.call("resources/subscribe", json!({"uri": "memo://note"}));
+        bridge.call("resources/subscribe", json!({"uri": "memo://other"}));
+        bridge.call("resources/unsubscribe", json!({"uri": "memo://other"}));
+        let mark = bridge.mark();
+        server.restart();
+        must_echo(&mut bridge, kind, "after");
+        server.wait_for_mark("level warning\n", 2);
+        server.wait_for_mark("\nsubscribe memo://note\n", 2);
+        bridge.wait_after(mark, "the news that the resource may have changed", |message| {
+            message["method"] == "notifications/resources/updated" && message["params"]["uri"] == "memo://note"
+        });
+        assert_eq!(server.count("level debug\n"), 1);
+        assert_eq!(server.count("\nsubscribe memo://other\n"), 1);
+        bridge.finish();
+    }
+
+    #[test]
+    fn state_python_http() {
+        a_new_session_gets_its_state_back(Kind::PythonHttp);
+    }
+
+    #[test]
+    fn state_python_sse() {
+        a_new_session_gets_its_state_back(Kind::PythonSse);
+    }
+
+    /// A server that is busy in a synchronous tool answers no ping. It is not dead.
+    #[test]
+    fn a_busy_server_is_not_a_dead_one() {
+        for kind in [Kind::PythonHttp, Kind::PythonSse] {
+            let server = Server::started(kind);
+            let mut bridge = working(&server, &["--heartbeat", "500ms", "--heartbeat-timeout", "500ms"]);
+            let params = json!({"name": "block", "arguments": {"seconds": 4, "mark": "block-mark"}});
+            assert_eq!(bridge.tool(params), "blocked: block-mark");
+            must_echo(&mut bridge, kind, "after");
+            assert_eq!(server.count("block-mark"), 1);
+            bridge.finish();
+        }
+    }
+
+    /// With nothing in flight an unanswered ping is a dead connection: the next call does not wait for its deadline.
+    #[test]
+    fn a_frozen_server_that_is_replaced_is_noticed() {
+        for kind in [Kind::PythonHttp, Kind::PythonSse] {
+            let mut server = Server::started(kind);
+            let mut bridge = working(&server, &["--heartbeat", "500ms", "--heartbeat-timeout", "500ms"]);
+            server.signal(rustix::process::Signal::STOP);
+            let call = bridge.request("tools/call", kind.echo("through"));
+            server.restart();
+            // It was sent into the frozen process or held: then either nobody knows, or it is answered.
+            bridge.answer(&call);
+            must_echo(&mut bridge, kind, "after");
+            bridge.finish();
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Installs the real servers and clients from their lock files, once per lock file, into the build folder.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::tests_folder;
+
+/// The folder with `node_modules`, and beside them the tests' own Node programs.
+pub fn node() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let source = tests_folder().join("servers/node");
+        install("node", &[source.join("package.json"), source.join("package-lock.json")], |folder| {
+            run(
+                Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder),
+                "install Node.js 20 or newer with npm, for instance `apt-get install nodejs npm`",
+            );
+        })
+    })
+}
+
+/// The `python` of a virtual environment with the SDK 1.30.
+pub fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| virtual_environment("python", "requirements.txt"))
+}
+
+/// The `python` of a virtual environment with the SDK 2.3, whose client probes `server/discover` first.
+pub fn python_modern() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| virtual_environment("python-modern", "requirements-modern.txt"))
+}
+
+fn virtual_environment(name: &str, requirements: &str) -> PathBuf {
+    let lock = tests_folder().join("servers/python").join(requirements);
+    let folder = install(name, &[lock], |folder| {
+        let mend = "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`";
+        run(Command::new("python3").args(["-m", "venv", "venv"]).current_dir(folder), mend);
+        run(
+            Command::new(folder.join("venv/bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
+                .arg(requirements)
+                .current_dir(folder),
+            "see the message of pip above; a package index must be reachable once",
+        );
+    });
+    folder.join("venv/bin/python")
+}
+
+/// Gives the folder `mcp-servers-<hash of the lock files>/name`, made by `make` if no earlier run finished it. A file
+/// lock keeps test programs that run at the same time apart.
+fn install(name: &str, locks: &[PathBuf], make: impl FnOnce(&Path)) -> PathBuf {
+    let build = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the build folder");
+    let folder = build.join(format!("mcp-servers-{:016x}", hash(locks))).join(name);
+    let done = folder.join("installed");
+    let guard = File::create(build.join(format!("mcp-servers-{name}.lock"))).expect("the build folder is writable");
+    guard.lock().expect("file locks work in the build folder");
+    if !done.exists() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("the build folder is writable");
+        for lock in locks {
+            fs::copy(lock, folder.join(lock.file_name().expect("a file"))).expect("the lock file is in the repository");
+        }
+        make(&folder);
+        File::create(&done).expect("the build folder is writable");
+    }
+    folder
+}
+
+fn run(command: &mut Command, mend: &str) {
+    let program = command.get_program().to_string_lossy().into_owned();
+    match command.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => panic!(
+            "`{program}` failed ({}): {mend}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => panic!("`{program}` is missing: {mend}"),
+        Err(error) => panic!("`{program}` cannot be run ({error}): {mend}"),
+    }
+}
+
+/// FNV-1a over the files, so that a changed lock file means a fresh installation.
+fn hash(files: &[PathBuf]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for file in files {
+        for byte in fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    hash
+}

@@ -1,0 +1,53 @@
+//! What the tests that cross a boundary share: real servers, a scripted one, and the bridge under test.
+//!
+//! Every wait is for a condition and is bounded; nothing sleeps for a guessed time. Every child is killed by its own
+//! process id, also when a test panics.
+
+#![allow(dead_code, reason = "each test target uses its own part")]
+
+pub mod bridge;
+pub mod client;
+pub mod fault;
+pub mod http;
+pub mod install;
+pub mod port;
+pub mod process;
+pub mod script;
+pub mod servers;
+pub mod tap;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The bound of every wait that should succeed: long enough for a busy machine, reached only by a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The command under test.
+pub const COMMAND: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
+
+/// The folder `tests/` of the repository.
+pub fn tests_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests").canonicalize().expect("tests/ is in the repository")
+}
+
+/// A file of its own for a test, in the build's scratch folder.
+pub fn scratch_file(name: &str) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let unique = format!("{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(unique);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+/// Asks `condition` again and again, for conditions that nothing can announce (a file, a port, the end of a process).
+pub fn poll<T>(what: &str, patience: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
