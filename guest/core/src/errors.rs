@@ -39,13 +39,9 @@ pub(crate) fn response(id: &str, code: i64, message: &str, data: Option<&str>) -
     let message = quote(message);
     match data {
         Some(data) => {
-            format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message},"data":{data}}}}}"#
-            )
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message},"data":{data}}}}}"#)
         }
-        None => format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#
-        ),
+        None => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#),
     }
 }
 

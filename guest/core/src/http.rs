@@ -24,20 +24,13 @@ pub fn header_name_ok(name: &str) -> bool {
 ///
 /// Text beyond ASCII is refused though RFC 9110 tolerates it: platforms disagree about how it is sent.
 pub fn header_value_ok(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+    value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
 }
 
 /// The session id in an `Mcp-Session-Id` header, if it is one: 1 to 1024 bytes of visible ASCII.
 pub fn session_id(value: &[u8]) -> Option<String> {
-    let valid =
-        (1..=MAX_SESSION_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-    if valid {
-        core::str::from_utf8(value).ok().map(ToOwned::to_owned)
-    } else {
-        None
-    }
+    let valid = (1..=MAX_SESSION_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+    if valid { core::str::from_utf8(value).ok().map(ToOwned::to_owned) } else { None }
 }
 
 /// The media type in a `Content-Type` header, in lower case and without parameters. Empty if it is not one.
@@ -51,10 +44,7 @@ pub fn media_type(value: &[u8]) -> String {
     if essence.len() > MAX_MEDIA_TYPE || !is_name(kind) || !is_name(subtype) {
         return String::new();
     }
-    essence
-        .iter()
-        .map(|byte| char::from(byte.to_ascii_lowercase()))
-        .collect()
+    essence.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
 
 /// How long a `Retry-After` header asks to wait, at most 5 minutes. A date counts from the response's `Date`; without
@@ -67,30 +57,15 @@ pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Nanos> {
             let then = HttpDate::parse(value)?;
             let now = HttpDate::parse(core::str::from_utf8(trim(date?)).ok()?)?;
             // A `Date` with two digits for the year is of this century.
-            let this_year = if now.year < 100 {
-                2000 + now.year
-            } else {
-                now.year
-            };
-            then.seconds(this_year)
-                .saturating_sub(now.seconds(this_year))
+            let this_year = if now.year < 100 { 2000 + now.year } else { now.year };
+            then.seconds(this_year).saturating_sub(now.seconds(this_year))
         }
     };
     Some(seconds.saturating_mul(SECOND).min(MAX_RETRY_AFTER))
 }
 
-const DAY_NAMES: [&str; 7] = [
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-];
-const MONTH_NAMES: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const DAY_NAMES: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const MONTH_NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const MONTH_DAYS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// A date and time in one of the three formats of RFC 9110, section 5.6.7.
@@ -115,50 +90,27 @@ impl HttpDate {
             // Sunday, 06-Nov-94 08:49:37 GMT
             [name, date, time, "GMT"] if is_day(name.strip_suffix(',')?, usize::MAX) => {
                 let mut parts = date.splitn(3, '-');
-                (
-                    digits(parts.next()?, 2)?,
-                    parts.next()?,
-                    digits(parts.next()?, 2)?,
-                    time,
-                )
+                (digits(parts.next()?, 2)?, parts.next()?, digits(parts.next()?, 2)?, time)
             }
             // Sun Nov  6 08:49:37 1994
-            [name, month, "", day, time, year] if is_day(name, 3) => {
-                (digits(day, 1)?, month, full_year(year)?, time)
-            }
-            [name, month, day, time, year] if is_day(name, 3) => {
-                (digits(day, 2)?, month, full_year(year)?, time)
-            }
+            [name, month, "", day, time, year] if is_day(name, 3) => (digits(day, 1)?, month, full_year(year)?, time),
+            [name, month, day, time, year] if is_day(name, 3) => (digits(day, 2)?, month, full_year(year)?, time),
             _ => return None,
         };
         let month = MONTH_NAMES.iter().position(|name| *name == month)?;
         let mut parts = time.splitn(3, ':');
-        let (hour, minute, second) = (
-            digits(parts.next()?, 2)?,
-            digits(parts.next()?, 2)?,
-            digits(parts.next()?, 2)?,
-        );
+        let (hour, minute, second) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
         // A leap second is written as 60. A 29 February is taken in any year: a day's error does no harm here.
-        let valid = hour < 24
-            && minute < 60
-            && second <= 60
-            && (1..=MONTH_DAYS[month] + u64::from(month == 1)).contains(&day);
-        valid.then_some(Self {
-            year,
-            month,
-            day,
-            second: hour * 3600 + minute * 60 + second,
-        })
+        let valid =
+            hour < 24 && minute < 60 && second <= 60 && (1..=MONTH_DAYS[month] + u64::from(month == 1)).contains(&day);
+        valid.then_some(Self { year, month, day, second: hour * 3600 + minute * 60 + second })
     }
 
-    /// Seconds since a fixed day. A year of two digits is the latest one that is no more than 50 years after `this_year`.
+    /// Seconds since a fixed day. A year of two digits is the latest one that is no more than 50 years after
+    /// `this_year`.
     fn seconds(&self, this_year: u64) -> u64 {
         let latest = this_year + 50;
-        let year = if self.year < 100 {
-            latest.saturating_sub((latest + 100 - self.year) % 100)
-        } else {
-            self.year
-        };
+        let year = if self.year < 100 { latest.saturating_sub((latest + 100 - self.year) % 100) } else { self.year };
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let before = year.saturating_sub(1);
         let days = before * 365 + before / 4 - before / 100
@@ -172,9 +124,7 @@ impl HttpDate {
 
 /// Whether this is the name of a day of the week, cut off after `length` letters.
 fn is_day(name: &str, length: usize) -> bool {
-    DAY_NAMES
-        .iter()
-        .any(|full| full[..length.min(full.len())] == *name)
+    DAY_NAMES.iter().any(|full| full[..length.min(full.len())] == *name)
 }
 
 /// A year of four digits.
@@ -196,14 +146,8 @@ fn number(text: &str) -> Option<u64> {
 /// The value without the spaces and tabs around it.
 fn trim(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = value
-        .iter()
-        .position(|byte| !is_space(byte))
-        .unwrap_or(value.len());
-    let end = value
-        .iter()
-        .rposition(|byte| !is_space(byte))
-        .map_or(start, |last| last + 1);
+    let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
     &value[start..end]
 }
 

@@ -41,10 +41,7 @@ pub(crate) struct Span<'a> {
 impl<'a> Span<'a> {
     fn of(value: &'a RawValue, text: &str) -> Self {
         let raw = value.get();
-        Self {
-            raw,
-            start: raw.as_ptr() as usize - text.as_ptr() as usize,
-        }
+        Self { raw, start: raw.as_ptr() as usize - text.as_ptr() as usize }
     }
 
     pub fn range(&self) -> Range<usize> {
@@ -58,10 +55,7 @@ pub(crate) enum Malformed {
     /// Not JSON: `-32700`.
     Json(String),
     /// JSON, but no JSON-RPC message: `-32600`, and the id if one can be told.
-    Envelope {
-        id: Option<String>,
-        problem: &'static str,
-    },
+    Envelope { id: Option<String>, problem: &'static str },
 }
 
 /// One message, or a batch of them (2025-03-26).
@@ -96,9 +90,7 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
 pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
     if text.trim_ascii_start().starts_with('[') {
         let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-        return Ok(Parsed::Batch(
-            items.into_iter().map(RawValue::get).collect(),
-        ));
+        return Ok(Parsed::Batch(items.into_iter().map(RawValue::get).collect()));
     }
     let raw: RawEnvelope = match serde_json::from_str(text) {
         Ok(raw) => raw,
@@ -117,17 +109,12 @@ pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
         (Some(method), Some(id)) if is_id(id.raw) => Kind::Request { id, method },
         (Some(_), Some(_)) => return fail("the id of a request must be a string or a number"),
         (Some(method), None) => Kind::Notification { method },
-        (None, id) if raw.result.is_some() != raw.error.is_some() => Kind::Response {
-            id: id.filter(|id| is_id(id.raw)),
-        },
+        (None, id) if raw.result.is_some() != raw.error.is_some() => {
+            Kind::Response { id: id.filter(|id| is_id(id.raw)) }
+        }
         (None, _) => return fail("it has neither a method nor one of result and error"),
     };
-    Ok(Parsed::One(Envelope {
-        kind,
-        params: raw.params,
-        result: raw.result,
-        error: raw.error,
-    }))
+    Ok(Parsed::One(Envelope { kind, params: raw.params, result: raw.result, error: raw.error }))
 }
 
 fn is_id(raw: &str) -> bool {
@@ -174,10 +161,7 @@ impl<'a> Params<'a> {
             #[serde(borrow, rename = "progressToken")]
             token: Option<&'a RawValue>,
         }
-        serde_json::from_str::<Meta>(self.meta?.get())
-            .ok()?
-            .token
-            .map(RawValue::get)
+        serde_json::from_str::<Meta>(self.meta?.get()).ok()?.token.map(RawValue::get)
     }
 
     /// Where a value of these params stands in the message.
@@ -309,8 +293,7 @@ pub(crate) fn error_of(error: &RawValue) -> (i64, String) {
         #[serde(default)]
         message: String,
     }
-    serde_json::from_str::<Error>(error.get())
-        .map_or((0, String::new()), |error| (error.code, error.message))
+    serde_json::from_str::<Error>(error.get()).map_or((0, String::new()), |error| (error.code, error.message))
 }
 
 #[cfg(test)]
@@ -326,21 +309,10 @@ mod tests {
 
     #[test]
     fn ids_keep_their_spelling_and_place() {
-        for id in [
-            "1",
-            "-7",
-            "1.0",
-            "9007199254740993",
-            "\"a\"",
-            "\"esc\\u0061ped\"",
-            "1e3",
-        ] {
-            let text = alloc::format!(
-                "{{\"params\":{{\"id\":5}}, \"id\" : {id} ,\"method\":\"m\",\"jsonrpc\":\"2.0\"}}"
-            );
-            let Kind::Request { id: span, method } = one(&text).kind else {
-                panic!()
-            };
+        for id in ["1", "-7", "1.0", "9007199254740993", "\"a\"", "\"esc\\u0061ped\"", "1e3"] {
+            let text =
+                alloc::format!("{{\"params\":{{\"id\":5}}, \"id\" : {id} ,\"method\":\"m\",\"jsonrpc\":\"2.0\"}}");
+            let Kind::Request { id: span, method } = one(&text).kind else { panic!() };
             assert_eq!((span.raw, &*method), (id, "m"));
             assert_eq!(&text[span.range()], id);
         }
@@ -350,22 +322,10 @@ mod tests {
     fn misfits_are_told_apart() {
         let problem = |text| parse(text).unwrap_err();
         assert!(matches!(problem("{"), Malformed::Json(_)));
-        assert!(matches!(
-            problem("{\"id\":1,\"id\":2,}"),
-            Malformed::Json(_)
-        ));
+        assert!(matches!(problem("{\"id\":1,\"id\":2,}"), Malformed::Json(_)));
         assert!(matches!(problem("nonsense"), Malformed::Json(_)));
-        for text in [
-            "1",
-            "\"x\"",
-            "{}",
-            r#"{"jsonrpc":"2.0","id":1}"#,
-            r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#,
-        ] {
-            assert!(
-                matches!(problem(text), Malformed::Envelope { .. }),
-                "{text}"
-            );
+        for text in ["1", "\"x\"", "{}", r#"{"jsonrpc":"2.0","id":1}"#, r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#] {
+            assert!(matches!(problem(text), Malformed::Envelope { .. }), "{text}");
         }
         for text in [
             r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
@@ -373,33 +333,17 @@ mod tests {
             r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#,
         ] {
-            assert!(
-                matches!(problem(text), Malformed::Envelope { .. }),
-                "{text}"
-            );
+            assert!(matches!(problem(text), Malformed::Envelope { .. }), "{text}");
         }
         assert_eq!(
             problem(r#"{"id":4,"method":"m"}"#),
-            Malformed::Envelope {
-                id: Some("4".into()),
-                problem: "the member jsonrpc is not \"2.0\""
-            }
+            Malformed::Envelope { id: Some("4".into()), problem: "the member jsonrpc is not \"2.0\"" }
         );
     }
 
     #[test]
     fn params_of_any_shape_pass() {
-        for params in [
-            "null",
-            "true",
-            "-1",
-            "1",
-            "1.5",
-            "\"s\"",
-            "[1,[2]]",
-            "{}",
-            r#"{"x":{"name":1}}"#,
-        ] {
+        for params in ["null", "true", "-1", "1", "1.5", "\"s\"", "[1,[2]]", "{}", r#"{"x":{"name":1}}"#] {
             let text = alloc::format!(r#"{{"jsonrpc":"2.0","method":"m","params":{params}}}"#);
             assert!(one(&text).params.name.is_none());
         }

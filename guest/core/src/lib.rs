@@ -53,8 +53,7 @@ pub mod url;
 pub use engine::{Engine, OptionsError};
 pub use errors::oversized_message;
 pub use io::{
-    Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status,
-    Transport,
+    Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status, Transport,
 };
 pub use options::{MILLISECOND, Options, SECOND, TransportChoice};
 

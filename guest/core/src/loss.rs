@@ -41,10 +41,7 @@ impl Refusal {
         if code == 0 && message.is_empty() {
             return None;
         }
-        Some(BodyError {
-            message,
-            raw: crate::json::one_line(body.error.get().to_string()),
-        })
+        Some(BodyError { message, raw: crate::json::one_line(body.error.get().to_string()) })
     }
 
     /// The status and what can be shown of the body.
@@ -66,13 +63,11 @@ impl Refusal {
     pub fn evidence(&self, transport: Transport, had_session: bool) -> Evidence {
         match self.status {
             401 | 403 => Evidence::Unauthorized,
-            429 => Evidence::Busy {
-                retry_after: self.retry_after,
-            },
+            429 => Evidence::Busy { retry_after: self.retry_after },
             _ if had_session && self.session_is_gone(transport) => Evidence::SessionLost,
-            503 if self.retry_after.is_some() || nobody_took_it(&self.body) => Evidence::Busy {
-                retry_after: self.retry_after,
-            },
+            503 if self.retry_after.is_some() || nobody_took_it(&self.body) => {
+                Evidence::Busy { retry_after: self.retry_after }
+            }
             408 | 500.. => Evidence::Unknown,
             _ => Evidence::Refused,
         }
@@ -92,10 +87,7 @@ impl Refusal {
 
 /// Whether the text of an error says that the session is not known.
 pub(crate) fn speaks_of_lost_session(text: &str) -> bool {
-    let text = text
-        .get(..text.floor_char_boundary(4096))
-        .unwrap_or(text)
-        .to_ascii_lowercase();
+    let text = text.get(..text.floor_char_boundary(4096)).unwrap_or(text).to_ascii_lowercase();
     let session = text.contains("session") || text.contains("transport");
     text.contains("not initialized")
         || session
@@ -143,51 +135,26 @@ mod tests {
     use super::*;
 
     fn refusal(status: u16, body: &str) -> Refusal {
-        Refusal {
-            status,
-            challenge: String::new(),
-            retry_after: None,
-            body: body.into(),
-        }
+        Refusal { status, challenge: String::new(), retry_after: None, body: body.into() }
     }
 
     #[test]
     fn every_known_spelling_on_streamable_http() {
         for (status, body) in [
-            (
-                400,
-                r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#,
-            ),
-            (
-                404,
-                r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}"#,
-            ),
+            (400, r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#),
+            (404, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}"#),
             (
                 400,
                 r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#,
             ),
-            (
-                404,
-                r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}"#,
-            ),
+            (404, r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}"#),
             (404, "session not found"),
             (404, "404 page not found"),
-            (
-                400,
-                "Session exists but uses a different transport protocol",
-            ),
+            (400, "Session exists but uses a different transport protocol"),
         ] {
             let refusal = refusal(status, body);
-            assert_eq!(
-                refusal.evidence(Transport::StreamableHttp, true),
-                Evidence::SessionLost,
-                "{body}"
-            );
-            assert_eq!(
-                refusal.evidence(Transport::StreamableHttp, false),
-                Evidence::Refused,
-                "{body}"
-            );
+            assert_eq!(refusal.evidence(Transport::StreamableHttp, true), Evidence::SessionLost, "{body}");
+            assert_eq!(refusal.evidence(Transport::StreamableHttp, false), Evidence::Refused, "{body}");
         }
     }
 
@@ -196,50 +163,28 @@ mod tests {
         for (status, body) in [
             (404, "Could not find session"),
             (404, ""),
-            (
-                400,
-                "Session exists but uses a different transport protocol",
-            ),
+            (400, "Session exists but uses a different transport protocol"),
             (503, "<html><body>No active SSE connection</body></html>"),
             (400, "No active transport"),
         ] {
-            assert_eq!(
-                refusal(status, body).evidence(Transport::HttpSse, true),
-                Evidence::SessionLost,
-                "{body}"
-            );
+            assert_eq!(refusal(status, body).evidence(Transport::HttpSse, true), Evidence::SessionLost, "{body}");
         }
     }
 
     #[test]
     fn the_rest_of_the_table() {
-        let evidence =
-            |status, body| refusal(status, body).evidence(Transport::StreamableHttp, true);
+        let evidence = |status, body| refusal(status, body).evidence(Transport::StreamableHttp, true);
         assert_eq!(evidence(401, ""), Evidence::Unauthorized);
         assert_eq!(evidence(403, ""), Evidence::Unauthorized);
         assert_eq!(evidence(429, ""), Evidence::Busy { retry_after: None });
-        assert_eq!(
-            evidence(503, "no healthy upstream"),
-            Evidence::Busy { retry_after: None }
-        );
+        assert_eq!(evidence(503, "no healthy upstream"), Evidence::Busy { retry_after: None });
         assert_eq!(evidence(503, "upstream reset"), Evidence::Unknown);
         assert_eq!(evidence(500, ""), Evidence::Unknown);
         assert_eq!(evidence(408, ""), Evidence::Unknown);
-        assert_eq!(
-            evidence(400, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#),
-            Evidence::Refused
-        );
+        assert_eq!(evidence(400, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#), Evidence::Refused);
         assert_eq!(evidence(413, ""), Evidence::Refused);
-        let late = Refusal {
-            retry_after: Some(7),
-            ..refusal(503, "")
-        };
-        assert_eq!(
-            late.evidence(Transport::StreamableHttp, true),
-            Evidence::Busy {
-                retry_after: Some(7)
-            }
-        );
+        let late = Refusal { retry_after: Some(7), ..refusal(503, "") };
+        assert_eq!(late.evidence(Transport::StreamableHttp, true), Evidence::Busy { retry_after: Some(7) });
     }
 
     #[test]
@@ -254,9 +199,6 @@ mod tests {
     fn a_refusal_is_shown_short_and_clean() {
         assert_eq!(refusal(502, "<html>").describe(), "HTTP 502: an HTML page");
         assert_eq!(refusal(404, "").describe(), "HTTP 404");
-        assert_eq!(
-            refusal(400, "a\u{1b}[31m\nb").describe(),
-            "HTTP 400: a[31mb"
-        );
+        assert_eq!(refusal(400, "a\u{1b}[31m\nb").describe(), "HTTP 400: a[31mb");
     }
 }

@@ -73,9 +73,7 @@ pub(crate) fn decide(evidence: Evidence, request: Facts) -> Action {
         Evidence::NotSent => Action::Hold,
         Evidence::SessionLost if request.losses == 0 => Action::NewSession,
         Evidence::SessionLost => Action::AnswerUnstable,
-        Evidence::Unauthorized if request.can_refresh && request.rejections == 0 => {
-            Action::AwaitCredentials
-        }
+        Evidence::Unauthorized if request.can_refresh && request.rejections == 0 => Action::AwaitCredentials,
         Evidence::Unauthorized => Action::AnswerUnauthorized,
         Evidence::Busy { retry_after } => Action::Wait { retry_after },
         Evidence::Unknown if request.safe && request.replays == 0 => Action::Replay,
@@ -101,23 +99,15 @@ pub(crate) fn is_safe(method: &str) -> bool {
             | "tasks/get"
             | "tasks/result"
             | "subscriptions/listen"
-    ) || method
-        .split_once('/')
-        .is_some_and(|(of, verb)| verb == "list" && !of.is_empty())
+    ) || method.split_once('/').is_some_and(|(of, verb)| verb == "list" && !of.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ANY: Facts = Facts {
-        safe: false,
-        cancelled: false,
-        replays: 0,
-        losses: 0,
-        rejections: 0,
-        can_refresh: false,
-    };
+    const ANY: Facts =
+        Facts { safe: false, cancelled: false, replays: 0, losses: 0, rejections: 0, can_refresh: false };
 
     #[test]
     fn the_table() {
@@ -127,82 +117,29 @@ mod tests {
             (Evidence::NotSent, ANY, Hold),
             (Evidence::NotSent, safe, Hold),
             (Evidence::SessionLost, ANY, NewSession),
-            (
-                Evidence::SessionLost,
-                Facts { losses: 1, ..safe },
-                AnswerUnstable,
-            ),
+            (Evidence::SessionLost, Facts { losses: 1, ..safe }, AnswerUnstable),
             (Evidence::Unauthorized, ANY, AnswerUnauthorized),
-            (
-                Evidence::Unauthorized,
-                Facts {
-                    can_refresh: true,
-                    ..ANY
-                },
-                AwaitCredentials,
-            ),
-            (
-                Evidence::Unauthorized,
-                Facts {
-                    can_refresh: true,
-                    rejections: 1,
-                    ..ANY
-                },
-                AnswerUnauthorized,
-            ),
-            (
-                Evidence::Busy {
-                    retry_after: Some(5),
-                },
-                ANY,
-                Wait {
-                    retry_after: Some(5),
-                },
-            ),
+            (Evidence::Unauthorized, Facts { can_refresh: true, ..ANY }, AwaitCredentials),
+            (Evidence::Unauthorized, Facts { can_refresh: true, rejections: 1, ..ANY }, AnswerUnauthorized),
+            (Evidence::Busy { retry_after: Some(5) }, ANY, Wait { retry_after: Some(5) }),
             (Evidence::Unknown, ANY, AnswerUnknown),
             (Evidence::Unknown, safe, Replay),
-            (
-                Evidence::Unknown,
-                Facts { replays: 1, ..safe },
-                AnswerUnknown,
-            ),
+            (Evidence::Unknown, Facts { replays: 1, ..safe }, AnswerUnknown),
             (Evidence::Refused, safe, AnswerRefused),
         ] {
             assert_eq!(decide(evidence, facts), action, "{evidence:?} {facts:?}");
-            assert_eq!(
-                decide(
-                    evidence,
-                    Facts {
-                        cancelled: true,
-                        ..facts
-                    }
-                ),
-                Drop
-            );
+            assert_eq!(decide(evidence, Facts { cancelled: true, ..facts }), Drop);
         }
     }
 
     #[test]
     fn safe_methods() {
-        for method in [
-            "ping",
-            "tools/list",
-            "tasks/list",
-            "resources/templates/list",
-            "resources/read",
-            "logging/setLevel",
-        ] {
+        for method in
+            ["ping", "tools/list", "tasks/list", "resources/templates/list", "resources/read", "logging/setLevel"]
+        {
             assert!(is_safe(method), "{method}");
         }
-        for method in [
-            "tools/call",
-            "tasks/cancel",
-            "/list",
-            "list",
-            "x/list/y",
-            "sampling/createMessage",
-            "",
-        ] {
+        for method in ["tools/call", "tasks/cancel", "/list", "list", "x/list/y", "sampling/createMessage", ""] {
             assert!(!is_safe(method), "{method}");
         }
     }

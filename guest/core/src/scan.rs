@@ -16,8 +16,9 @@ const MAX_KEY: usize = 6;
 
 /// Reads one JSON text, a piece at a time, in constant memory.
 ///
-/// It does not validate: of a malformed or truncated text it reports what it had found until then. Of a key that occurs
-/// twice the last one counts, as in serde_json's maps. A key spelled with escapes (`"\u0069d"`) is not recognised.
+/// It does not validate: of a malformed or truncated text it reports what it had found until then. Of a key that
+/// occurs twice the last one counts, as in serde_json's maps. A key spelled with escapes (`"\u0069d"`) is not
+/// recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scanner {
     at: At,
@@ -72,10 +73,11 @@ enum Key {
 /// What a [`Scanner`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scanned {
-    /// The `id` as it is written, a number or a string. `None` where there is none, where it is anything else, or where it
-    /// is longer than 256 bytes.
+    /// The `id` as it is written, a number or a string. `None` where there is none, where it is anything else, or
+    /// where it is longer than 256 bytes.
     pub id: Option<String>,
-    /// The `method`, decoded. `None` where there is none, where it is no string, or where it is longer than 256 bytes.
+    /// The `method`, decoded. `None` where there is none, where it is no string, or where it is written in more than
+    /// 256 bytes.
     pub method: Option<String>,
     /// Whether there is a `result` or an `error`.
     pub is_response: bool,
@@ -105,15 +107,9 @@ impl Scanner {
         let mut rest = bytes;
         while !rest.is_empty() {
             rest = match self.at {
-                At::InKey { escaped } => {
-                    self.string(rest, escaped, |escaped| At::InKey { escaped })
-                }
-                At::InString { escaped } => {
-                    self.string(rest, escaped, |escaped| At::InString { escaped })
-                }
-                At::NestedString { escaped } => {
-                    self.string(rest, escaped, |escaped| At::NestedString { escaped })
-                }
+                At::InKey { escaped } => self.string(rest, escaped, |escaped| At::InKey { escaped }),
+                At::InString { escaped } => self.string(rest, escaped, |escaped| At::InString { escaped }),
+                At::NestedString { escaped } => self.string(rest, escaped, |escaped| At::NestedString { escaped }),
                 At::Nested => self.nested(rest),
                 At::Done => return,
                 _ => self.structure(rest),
@@ -124,11 +120,7 @@ impl Scanner {
     /// What was found, at the end of the text.
     pub fn finish(self) -> Scanned {
         Scanned {
-            id: self.id.and_then(|raw| {
-                checked(raw, |first| {
-                    first == b'"' || first == b'-' || first.is_ascii_digit()
-                })
-            }),
+            id: self.id.and_then(|raw| checked(raw, |first| first == b'"' || first == b'-' || first.is_ascii_digit())),
             method: self
                 .method
                 .and_then(|raw| checked(raw, |first| first == b'"'))
@@ -278,7 +270,6 @@ impl Default for Scanner {
 /// The raw bytes as text, if they are well-formed JSON and begin as wanted.
 fn checked(raw: Vec<u8>, wanted: fn(u8) -> bool) -> Option<String> {
     let text = String::from_utf8(raw).ok()?;
-    let well_formed =
-        wanted(*text.as_bytes().first()?) && serde_json::from_str::<&RawValue>(&text).is_ok();
+    let well_formed = wanted(*text.as_bytes().first()?) && serde_json::from_str::<&RawValue>(&text).is_ok();
     well_formed.then_some(text)
 }

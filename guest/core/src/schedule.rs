@@ -182,9 +182,6 @@ mod tests {
     fn random_numbers_reach_both_ends() {
         let mut rng = Rng::new(1);
         let drawn: BTreeSet<_> = (0..200).map(|_| rng.up_to(3)).collect();
-        assert_eq!(
-            drawn.into_iter().collect::<alloc::vec::Vec<_>>(),
-            [0, 1, 2, 3]
-        );
+        assert_eq!(drawn.into_iter().collect::<alloc::vec::Vec<_>>(), [0, 1, 2, 3]);
     }
 }

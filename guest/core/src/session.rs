@@ -40,16 +40,12 @@ pub(crate) struct Initialize {
 impl Initialize {
     /// The version it asks for, or empty.
     pub fn version(&self) -> String {
-        self.version_at
-            .clone()
-            .and_then(|at| serde_json::from_str(&self.text[at]).ok())
-            .unwrap_or_default()
+        self.version_at.clone().and_then(|at| serde_json::from_str(&self.text[at]).ok()).unwrap_or_default()
     }
 
     /// The message to send: with the engine's id, and the version that was negotiated with the program.
     pub fn to_wire(&self, id: u64, version: Option<&str>) -> String {
-        let mut edits: Vec<(Range<usize>, String)> =
-            Vec::from([(self.id_at.clone(), id.to_string())]);
+        let mut edits: Vec<(Range<usize>, String)> = Vec::from([(self.id_at.clone(), id.to_string())]);
         if let (Some(at), Some(version)) = (self.version_at.clone(), version) {
             edits.push((at, crate::json::quote(version)));
         }
@@ -117,22 +113,14 @@ impl Server {
     pub fn parse(result: &str) -> Result<Self, String> {
         let raw: RawResult = serde_json::from_str(result)
             .map_err(|error| alloc::format!("the initialize result is not one: {error}"))?;
-        let text = |value: Option<&RawValue>| {
-            value.map_or_else(String::new, |value| value.get().to_string())
-        };
-        let can: RawCapabilities = raw
-            .capabilities
-            .and_then(|value| serde_json::from_str(value.get()).ok())
-            .unwrap_or_default();
-        let info: RawInfo = raw
-            .server_info
-            .and_then(|value| serde_json::from_str(value.get()).ok())
-            .unwrap_or_default();
+        let text = |value: Option<&RawValue>| value.map_or_else(String::new, |value| value.get().to_string());
+        let can: RawCapabilities =
+            raw.capabilities.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default();
+        let info: RawInfo =
+            raw.server_info.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default();
         // The version goes into a header of every request that follows.
         if !crate::http::header_value_ok(&raw.protocol_version) || raw.protocol_version.len() > 64 {
-            return Err(String::from(
-                "the initialize result names a protocol version that is not one",
-            ));
+            return Err(String::from("the initialize result names a protocol version that is not one"));
         }
         Ok(Self {
             version: raw.protocol_version,
@@ -177,20 +165,10 @@ impl Server {
 /// `list_changed` unless it was declared, and after a restart the engine sends it.
 pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String {
     let mut edits = Vec::new();
-    let outer = Span {
-        raw: result.get(),
-        start: result.get().as_ptr() as usize - response.as_ptr() as usize,
-    };
-    let capabilities = serde_json::from_str::<RawResult>(outer.raw)
-        .ok()
-        .and_then(|raw| raw.capabilities);
-    let declared =
-        capabilities.and_then(|raw| serde_json::from_str::<RawCapabilities>(raw.get()).ok());
-    for capability in declared
-        .iter()
-        .flat_map(|raw| [raw.tools, raw.prompts, raw.resources])
-        .flatten()
-    {
+    let outer = Span { raw: result.get(), start: result.get().as_ptr() as usize - response.as_ptr() as usize };
+    let capabilities = serde_json::from_str::<RawResult>(outer.raw).ok().and_then(|raw| raw.capabilities);
+    let declared = capabilities.and_then(|raw| serde_json::from_str::<RawCapabilities>(raw.get()).ok());
+    for capability in declared.iter().flat_map(|raw| [raw.tools, raw.prompts, raw.resources]).flatten() {
         #[derive(Deserialize)]
         struct Capability<'a> {
             #[serde(borrow, default, rename = "listChanged")]
@@ -199,9 +177,7 @@ pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String 
         let raw = capability.get();
         let start = raw.as_ptr() as usize - response.as_ptr() as usize;
         match serde_json::from_str::<Capability>(raw) {
-            Ok(Capability {
-                list_changed: Some(value),
-            }) => {
+            Ok(Capability { list_changed: Some(value) }) => {
                 let at = value.get().as_ptr() as usize - response.as_ptr() as usize;
                 edits.push((at..at + value.get().len(), String::from("true")));
             }
@@ -211,11 +187,7 @@ pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String 
                 let end = start + raw.len() - 1;
                 edits.push((
                     end..end,
-                    String::from(if empty {
-                        r#""listChanged":true"#
-                    } else {
-                        r#","listChanged":true"#
-                    }),
+                    String::from(if empty { r#""listChanged":true"# } else { r#","listChanged":true"# }),
                 ));
             }
             _ => {}
@@ -317,9 +289,9 @@ impl Restorable {
             return;
         };
         for tool in list.tools {
-            let safe = tool.annotations.is_some_and(|hints| {
-                hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true)
-            });
+            let safe = tool
+                .annotations
+                .is_some_and(|hints| hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true));
             if self.tools.len() < MAX_TOOLS || self.tools.contains_key(&tool.name) {
                 self.tools.insert(tool.name, safe);
             }
@@ -355,18 +327,12 @@ mod tests {
     fn list_changed_is_declared_where_there_are_lists_and_nowhere_else() {
         for (from, to) in [
             (r#"{"tools":{}}"#, r#"{"tools":{"listChanged":true}}"#),
-            (
-                r#"{"tools":{"listChanged":false}}"#,
-                r#"{"tools":{"listChanged":true}}"#,
-            ),
+            (r#"{"tools":{"listChanged":false}}"#, r#"{"tools":{"listChanged":true}}"#),
             (
                 r#"{"resources":{"subscribe":true}, "tools": { }}"#,
                 r#"{"resources":{"subscribe":true,"listChanged":true}, "tools": { "listChanged":true}}"#,
             ),
-            (
-                r#"{"logging":{},"x":{"tools":{}}}"#,
-                r#"{"logging":{},"x":{"tools":{}}}"#,
-            ),
+            (r#"{"logging":{},"x":{"tools":{}}}"#, r#"{"logging":{},"x":{"tools":{}}}"#),
             (r#"{"prompts":true}"#, r#"{"prompts":true}"#),
         ] {
             let response = |capabilities: &str| {
@@ -381,16 +347,8 @@ mod tests {
     #[test]
     fn initialize_asks_again_for_what_was_negotiated() {
         let text = r#"{"id":"a","params":{"protocolVersion":"2025-11-25"},"method":"initialize"}"#;
-        let at = |part: &str| {
-            text.find(part)
-                .map(|start| start..start + part.len())
-                .unwrap()
-        };
-        let initialize = Initialize {
-            text: text.into(),
-            id_at: at("\"a\""),
-            version_at: Some(at("\"2025-11-25\"")),
-        };
+        let at = |part: &str| text.find(part).map(|start| start..start + part.len()).unwrap();
+        let initialize = Initialize { text: text.into(), id_at: at("\"a\""), version_at: Some(at("\"2025-11-25\"")) };
         assert_eq!(initialize.version(), "2025-11-25");
         assert_eq!(
             initialize.to_wire(7, Some("2025-06-18")),

@@ -1,7 +1,7 @@
 //! A parser for server-sent events, as the WHATWG HTML standard defines them, with a bound on memory.
 //!
-//! One deviation: MCP uses an event with an id and no data to say where a stream can be resumed, and an empty message means
-//! nothing in JSON-RPC, so empty data is never an event: with an id it is [`Item::Id`], without one it is nothing.
+//! One deviation: empty data is never an event. MCP uses an id with empty data to say where a stream can be resumed: that
+//! is [`Item::Id`]. Empty data without an id means nothing to JSON-RPC and is dropped.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,7 +10,7 @@ use memchr::memchr2;
 
 use crate::scan::{Scanned, Scanner};
 
-/// A server-sent event.
+/// A server-sent event. Bytes that are not UTF-8 have become U+FFFD, which may make it larger than it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SseEvent {
     /// The `event` field. Empty where there was none, which means `message`.
@@ -41,9 +41,9 @@ pub enum Item {
 
 /// Turns the bytes of a response's body into [`Item`]s.
 ///
-/// Feed it the body in pieces of any size. What it holds at the end of the body is an incomplete event, which counts for
-/// nothing: drop the parser. Whatever arrives, it keeps no more than `max_event_bytes` of it (in buffers of at most twice
-/// that) and a small constant.
+/// Feed it the body in pieces of any size. What it holds at the end of the body is an incomplete event, which counts
+/// for nothing: drop the parser. Whatever arrives, it keeps no more than `max_event_bytes` of it (in buffers of at most
+/// twice that) and a small constant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Parser {
     max_event_bytes: usize,
@@ -56,9 +56,9 @@ pub struct Parser {
     data: Vec<u8>,
     has_data: bool,
     id: Option<Vec<u8>>,
-    /// The value of the `id` line being read.
+    /// The value of the `id` line being read. Empty between lines.
     id_line: Vec<u8>,
-    /// That value is longer than what may be kept of it.
+    /// That value is longer than what may be kept of it. Never true between lines.
     id_too_long: bool,
     /// Takes the data in place of `data` once the event is too large.
     oversized: Option<Scanner>,
@@ -100,10 +100,7 @@ const MAX_NAME: usize = 5;
 const MAX_OVERSIZED_ID: usize = 1024;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-const NEW_LINE: Line = Line::Name {
-    bytes: [0; MAX_NAME],
-    len: 0,
-};
+const NEW_LINE: Line = Line::Name { bytes: [0; MAX_NAME], len: 0 };
 
 impl Parser {
     /// A parser at the start of a stream. An event's data, name and id together may have `max_event_bytes`.
@@ -156,11 +153,7 @@ impl Parser {
     /// Reads bytes of one line.
     fn line_bytes(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        if let Line::Name {
-            bytes: mut name,
-            mut len,
-        } = self.line
-        {
+        if let Line::Name { bytes: mut name, mut len } = self.line {
             loop {
                 let Some((&byte, after)) = rest.split_first() else {
                     self.line = Line::Name { bytes: name, len };
@@ -200,13 +193,9 @@ impl Parser {
         match field {
             Field::Data if self.has_data => self.data_bytes(b"\n"),
             Field::Data => self.has_data = true,
-            // New buffers, so that no two of them are large at a time.
+            // Not `clear`: the old value may have been large, and an empty buffer counts for nothing in `fits`.
             Field::Event => self.name = Vec::new(),
-            Field::Id => {
-                self.id_line = Vec::new();
-                self.id_too_long = false;
-            }
-            Field::Retry(_) => {}
+            Field::Id | Field::Retry(_) => {}
         }
     }
 
@@ -222,9 +211,7 @@ impl Parser {
             Field::Id => {
                 if self.fits(bytes.len()) {
                     append(&mut self.id_line, bytes, self.max_event_bytes);
-                } else if !self.id_too_long
-                    && bytes.len() <= MAX_OVERSIZED_ID.saturating_sub(self.id_line.len())
-                {
+                } else if !self.id_too_long && bytes.len() <= MAX_OVERSIZED_ID.saturating_sub(self.id_line.len()) {
                     append(&mut self.id_line, bytes, MAX_OVERSIZED_ID);
                 } else {
                     self.id_line = Vec::new();
@@ -248,10 +235,7 @@ impl Parser {
         if self.oversized.is_some() {
             return false;
         }
-        let kept = self.data.len()
-            + self.name.len()
-            + self.id_line.len()
-            + self.id.as_ref().map_or(0, Vec::len);
+        let kept = self.data.len() + self.name.len() + self.id_line.len() + self.id.as_ref().map_or(0, Vec::len);
         if more <= self.max_event_bytes.saturating_sub(kept) {
             return true;
         }
@@ -280,7 +264,7 @@ impl Parser {
 
     fn end_field(&mut self, field: Field, out: &mut Vec<Item>) {
         match field {
-            Field::Id if self.id_too_long => self.id = None,
+            Field::Id if core::mem::take(&mut self.id_too_long) => self.id = None,
             Field::Id if self.id_line.contains(&0) => self.id_line = Vec::new(),
             Field::Id => self.id = Some(core::mem::take(&mut self.id_line)),
             Field::Retry(Retry::Number(milliseconds)) => out.push(Item::Retry(milliseconds)),
@@ -294,16 +278,9 @@ impl Parser {
         let id = self.id.take().map(text);
         self.has_data = false;
         if let Some(scanner) = self.oversized.take() {
-            out.push(Item::Oversized {
-                scanned: scanner.finish(),
-                id,
-            });
+            out.push(Item::Oversized { scanned: scanner.finish(), id });
         } else if !data.is_empty() {
-            out.push(Item::Event(SseEvent {
-                name: text(name),
-                data: text(data),
-                id,
-            }));
+            out.push(Item::Event(SseEvent { name: text(name), data: text(data), id }));
         } else if let Some(id) = id {
             out.push(Item::Id(id));
         }
@@ -331,11 +308,7 @@ impl Retry {
                 Self::Number(number) => number,
             };
             match digit {
-                b'0'..=b'9' => Self::Number(
-                    number
-                        .saturating_mul(10)
-                        .saturating_add(u64::from(digit - b'0')),
-                ),
+                b'0'..=b'9' => Self::Number(number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
                 _ => Self::Invalid,
             }
         })
@@ -354,6 +327,5 @@ fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
 
 /// Bytes as text; what is not UTF-8 becomes U+FFFD.
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -1,7 +1,7 @@
 //! The URLs of an MCP server: `http` or `https`, a host, perhaps a port, a path and a query.
 //!
-//! The syntax is RFC 3986's, by the `iri-string` crate, without the repairs that browsers make: where two readers of a URL
-//! could disagree about its host, it is refused.
+//! The syntax is RFC 3986's, by the `iri-string` crate, without the repairs that browsers make: where two readers of a
+//! URL could disagree about its host, it is refused.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -25,7 +25,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads an absolute URL. The error says what is wrong with it, for people, and repeats nothing that may be secret.
+    /// Reads an absolute URL. The error says what is wrong with it, for people, and repeats nothing secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         check_text(text)?;
         let uri = UriStr::new(text).map_err(|_| syntax_error(text))?;
@@ -37,8 +37,7 @@ impl Url {
         check_text(reference)?;
         let reference = UriReferenceStr::new(reference).map_err(|_| syntax_error(reference))?;
         let base = self.to_string();
-        let base =
-            UriAbsoluteStr::new(&base).map_err(|_| "the base URL is not well-formed".to_owned())?;
+        let base = UriAbsoluteStr::new(&base).map_err(|_| "the base URL is not well-formed".to_owned())?;
         let resolved = reference.resolve_against(base).to_string();
         check_text(&resolved)?;
         let uri = UriStr::new(&resolved).map_err(|_| syntax_error(&resolved))?;
@@ -60,8 +59,8 @@ impl Url {
         &self.authority
     }
 
-    /// The path and the query, beginning with `/`. It may begin with `//`: append it to scheme and authority, and never
-    /// resolve it against another URL.
+    /// The path and the query, beginning with `/`. It may begin with `//`: append it to scheme and authority, and
+    /// never resolve it against another URL.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
@@ -75,10 +74,7 @@ impl Url {
             return Err("the scheme must be `http` or `https`".to_owned());
         };
         let Some(authority) = uri.authority_components() else {
-            return Err(
-                "there is no host: the URL must begin with `http://` or `https://` and a host"
-                    .to_owned(),
-            );
+            return Err("there is no host: the URL must begin with `http://` or `https://` and a host".to_owned());
         };
         if authority.userinfo().is_some() {
             return Err(USER_INFO.to_owned());
@@ -95,11 +91,7 @@ impl Url {
             path_and_query.push('?');
             path_and_query.push_str(query);
         }
-        Ok(Self {
-            https,
-            authority: normal,
-            path_and_query,
-        })
+        Ok(Self { https, authority: normal, path_and_query })
     }
 }
 
@@ -110,33 +102,23 @@ impl fmt::Display for Url {
     }
 }
 
-const USER_INFO: &str = "a URL must not hold a user name or password: remove the part before `@` and use an `Authorization` header instead";
+const USER_INFO: &str = "a URL must not hold a user name or password: remove the part before `@` \
+    and use an `Authorization` header instead";
 
-/// What can be said before the syntax is read: length and user info, the latter first so that no other message is tempted
-/// to quote it.
+/// What can be said before the syntax is read. User info is found here, so that whatever else is wrong with it cannot be
+/// the reason that is given.
 fn check_text(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("the URL is empty".to_owned());
     }
     if text.len() > MAX_BYTES {
-        return Err(format!(
-            "the URL is {} bytes long, the limit is {MAX_BYTES}",
-            text.len()
-        ));
+        return Err(format!("the URL is {} bytes long, the limit is {MAX_BYTES}", text.len()));
     }
     // The authority is what follows `//`, be it at the start or after a scheme.
     let (before, after) = text.split_once("//").unwrap_or_default();
-    let authority = after
-        .split(['/', '?', '#', '\\'])
-        .next()
-        .unwrap_or_default();
-    let has_authority =
-        !before.contains(['/', '?', '#']) && (before.is_empty() || before.ends_with(':'));
-    if has_authority && authority.contains('@') {
-        Err(USER_INFO.to_owned())
-    } else {
-        Ok(())
-    }
+    let authority = after.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let has_authority = !before.contains(['/', '?', '#']) && (before.is_empty() || before.ends_with(':'));
+    if has_authority && authority.contains('@') { Err(USER_INFO.to_owned()) } else { Ok(()) }
 }
 
 /// Why a text is no URL. An offending character is named only where it cannot be part of a password.
@@ -149,7 +131,8 @@ fn syntax_error(text: &str) -> String {
         Some((at, '\\')) => format!("a backslash (byte {at}) is not allowed in a URL"),
         Some((at, c)) if !text.contains('@') => {
             format!(
-                "the character `{c}` (byte {at}) is not allowed in a URL: percent-encode it, or spell the host in ASCII"
+                "the character `{c}` (byte {at}) is not allowed in a URL: percent-encode it, \
+                or spell the host in ASCII"
             )
         }
         _ => "it is not a well-formed URL (RFC 3986)".to_owned(),
@@ -162,19 +145,13 @@ fn host(text: &str) -> Result<String, String> {
         return Err("the host is empty".to_owned());
     }
     if let Some(literal) = text.strip_prefix('[') {
-        let address = literal
-            .strip_suffix(']')
-            .and_then(|address| address.parse::<Ipv6Addr>().ok());
-        return address
-            .map(|address| format!("[{address}]"))
-            .ok_or_else(|| "the IPv6 address is not valid".to_owned());
+        let address = literal.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
+        return address.map(|address| format!("[{address}]")).ok_or_else(|| "the IPv6 address is not valid".to_owned());
     }
     // RFC 3986 allows more, but no name service does, and readers differ in what they make of it (`%2e`, say).
-    if !text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-    {
-        return Err("the host may hold letters, digits, `-`, `.` and `_` only (spell an international name in its ASCII form)"
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')) {
+        return Err("the host may hold letters, digits, `-`, `.` and `_` only \
+            (spell an international name in its ASCII form)"
             .to_owned());
     }
     Ok(text.to_ascii_lowercase())

@@ -13,24 +13,14 @@ fn scan(chunks: &[&[u8]]) -> Scanned {
 }
 
 /// The text; its `id` as written, its `method`, and whether it is a response.
-type Case = (
-    &'static str,
-    Option<&'static str>,
-    Option<&'static str>,
-    bool,
-);
+type Case = (&'static str, Option<&'static str>, Option<&'static str>, bool);
 
 const CASES: &[Case] = &[
     ("", None, None, false),
     (" \t\r\n", None, None, false),
     ("{}", None, None, false),
     (r#"{"id":1}"#, Some("1"), None, false),
-    (
-        "\r\n\t { \"id\" \n: \t1 \r, \"method\" : \"a\" } \n",
-        Some("1"),
-        Some("a"),
-        false,
-    ),
+    ("\r\n\t { \"id\" \n: \t1 \r, \"method\" : \"a\" } \n", Some("1"), Some("a"), false),
     (
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"id":2,"method":"x","result":1}}"#,
         Some("1"),
@@ -45,35 +35,15 @@ const CASES: &[Case] = &[
     ),
     // Responses.
     (r#"{"id":1,"result":{"id":2}}"#, Some("1"), None, true),
-    (
-        r#"{"error":{"code":-1,"message":"}"},"id":1}"#,
-        Some("1"),
-        None,
-        true,
-    ),
+    (r#"{"error":{"code":-1,"message":"}"},"id":1}"#, Some("1"), None, true),
     (r#"{"result":null}"#, None, None, true),
-    (
-        r#"{"results":1,"errors":2,"resul":3,"Error":4}"#,
-        None,
-        None,
-        false,
-    ),
+    (r#"{"results":1,"errors":2,"resul":3,"Error":4}"#, None, None, false),
     (r#"{"x":"result","result ":1}"#, None, None, false),
     // Ids are kept as they are written.
     (r#"{"id":-1.50e+10}"#, Some("-1.50e+10"), None, false),
     (r#"{"id":1e999}"#, Some("1e999"), None, false),
-    (
-        r#"{"id":9007199254740993}"#,
-        Some("9007199254740993"),
-        None,
-        false,
-    ),
-    (
-        r#"{"id":"\u0061\"\\\n"}"#,
-        Some(r#""\u0061\"\\\n""#),
-        None,
-        false,
-    ),
+    (r#"{"id":9007199254740993}"#, Some("9007199254740993"), None, false),
+    (r#"{"id":"\u0061\"\\\n"}"#, Some(r#""\u0061\"\\\n""#), None, false),
     (r#"{"id":"日本"}"#, Some("\"日本\""), None, false),
     (r#"{"id":""}"#, Some("\"\""), None, false),
     // What is no id.
@@ -87,29 +57,14 @@ const CASES: &[Case] = &[
     (r#"{"id":"\x"}"#, None, None, false),
     ("{\"id\":\"a\nb\"}", None, None, false),
     // A method is decoded.
-    (
-        r#"{"method":"tools\/c\u0061ll"}"#,
-        None,
-        Some("tools/call"),
-        false,
-    ),
+    (r#"{"method":"tools\/c\u0061ll"}"#, None, Some("tools/call"), false),
     (r#"{"method":""}"#, None, Some(""), false),
     (r#"{"method":1}"#, None, None, false),
     (r#"{"method":["x"]}"#, None, None, false),
     (r#"{"method":"\ud800"}"#, None, None, false),
     // Brackets, quotes and backslashes in strings.
-    (
-        r#"{"a":"}{][\"\\","b":{"c":"}\\","d":["]"]},"id":1}"#,
-        Some("1"),
-        None,
-        false,
-    ),
-    (
-        r#"{"a\"":1,"id\\":2,"\"id":3,"id":4}"#,
-        Some("4"),
-        None,
-        false,
-    ),
+    (r#"{"a":"}{][\"\\","b":{"c":"}\\","d":["]"]},"id":1}"#, Some("1"), None, false),
+    (r#"{"a\"":1,"id\\":2,"\"id":3,"id":4}"#, Some("4"), None, false),
     (r#"{"\u0069d":1}"#, None, None, false),
     (r#"{"a":[[[[{"b":[]}]]]],"id":1}"#, Some("1"), None, false),
     // The last of equal keys counts.
@@ -140,26 +95,14 @@ const CASES: &[Case] = &[
 #[test]
 fn the_table_holds_in_one_piece_and_byte_by_byte_and_in_any_two_pieces() {
     for &(text, id, method, is_response) in CASES {
-        let expected = Scanned {
-            id: id.map(Into::into),
-            method: method.map(Into::into),
-            is_response,
-            bytes: text.len() as u64,
-        };
+        let expected =
+            Scanned { id: id.map(Into::into), method: method.map(Into::into), is_response, bytes: text.len() as u64 };
         let bytes = text.as_bytes();
         assert_eq!(scan(&[bytes]), expected, "{text}, in one piece");
-        assert_eq!(
-            scan(&bytes.chunks(1).collect::<Vec<_>>()),
-            expected,
-            "{text}, byte by byte"
-        );
+        assert_eq!(scan(&bytes.chunks(1).collect::<Vec<_>>()), expected, "{text}, byte by byte");
         for split in 0..=bytes.len() {
             let (head, tail) = bytes.split_at(split);
-            assert_eq!(
-                scan(&[head, b"", tail]),
-                expected,
-                "{text}, split at {split}"
-            );
+            assert_eq!(scan(&[head, b"", tail]), expected, "{text}, split at {split}");
         }
     }
 }
@@ -170,33 +113,15 @@ fn ids_and_methods_of_256_bytes_are_kept_and_longer_ones_are_absent() {
     let number = "1".repeat(256);
     for size in [1, 100, usize::MAX] {
         let scan = |text: &str| scan(&text.as_bytes().chunks(size).collect::<Vec<_>>());
-        let kept = scan(&format!(
-            r#"{{"id":"{longest}","method":"{longest}","a":1}}"#
-        ));
-        assert_eq!(
-            (kept.id, kept.method),
-            (Some(format!("\"{longest}\"")), Some(longest.clone()))
-        );
-        let absent = scan(&format!(
-            r#"{{"id":"{too_long}","method":"{too_long}","result":1}}"#
-        ));
-        assert_eq!(
-            (absent.id, absent.method, absent.is_response),
-            (None, None, true)
-        );
-        assert_eq!(
-            scan(&format!(r#"{{"id":{number}}}"#)).id,
-            Some(number.clone())
-        );
+        let kept = scan(&format!(r#"{{"id":"{longest}","method":"{longest}","a":1}}"#));
+        assert_eq!((kept.id, kept.method), (Some(format!("\"{longest}\"")), Some(longest.clone())));
+        let absent = scan(&format!(r#"{{"id":"{too_long}","method":"{too_long}","result":1}}"#));
+        assert_eq!((absent.id, absent.method, absent.is_response), (None, None, true));
+        assert_eq!(scan(&format!(r#"{{"id":{number}}}"#)).id, Some(number.clone()));
         assert_eq!(scan(&format!(r#"{{"id":{number}1}}"#)).id, None);
         assert_eq!(scan(&format!(r#"{{"id":1,"id":{number}1}}"#)).id, None);
-        let after = scan(&format!(
-            r#"{{"{too_long}":1,"id":{number}1,"id":2,"method":"a"}}"#
-        ));
-        assert_eq!(
-            (after.id.as_deref(), after.method.as_deref()),
-            (Some("2"), Some("a"))
-        );
+        let after = scan(&format!(r#"{{"{too_long}":1,"id":{number}1,"id":2,"method":"a"}}"#));
+        assert_eq!((after.id.as_deref(), after.method.as_deref()), (Some("2"), Some("a")));
     }
 }
 
@@ -209,12 +134,7 @@ fn bytes_that_are_not_utf8_make_an_id_absent_and_nothing_else() {
 #[test]
 fn nesting_has_no_limit() {
     let (open, close) = ("[".repeat(1_000_000), "]".repeat(1_000_000));
-    assert_eq!(
-        scan(&[format!(r#"{{"a":{open}{close},"id":1}}"#).as_bytes()])
-            .id
-            .as_deref(),
-        Some("1")
-    );
+    assert_eq!(scan(&[format!(r#"{{"a":{open}{close},"id":1}}"#).as_bytes()]).id.as_deref(), Some("1"));
 }
 
 /// Any JSON, with the keys of interest more often than chance would have it.

@@ -1,7 +1,4 @@
-//! The parser for server-sent events: a table of cases, a simple model of the standard, any chunking, bounded memory.
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+//! The parser for server-sent events: a table of cases, a simple model of the standard, any chunking.
 
 use mcp_reconnect_core::scan::Scanned;
 use mcp_reconnect_core::sse::{Item, Parser, SseEvent};
@@ -19,11 +16,7 @@ fn parse(max: usize, chunks: &[&[u8]]) -> Vec<Item> {
 }
 
 fn event(name: &str, data: &str, id: Option<&str>) -> Item {
-    Item::Event(SseEvent {
-        name: name.into(),
-        data: data.into(),
-        id: id.map(Into::into),
-    })
+    Item::Event(SseEvent { name: name.into(), data: data.into(), id: id.map(Into::into) })
 }
 
 fn data(data: &str) -> Item {
@@ -35,290 +28,71 @@ fn id(id: &str) -> Item {
 }
 
 /// What is tested, the stream, and what is in it.
+#[rustfmt::skip] // One case a line.
 fn cases() -> Vec<(&'static str, &'static [u8], Vec<Item>)> {
     vec![
         ("nothing", b"", vec![]),
         ("one line of data", b"data: a\n\n", vec![data("a")]),
-        (
-            "lines of data are joined",
-            b"data: a\ndata: b\ndata:c\n\n",
-            vec![data("a\nb\nc")],
-        ),
-        (
-            "lines of data need not be neighbours",
-            b"data: a\nid: 1\ndata: b\n\n",
-            vec![event("", "a\nb", Some("1"))],
-        ),
-        (
-            "CR ends a line",
-            b"data: a\rdata: b\r\r",
-            vec![data("a\nb")],
-        ),
-        (
-            "CRLF ends a line",
-            b"data: a\r\ndata: b\r\n\r\n",
-            vec![data("a\nb")],
-        ),
-        (
-            "line ends may be mixed",
-            b"data: a\r\ndata: b\rdata: c\n\r\ndata: d\n\n",
-            vec![data("a\nb\nc"), data("d")],
-        ),
-        (
-            "LF CR is two line ends",
-            b"data: a\n\rdata: b\n\r",
-            vec![data("a"), data("b")],
-        ),
-        (
-            "CR CR LF is two line ends",
-            b"data: a\r\r\ndata: b\r\r\n",
-            vec![data("a"), data("b")],
-        ),
-        (
-            "more empty lines mean nothing",
-            b"\n\r\n\r\rdata: a\n\n\n\n\ndata: b\n\n",
-            vec![data("a"), data("b")],
-        ),
-        (
-            "the last CR ends the event at once",
-            b"data: a\n\r",
-            vec![data("a")],
-        ),
-        (
-            "an incomplete event is discarded",
-            b"data: a\n\ndata: b\n",
-            vec![data("a")],
-        ),
-        (
-            "an incomplete line is discarded",
-            b"id: 1\n\nid: 2\ndata: b",
-            vec![id("1")],
-        ),
-        (
-            "comments",
-            b": hello\ndata: a\n:\n:data: b\n\n",
-            vec![data("a")],
-        ),
+        ("lines of data are joined", b"data: a\ndata: b\ndata:c\n\n", vec![data("a\nb\nc")]),
+        ("lines of data need not be neighbours", b"data: a\nid: 1\ndata: b\n\n", vec![event("", "a\nb", Some("1"))]),
+        ("CR ends a line", b"data: a\rdata: b\r\r", vec![data("a\nb")]),
+        ("CRLF ends a line", b"data: a\r\ndata: b\r\n\r\n", vec![data("a\nb")]),
+        ("line ends may be mixed", b"data: a\r\ndata: b\rdata: c\n\r\ndata: d\n\n", vec![data("a\nb\nc"), data("d")]),
+        ("LF CR is two line ends", b"data: a\n\rdata: b\n\r", vec![data("a"), data("b")]),
+        ("CR CR LF is two line ends", b"data: a\r\r\ndata: b\r\r\n", vec![data("a"), data("b")]),
+        ("more empty lines mean nothing", b"\n\r\n\r\rdata: a\n\n\n\n\ndata: b\n\n", vec![data("a"), data("b")]),
+        ("the last CR ends the event at once", b"data: a\n\r", vec![data("a")]),
+        ("an incomplete event is discarded", b"data: a\n\ndata: b\n", vec![data("a")]),
+        ("an incomplete line is discarded", b"id: 1\n\nid: 2\ndata: b", vec![id("1")]),
+        ("comments", b": hello\ndata: a\n:\n:data: b\n\n", vec![data("a")]),
         ("nothing but comments", b":\n\n: keep-alive\n\n", vec![]),
-        (
-            "one space is dropped",
-            b"data:a\n\ndata: a\n\ndata:  a\n\n",
-            vec![data("a"), data("a"), data(" a")],
-        ),
+        ("one space is dropped", b"data:a\n\ndata: a\n\ndata:  a\n\n", vec![data("a"), data("a"), data(" a")]),
         ("a tab is not dropped", b"data:\ta\n\n", vec![data("\ta")]),
-        (
-            "space at the end is kept",
-            b"data: a \n\n",
-            vec![data("a ")],
-        ),
-        (
-            "space before the colon makes another field",
-            b"data : a\n\ndata: b\n\n",
-            vec![data("b")],
-        ),
-        (
-            "space before the name makes another field",
-            b" data: a\n\ndata: b\n\n",
-            vec![data("b")],
-        ),
-        (
-            "only the first colon counts",
-            b"data: a: b\n\ndata::\n\n",
-            vec![data("a: b"), data(":")],
-        ),
-        (
-            "names are case-sensitive",
-            b"Data: a\nDATA: b\ndata: c\n\n",
-            vec![data("c")],
-        ),
-        (
-            "a longer or shorter name is another field",
-            b"datas: a\ndat: b\nretrying: 1\ni: 3\ndata: c\n\n",
-            vec![data("c")],
-        ),
-        (
-            "unknown fields",
-            b"test: x\nx\nlong-unknown-field\ndata: a\n\n",
-            vec![data("a")],
-        ),
-        (
-            "data without a colon is an empty line of it",
-            b"data\ndata\n\n",
-            vec![data("\n")],
-        ),
-        (
-            "empty lines of data count",
-            b"data: a\ndata:\ndata\ndata: \n\n",
-            vec![data("a\n\n\n")],
-        ),
-        (
-            "empty data is no event",
-            b"data\n\ndata:\n\ndata: \n\n",
-            vec![],
-        ),
-        (
-            "empty data with a name is no event",
-            b"event: x\ndata:\n\ndata: a\n\n",
-            vec![data("a")],
-        ),
-        (
-            "a name without data is no event and does not last",
-            b"event: x\n\ndata: a\n\n",
-            vec![data("a")],
-        ),
-        (
-            "a name",
-            b"event: endpoint\ndata: /m?s=1\n\n",
-            vec![event("endpoint", "/m?s=1", None)],
-        ),
-        (
-            "a name lasts for one event",
-            b"event: x\ndata: a\n\ndata: b\n\n",
-            vec![event("x", "a", None), data("b")],
-        ),
-        (
-            "the last name counts",
-            b"event: longer\nevent: y\ndata: a\n\n",
-            vec![event("y", "a", None)],
-        ),
-        (
-            "a name may be taken back",
-            b"event: x\nevent\ndata: a\n\n",
-            vec![data("a")],
-        ),
-        (
-            "a name may come after the data",
-            b"data: a\nevent: x\n\n",
-            vec![event("x", "a", None)],
-        ),
-        (
-            "an id",
-            b"id: 1\ndata: a\n\ndata: b\n\n",
-            vec![event("", "a", Some("1")), data("b")],
-        ),
-        (
-            "an id without data primes the cursor",
-            b"id: 1\n\n",
-            vec![id("1")],
-        ),
-        (
-            "an id with empty data primes the cursor",
-            b"id: 1\ndata: \n\n",
-            vec![id("1")],
-        ),
-        (
-            "an id with a name and empty data, too",
-            b"event: message\nid: 1\ndata\n\n",
-            vec![id("1")],
-        ),
-        (
-            "an empty id takes the cursor back",
-            b"id: 1\n\nid\n\nid:\ndata: a\n\n",
-            vec![id("1"), id(""), event("", "a", Some(""))],
-        ),
-        (
-            "the last id counts",
-            b"id: longer\nid: 2\ndata: a\n\n",
-            vec![event("", "a", Some("2"))],
-        ),
-        (
-            "one space is dropped before an id",
-            b"id:  1 \n\n",
-            vec![id(" 1 ")],
-        ),
-        (
-            "an id with NUL is ignored",
-            b"id: 1\0\ndata: a\n\nid:\0\n\n",
-            vec![data("a")],
-        ),
-        (
-            "an id with NUL leaves the one before",
-            b"id: 1\nid: \x002\n\n",
-            vec![id("1")],
-        ),
-        (
-            "NUL elsewhere is kept",
-            b"event: \0\ndata: \0\n\n",
-            vec![event("\0", "\0", None)],
-        ),
+        ("space at the end is kept", b"data: a \n\n", vec![data("a ")]),
+        ("space before the colon makes another field", b"data : a\n\ndata: b\n\n", vec![data("b")]),
+        ("space before the name makes another field", b" data: a\n\ndata: b\n\n", vec![data("b")]),
+        ("only the first colon counts", b"data: a: b\n\ndata::\n\n", vec![data("a: b"), data(":")]),
+        ("names are case-sensitive", b"Data: a\nDATA: b\ndata: c\n\n", vec![data("c")]),
+        ("a longer or shorter name is another field", b"datas: a\ndat: b\nretrying: 1\ni: 3\ndata: c\n\n", vec![data("c")]),
+        ("unknown fields", b"test: x\nx\nlong-unknown-field\ndata: a\n\n", vec![data("a")]),
+        ("data without a colon is an empty line of it", b"data\ndata\n\n", vec![data("\n")]),
+        ("empty lines of data count", b"data: a\ndata:\ndata\ndata: \n\n", vec![data("a\n\n\n")]),
+        ("empty data is no event", b"data\n\ndata:\n\ndata: \n\n", vec![]),
+        ("empty data with a name is no event", b"event: x\ndata:\n\ndata: a\n\n", vec![data("a")]),
+        ("a name without data is no event and does not last", b"event: x\n\ndata: a\n\n", vec![data("a")]),
+        ("a name", b"event: endpoint\ndata: /m?s=1\n\n", vec![event("endpoint", "/m?s=1", None)]),
+        ("a name lasts for one event", b"event: x\ndata: a\n\ndata: b\n\n", vec![event("x", "a", None), data("b")]),
+        ("the last name counts", b"event: longer\nevent: y\ndata: a\n\n", vec![event("y", "a", None)]),
+        ("a name may be taken back", b"event: x\nevent\ndata: a\n\n", vec![data("a")]),
+        ("a name may come after the data", b"data: a\nevent: x\n\n", vec![event("x", "a", None)]),
+        ("an id", b"id: 1\ndata: a\n\ndata: b\n\n", vec![event("", "a", Some("1")), data("b")]),
+        ("an id without data primes the cursor", b"id: 1\n\n", vec![id("1")]),
+        ("an id with empty data primes the cursor", b"id: 1\ndata: \n\n", vec![id("1")]),
+        ("an id with a name and empty data, too", b"event: message\nid: 1\ndata\n\n", vec![id("1")]),
+        ("an empty id takes the cursor back", b"id: 1\n\nid\n\nid:\ndata: a\n\n", vec![id("1"), id(""), event("", "a", Some(""))]),
+        ("the last id counts", b"id: longer\nid: 2\ndata: a\n\n", vec![event("", "a", Some("2"))]),
+        ("one space is dropped before an id", b"id:  1 \n\n", vec![id(" 1 ")]),
+        ("an id with NUL is ignored", b"id: 1\0\ndata: a\n\nid:\0\n\n", vec![data("a")]),
+        ("an id with NUL leaves the one before", b"id: 1\nid: \x002\n\n", vec![id("1")]),
+        ("NUL elsewhere is kept", b"event: \0\ndata: \0\n\n", vec![event("\0", "\0", None)]),
         ("retry", b"retry: 1500\n\n", vec![Item::Retry(1500)]),
-        (
-            "retry holds from its line on",
-            b"data: a\nretry: 10\nretry:020\n",
-            vec![Item::Retry(10), Item::Retry(20)],
-        ),
+        ("retry holds from its line on", b"data: a\nretry: 10\nretry:020\n", vec![Item::Retry(10), Item::Retry(20)]),
         ("retry zero", b"retry:0\n", vec![Item::Retry(0)]),
-        (
-            "retry must be digits",
-            b"retry: 1s\nretry: -1\nretry: +1\nretry: 1.5\nretry: 1 \nretry:  1\nretry: 0x1\n",
-            vec![],
-        ),
-        (
-            "retry must be something",
-            b"retry\nretry:\nretry: \n",
-            vec![],
-        ),
-        (
-            "retry must be ASCII digits",
-            "retry: \u{661}\nretry: \u{ff11}\n".as_bytes(),
-            vec![],
-        ),
-        (
-            "retry saturates",
-            b"retry: 18446744073709551616\nretry: 99999999999999999999999\n",
-            vec![Item::Retry(u64::MAX); 2],
-        ),
-        (
-            "retry at its largest",
-            b"retry: 18446744073709551615\n",
-            vec![Item::Retry(u64::MAX)],
-        ),
-        (
-            "a byte order mark",
-            b"\xEF\xBB\xBFdata: a\n\n",
-            vec![data("a")],
-        ),
-        (
-            "a byte order mark before a comment",
-            b"\xEF\xBB\xBF:\ndata: a\n\n",
-            vec![data("a")],
-        ),
-        (
-            "only one byte order mark",
-            b"\xEF\xBB\xBF\xEF\xBB\xBFdata: a\n\n",
-            vec![],
-        ),
-        (
-            "a byte order mark later is part of the line",
-            b"\n\xEF\xBB\xBFdata: a\n\ndata: \xEF\xBB\xBFb\n\n",
-            vec![data("\u{feff}b")],
-        ),
-        (
-            "part of a byte order mark",
-            b"\xEF\xBBdata: a\n\ndata: b\n\n",
-            vec![data("b")],
-        ),
-        (
-            "part of a byte order mark before a line end",
-            b"\xEF\xBB\ndata: b\n\n",
-            vec![data("b")],
-        ),
+        ("retry must be digits", b"retry: 1s\nretry: -1\nretry: +1\nretry: 1.5\nretry: 1 \nretry:  1\nretry: 0x1\n", vec![]),
+        ("retry must be something", b"retry\nretry:\nretry: \n", vec![]),
+        ("retry must be ASCII digits", "retry: \u{661}\nretry: \u{ff11}\n".as_bytes(), vec![]),
+        ("retry saturates", b"retry: 18446744073709551616\nretry: 99999999999999999999999\n", vec![Item::Retry(u64::MAX); 2]),
+        ("retry at its largest", b"retry: 18446744073709551615\n", vec![Item::Retry(u64::MAX)]),
+        ("a byte order mark", b"\xEF\xBB\xBFdata: a\n\n", vec![data("a")]),
+        ("a byte order mark before a comment", b"\xEF\xBB\xBF:\ndata: a\n\n", vec![data("a")]),
+        ("only one byte order mark", b"\xEF\xBB\xBF\xEF\xBB\xBFdata: a\n\n", vec![]),
+        ("a byte order mark later is part of the line", b"\n\xEF\xBB\xBFdata: a\n\ndata: \xEF\xBB\xBFb\n\n", vec![data("\u{feff}b")]),
+        ("part of a byte order mark", b"\xEF\xBBdata: a\n\ndata: b\n\n", vec![data("b")]),
+        ("part of a byte order mark before a line end", b"\xEF\xBB\ndata: b\n\n", vec![data("b")]),
         ("a byte order mark alone", b"\xEF\xBB\xBF", vec![]),
-        (
-            "UTF-8",
-            "event: é\nid: ü\ndata: 日本 🎉\n\n".as_bytes(),
-            vec![event("é", "日本 🎉", Some("ü"))],
-        ),
-        (
-            "what is not UTF-8 is replaced",
-            b"event: \xFF\nid: \xC3\ndata: a\xF0\x9F\x8Eb\xC0\n\n",
-            vec![event("\u{fffd}", "a\u{fffd}b\u{fffd}", Some("\u{fffd}"))],
-        ),
-        (
-            "other line separators do not end a line",
-            "data: a\u{85}b\u{2028}c\x0b\x0cd\n\n".as_bytes(),
-            vec![data("a\u{85}b\u{2028}c\x0b\x0cd")],
-        ),
+        ("UTF-8", "event: é\nid: ü\ndata: 日本 🎉\n\n".as_bytes(), vec![event("é", "日本 🎉", Some("ü"))]),
+        ("what is not UTF-8 is replaced", b"event: \xFF\nid: \xC3\ndata: a\xF0\x9F\x8Eb\xC0\n\n", vec![event("\u{fffd}", "a\u{fffd}b\u{fffd}", Some("\u{fffd}"))]),
+        ("other line separators do not end a line", "data: a\u{85}b\u{2028}c\x0b\x0cd\n\n".as_bytes(), vec![data("a\u{85}b\u{2028}c\x0b\x0cd")]),
     ]
 }
 
@@ -337,11 +111,7 @@ fn the_table_holds_byte_by_byte_and_in_any_two_pieces() {
         assert_eq!(parse(NO_LIMIT, &bytes), expected, "{what}, byte by byte");
         for split in 0..=stream.len() {
             let (head, tail) = stream.split_at(split);
-            assert_eq!(
-                parse(NO_LIMIT, &[head, b"", tail]),
-                expected,
-                "{what}, split at {split}"
-            );
+            assert_eq!(parse(NO_LIMIT, &[head, b"", tail]), expected, "{what}, split at {split}");
         }
     }
 }
@@ -360,19 +130,11 @@ fn a_lone_cr_dispatches_at_once_and_swallows_a_later_lf() {
 }
 
 fn oversized(scanned: Scanned, id: Option<&str>) -> Item {
-    Item::Oversized {
-        scanned,
-        id: id.map(Into::into),
-    }
+    Item::Oversized { scanned, id: id.map(Into::into) }
 }
 
 fn scanned(id: Option<&str>, method: Option<&str>, is_response: bool, bytes: u64) -> Scanned {
-    Scanned {
-        id: id.map(Into::into),
-        method: method.map(Into::into),
-        is_response,
-        bytes,
-    }
+    Scanned { id: id.map(Into::into), method: method.map(Into::into), is_response, bytes }
 }
 
 #[test]
@@ -387,10 +149,7 @@ fn the_limit_counts_data_name_and_id() {
     ];
     for stream in fits {
         let items = parse(8, &[stream]);
-        assert!(
-            matches!(items.last(), Some(Item::Event(_))),
-            "{stream:?} gave {items:?}"
-        );
+        assert!(matches!(items.last(), Some(Item::Event(_))), "{stream:?} gave {items:?}");
     }
     let too_large: [&[u8]; 6] = [
         b"data: 123456789\n\n",
@@ -402,20 +161,20 @@ fn the_limit_counts_data_name_and_id() {
     ];
     for stream in too_large {
         let items = parse(8, &[stream]);
-        assert!(
-            matches!(items[..], [Item::Oversized { .. }]),
-            "{stream:?} gave {items:?}"
-        );
+        assert!(matches!(items[..], [Item::Oversized { .. }]), "{stream:?} gave {items:?}");
     }
 }
 
 #[test]
 fn an_oversized_event_is_scanned_and_the_next_one_is_whole() {
-    let stream: &[u8] = b"event: message\nid: e7\ndata: {\"jsonrpc\":\"2.0\",\ndata: \"id\":7,\"result\":{\"text\":\"01234567890123456789\"}}\n\ndata: {}\n\n";
-    let expected = [
-        oversized(scanned(Some("7"), None, true, 66), Some("e7")),
-        data("{}"),
-    ];
+    let stream = concat!(
+        "event: message\nid: e7\n",
+        "data: {\"jsonrpc\":\"2.0\",\n",
+        "data: \"id\":7,\"result\":{\"text\":\"01234567890123456789\"}}\n\n",
+        "data: {}\n\n",
+    )
+    .as_bytes();
+    let expected = [oversized(scanned(Some("7"), None, true, 66), Some("e7")), data("{}")];
     assert_eq!(parse(32, &[stream]), expected);
     assert_eq!(parse(32, &stream.chunks(1).collect::<Vec<_>>()), expected);
 }
@@ -438,10 +197,7 @@ fn the_id_of_an_oversized_event_is_kept_unless_it_is_too_long() {
     ] {
         let large = "x".repeat(5000);
         let ids: String = ids.iter().map(|id| format!("id: {id}\n")).collect();
-        for stream in [
-            format!("{ids}data: {large}\n\n"),
-            format!("data: {large}\n{ids}\n"),
-        ] {
+        for stream in [format!("{ids}data: {large}\n\n"), format!("data: {large}\n{ids}\n")] {
             for size in [1, 7, usize::MAX] {
                 let chunks: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
                 let items = parse(4000, &chunks);
@@ -475,8 +231,7 @@ fn model(max: usize, stream: &[u8]) -> Vec<Item> {
         at += 1;
     }
     let mut items = Vec::new();
-    let (mut name, mut all_data, mut id): (Vec<u8>, Vec<Vec<u8>>, Option<Vec<u8>>) =
-        Default::default();
+    let (mut name, mut all_data, mut id): (Vec<u8>, Vec<Vec<u8>>, Option<Vec<u8>>) = Default::default();
     let mut too_large = false;
     for line in lines {
         if line.is_empty() {
@@ -485,25 +240,16 @@ fn model(max: usize, stream: &[u8]) -> Vec<Item> {
             let id = id.take();
             if std::mem::take(&mut too_large) {
                 let id = id.filter(|id| id.len() <= 1024).map(|id| text(&id));
-                items.push(Item::Oversized {
-                    scanned: scan(&data),
-                    id,
-                });
+                items.push(Item::Oversized { scanned: scan(&data), id });
             } else if !data.is_empty() {
-                items.push(Item::Event(SseEvent {
-                    name,
-                    data: text(&data),
-                    id: id.map(|id| text(&id)),
-                }));
+                items.push(Item::Event(SseEvent { name, data: text(&data), id: id.map(|id| text(&id)) }));
             } else if let Some(id) = id {
                 items.push(Item::Id(text(&id)));
             }
             continue;
         }
         let colon = line.iter().position(|byte| *byte == b':');
-        let (field, value) = colon.map_or((&line[..], &b""[..]), |colon| {
-            (&line[..colon], &line[colon + 1..])
-        });
+        let (field, value) = colon.map_or((&line[..], &b""[..]), |colon| (&line[..colon], &line[colon + 1..]));
         let value = value.strip_prefix(b" ").unwrap_or(value);
         let id_len = id.as_ref().map_or(0, Vec::len);
         match field {
@@ -521,8 +267,7 @@ fn model(max: usize, stream: &[u8]) -> Vec<Item> {
             }
             _ => {}
         }
-        too_large |=
-            all_data.join(&b'\n').len() + name.len() + id.as_ref().map_or(0, Vec::len) > max;
+        too_large |= all_data.join(&b'\n').len() + name.len() + id.as_ref().map_or(0, Vec::len) > max;
     }
     items
 }
@@ -555,10 +300,7 @@ fn limit() -> impl Strategy<Value = usize> {
 
 /// Cuts a stream at the given points.
 fn cut(stream: &[u8], mut cuts: Vec<prop::sample::Index>) -> Vec<&[u8]> {
-    let mut points: Vec<usize> = cuts
-        .drain(..)
-        .map(|cut| cut.index(stream.len() + 1))
-        .collect();
+    let mut points: Vec<usize> = cuts.drain(..).map(|cut| cut.index(stream.len() + 1)).collect();
     points.sort_unstable();
     let mut start = 0;
     let mut chunks = Vec::new();
@@ -578,7 +320,11 @@ proptest! {
     }
 
     #[test]
-    fn any_chunking_gives_the_same_items(stream in stream(), max in limit(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20)) {
+    fn any_chunking_gives_the_same_items(
+        stream in stream(),
+        max in limit(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+    ) {
         let whole = parse(max, &[&stream]);
         prop_assert_eq!(&parse(max, &cut(&stream, cuts)), &whole);
         prop_assert_eq!(&parse(max, &stream.chunks(1).collect::<Vec<_>>()), &whole);
@@ -596,124 +342,4 @@ proptest! {
             prop_assert!(!id.contains(['\r', '\n', '\0']));
         }
     }
-}
-
-/// Counts the bytes that each thread holds, and the most it held.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-impl Counting {
-    fn add(bytes: usize) {
-        HELD.set(HELD.get().wrapping_add(bytes));
-        PEAK.set(PEAK.get().max(HELD.get()));
-    }
-
-    fn remove(bytes: usize) {
-        HELD.set(HELD.get().wrapping_sub(bytes));
-    }
-}
-
-// SAFETY: every call is passed to the system's allocator as it is; the counters are plain thread-local integers without
-// destructors, so touching them neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::add(layout.size());
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        Self::remove(layout.size());
-        // SAFETY: the caller keeps `dealloc`'s contract, and `pointer` came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The most bytes that this thread held while `work` ran, beyond what it held before.
-fn peak(work: impl FnOnce()) -> usize {
-    let before = HELD.get();
-    PEAK.set(before);
-    work();
-    PEAK.get() - before
-}
-
-#[test]
-fn memory_is_bounded_whatever_arrives() {
-    const LIMIT: usize = 64 << 10;
-    const ROUNDS: usize = 2000;
-    let filler = [b'x'; 4096];
-    let escapes = "\\\"".repeat(2048);
-    let nested = "[{\"a\":".repeat(700);
-    let empty_lines = "data\n".repeat(800);
-    let names = format!("event: {}\n", "n".repeat(4000));
-    let ids = format!("id: {}\n", "i".repeat(4000));
-    let streams: [(&str, &[u8], &[u8]); 12] = [
-        ("a line of data", b"data: ", &filler),
-        ("a JSON string", b"data: {\"id\":\"", escapes.as_bytes()),
-        ("a method", b"data: {\"method\":\"", &filler),
-        ("a key", b"data: {\"", &filler),
-        ("nested JSON", b"data: {\"x\":", nested.as_bytes()),
-        ("empty lines of data", b"", empty_lines.as_bytes()),
-        ("a comment", b":", &filler),
-        ("the name of a field", b"", &filler),
-        ("an unknown field", b"x: ", &filler),
-        ("the name of an event", b"event: ", &filler),
-        ("an id", b"id: ", &filler),
-        ("digits of retry", b"retry: ", &[b'1'; 4096]),
-    ];
-    for (what, first, then) in streams {
-        let most = peak(|| {
-            let mut parser = Parser::new(LIMIT);
-            let mut items = Vec::new();
-            parser.feed(first, &mut items);
-            for _ in 0..ROUNDS {
-                parser.feed(then, &mut items);
-            }
-            assert_eq!(items, [], "{what}");
-        });
-        assert!(most <= 2 * LIMIT + 4096, "{what}: {most} bytes were held");
-    }
-    // Buffers that are filled and given up one after another.
-    let most = peak(|| {
-        let mut parser = Parser::new(LIMIT);
-        let mut items = Vec::new();
-        for _ in 0..ROUNDS {
-            parser.feed(names.as_bytes(), &mut items);
-            parser.feed(ids.as_bytes(), &mut items);
-            parser.feed(b"data: ", &mut items);
-            parser.feed(&filler, &mut items);
-            parser.feed(b"\n", &mut items);
-        }
-        assert_eq!(items, []);
-    });
-    assert!(most <= 3 * LIMIT, "{most} bytes were held");
-}
-
-#[test]
-fn an_oversized_event_takes_constant_memory() {
-    let most = peak(|| {
-        let mut parser = Parser::new(1024);
-        let mut items = Vec::new();
-        parser.feed(b"data: {\"id\":1,\"result\":\"", &mut items);
-        let filler = [b'x'; 1024];
-        for _ in 0..(64 << 10) {
-            parser.feed(&filler, &mut items);
-        }
-        parser.feed(b"\"}\n\n", &mut items);
-        assert_eq!(
-            items,
-            [oversized(
-                scanned(Some("1"), None, true, 20 + (64 << 20)),
-                None
-            )]
-        );
-    });
-    assert!(most < 8192, "{most} bytes were held");
 }

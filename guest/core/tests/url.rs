@@ -11,25 +11,10 @@ fn url(text: &str) -> Url {
 fn urls_that_are_taken() {
     for (text, https, authority, path_and_query) in [
         ("http://localhost", false, "localhost", "/"),
-        (
-            "https://mcp.example.com/mcp",
-            true,
-            "mcp.example.com",
-            "/mcp",
-        ),
-        (
-            "HTTPS://MCP.Example.COM/Mcp",
-            true,
-            "mcp.example.com",
-            "/Mcp",
-        ),
+        ("https://mcp.example.com/mcp", true, "mcp.example.com", "/mcp"),
+        ("HTTPS://MCP.Example.COM/Mcp", true, "mcp.example.com", "/Mcp"),
         ("http://127.0.0.1:3000/sse", false, "127.0.0.1:3000", "/sse"),
-        (
-            "http://my_server.internal:8080",
-            false,
-            "my_server.internal:8080",
-            "/",
-        ),
+        ("http://my_server.internal:8080", false, "my_server.internal:8080", "/"),
         ("http://example.com.", false, "example.com.", "/"),
         ("http://h:80/", false, "h", "/"),
         ("https://h:443/", true, "h", "/"),
@@ -55,11 +40,7 @@ fn urls_that_are_taken() {
         ("https://[2001:DB8::1]:443", true, "[2001:db8::1]", "/"),
     ] {
         let url = url(text);
-        assert_eq!(
-            (url.https(), url.authority(), url.path_and_query()),
-            (https, authority, path_and_query),
-            "{text}"
-        );
+        assert_eq!((url.https(), url.authority(), url.path_and_query()), (https, authority, path_and_query), "{text}");
     }
 }
 
@@ -146,10 +127,7 @@ fn urls_that_are_refused() {
 fn a_url_has_a_bounded_length() {
     let text = |length: usize| format!("http://h/{}", "x".repeat(length - 9));
     assert_eq!(url(&text(8192)).path_and_query().len(), 8184);
-    assert_eq!(
-        Url::parse(&text(8193)).unwrap_err(),
-        "the URL is 8193 bytes long, the limit is 8192"
-    );
+    assert_eq!(Url::parse(&text(8193)).unwrap_err(), "the URL is 8193 bytes long, the limit is 8192");
     assert!(url("http://h/").resolve(&"x".repeat(8193)).is_err());
     assert!(url(&text(8192)).resolve("?y").is_err());
 }
@@ -182,12 +160,7 @@ fn no_error_repeats_user_info() {
 
 #[test]
 fn display_can_be_parsed_again() {
-    for text in [
-        "http://H:80",
-        "https://[::1]:8443/a?b#c",
-        "http://h//x",
-        "http://h?",
-    ] {
+    for text in ["http://H:80", "https://[::1]:8443/a?b#c", "http://h//x", "http://h?"] {
         let url = url(text);
         assert_eq!(Url::parse(&url.to_string()), Ok(url), "{text}");
     }
@@ -202,10 +175,7 @@ fn origins() {
         ("https://h", "https://h:443"),
         ("http://[::1]:1/", "http://[0::1]:1/"),
     ] {
-        assert!(
-            url(a).same_origin(&url(b)) && url(b).same_origin(&url(a)),
-            "{a} and {b}"
-        );
+        assert!(url(a).same_origin(&url(b)) && url(b).same_origin(&url(a)), "{a} and {b}");
     }
     for (a, b) in [
         ("http://h/", "https://h/"),
@@ -218,10 +188,7 @@ fn origins() {
         ("http://127.0.0.1/", "http://0x7f.1/"),
         ("http://127.0.0.1/", "http://[::ffff:127.0.0.1]/"),
     ] {
-        assert!(
-            !url(a).same_origin(&url(b)) && !url(b).same_origin(&url(a)),
-            "{a} and {b}"
-        );
+        assert!(!url(a).same_origin(&url(b)) && !url(b).same_origin(&url(a)), "{a} and {b}");
     }
 }
 
@@ -247,17 +214,12 @@ fn references_are_resolved() {
         ("m@evil.example", "/a/m@evil.example"),
         ("/m//x@evil.example/", "/m//x@evil.example/"),
     ] {
-        let resolved = base
-            .resolve(reference)
-            .unwrap_or_else(|error| panic!("{reference}: {error}"));
+        let resolved = base.resolve(reference).unwrap_or_else(|error| panic!("{reference}: {error}"));
         assert!(resolved.same_origin(&base), "{reference}");
         assert_eq!(resolved.authority(), "mcp.example:8443", "{reference}");
         assert_eq!(resolved.path_and_query(), expected, "{reference}");
     }
-    assert_eq!(
-        url("http://h").resolve("m").map(|url| url.to_string()),
-        Ok("http://h/m".into())
-    );
+    assert_eq!(url("http://h").resolve("m").map(|url| url.to_string()), Ok("http://h/m".into()));
 }
 
 #[test]
@@ -294,22 +256,16 @@ fn references_elsewhere_have_another_origin_or_are_refused() {
         "",
     ] {
         if let Ok(resolved) = base.resolve(reference) {
-            assert!(
-                !resolved.same_origin(&base),
-                "{reference:?} became {resolved}"
-            );
+            assert!(!resolved.same_origin(&base), "{reference:?} became {resolved}");
         }
     }
 }
 
-/// What a plain reader takes the origin of an absolute URL to be: scheme, and what is between `//` and the next `/`, `?` or
-/// `#`.
+/// What a plain reader takes the origin of an absolute URL to be: the scheme, and what is between `//` and the next `/`,
+/// `?` or `#`.
 fn plain_origin(text: &str) -> (&str, &str) {
     let (scheme, rest) = text.split_once("://").expect("an absolute URL");
-    (
-        scheme,
-        rest.split(['/', '?', '#']).next().unwrap_or_default(),
-    )
+    (scheme, rest.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 fn reference() -> impl Strategy<Value = String> {
@@ -357,7 +313,11 @@ proptest! {
     }
 
     #[test]
-    fn no_control_character_or_space_passes(head in "/[a-z]{0,4}", bad in prop::sample::select(vec!['\r', '\n', '\0', '\t', ' ', '\x7f']), tail in "[a-z]{0,4}") {
+    fn no_control_character_or_space_passes(
+        head in "/[a-z]{0,4}",
+        bad in prop::sample::select(vec!['\r', '\n', '\0', '\t', ' ', '\x7f']),
+        tail in "[a-z]{0,4}",
+    ) {
         let path = format!("{head}{bad}{tail}");
         prop_assert!(url("http://h/").resolve(&path).is_err());
         let absolute = format!("http://h{path}");

@@ -21,16 +21,18 @@ pub(crate) mod bindings {
     #![allow(missing_docs, reason = "generated from documented WIT")]
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "mcp-reconnect:transport/transport",
+        // The world `transport` without the imports that only the linker deals with.
+        inline: "
+            package mcp-reconnect:wasmtime;
+            world transport {
+                import wasi:io/poll@0.2.0;
+                export mcp-reconnect:transport/client@0.1.0;
+            }
+        ",
+        world: "mcp-reconnect:wasmtime/transport",
         imports: { default: async | trappable },
         exports: { default: async },
-        require_store_data_send: true,
-        with: {
-            "wasi:io": wasmtime_wasi::p2::bindings::io,
-            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
-            "wasi:random": wasmtime_wasi::p2::bindings::random,
-            "wasi:http": wasmtime_wasi_http::p2::bindings::http,
-        },
+        with: { "wasi:io": wasmtime_wasi::p2::bindings::io },
     });
 }
 
@@ -128,10 +130,10 @@ impl Instance {
     /// Replaces the headers.
     pub(crate) async fn set_headers(
         &mut self,
-        headers: &[(String, String)],
+        headers: Vec<(String, String)>,
     ) -> wasmtime::Result<Result<(), OpenError>> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        let result = connection.call_set_headers(&mut self.store, self.connection, headers).await?;
+        let result = connection.call_set_headers(&mut self.store, self.connection, &headers).await?;
         Ok(result.map_err(open_error))
     }
 

@@ -256,7 +256,7 @@ impl Driver {
         match order {
             Order::SetHeaders(headers, reply) => {
                 // Who asked may have gone; the headers hold all the same.
-                let _ = reply.send(instance.set_headers(&headers).await?);
+                let _ = reply.send(instance.set_headers(headers).await?);
             }
             Order::Reconnect => instance.reconnect().await?,
             Order::Probe => instance.probe().await?,

@@ -8,19 +8,19 @@ use std::process::ExitCode;
 use self::cli::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match Cli::read(std::env::args_os()) {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    let ended = match cli.command {
-        None => cli::run(cli.bridge),
-        Some(Command::Demo(args)) => demo::run(args),
-        Some(Command::DemoServer(args)) => demo::server::run(args),
-    };
-    let code = ended.unwrap_or_else(|error| {
+    let code = run().unwrap_or_else(|error| {
         cli::log::line(&format!("error: {error:#}"));
         ExitCode::FAILURE
     });
     cli::log::flush();
     code
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    match Cli::read(std::env::args_os()) {
+        Err(code) => Ok(code),
+        Ok(Cli { command: None, bridge }) => cli::run(bridge),
+        Ok(Cli { command: Some(Command::Demo(args)), .. }) => demo::run(args),
+        Ok(Cli { command: Some(Command::DemoServer(args)), .. }) => demo::server::run(args),
+    }
 }

@@ -100,21 +100,14 @@ impl Engine {
         {
             self.progress_tokens.remove(token);
         }
-        for timer in [
-            Timer::Hold(key),
-            Timer::Run(key),
-            Timer::Grace(key),
-            Timer::Resume(key),
-            Timer::Reopen(key),
-        ] {
+        for timer in [Timer::Hold(key), Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
         }
         if matches!(request.delivery, Delivery::Held) {
-            self.outbox
-                .retain(|queued| queued.message != Outgoing::Request(key));
+            self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
         }
         Some(request)
     }
@@ -152,15 +145,8 @@ impl Engine {
             let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
             self.timers.set(Timer::Run(key), end);
         }
-        if self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.transport == Transport::HttpSse)
-        {
-            self.timers.set(
-                Timer::Head(exchange),
-                self.now + self.options.response_timeout,
-            );
+        if self.session.as_ref().is_some_and(|session| session.transport == Transport::HttpSse) {
+            self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
         }
     }
 
@@ -171,17 +157,9 @@ impl Engine {
         } else {
             alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{params}}}"#)
         };
-        let key = self.admit(new_request(
-            origin,
-            method,
-            text,
-            22..23,
-            true,
-            Learn::Nothing,
-        ));
+        let key = self.admit(new_request(origin, method, text, 22..23, true, Learn::Nothing));
         self.post_request(key);
-        self.timers
-            .set(Timer::Run(key), self.now + self.options.heartbeat_timeout);
+        self.timers.set(Timer::Run(key), self.now + self.options.heartbeat_timeout);
         key
     }
 
@@ -226,17 +204,11 @@ impl Engine {
                     request.replays += 1;
                 }
                 self.replays += 1;
-                self.emit(Event::Replayed {
-                    method,
-                    reason: end.reason,
-                });
+                self.emit(Event::Replayed { method, reason: end.reason });
                 self.hold(key);
             }
             Action::AnswerUnknown => {
-                let changed = self
-                    .session
-                    .as_ref()
-                    .is_none_or(|session| session.epoch != epoch);
+                let changed = self.session.as_ref().is_none_or(|session| session.epoch != epoch);
                 let data = alloc::format!(
                     r#"{{"method":{},"accepted":{},"sessionChanged":{changed}}}"#,
                     json::quote(&method),
@@ -247,11 +219,7 @@ impl Engine {
                      before you repeat it.",
                     end.reason
                 );
-                self.emit(Event::OutcomeUnknown {
-                    method,
-                    accepted: end.accepted,
-                    reason: end.reason,
-                });
+                self.emit(Event::OutcomeUnknown { method, accepted: end.accepted, reason: end.reason });
                 self.answer_error(key, errors::OUTCOME_UNKNOWN, &text, Some(&data));
             }
             Action::AnswerUnstable => {
@@ -263,9 +231,8 @@ impl Engine {
                 self.answer_error(key, errors::SESSION_UNSTABLE, &text, None);
             }
             Action::AnswerUnauthorized => {
-                let (status, challenge) = end.refusal.map_or((401, String::new()), |refusal| {
-                    (refusal.status, refusal.challenge.clone())
-                });
+                let (status, challenge) =
+                    end.refusal.map_or((401, String::new()), |refusal| (refusal.status, refusal.challenge.clone()));
                 self.answer_unauthorized(key, status, &challenge);
             }
             Action::AnswerRefused => self.answer_refused(key, &end),
@@ -279,22 +246,13 @@ impl Engine {
         };
         self.wire.remove(&request.wire);
         request.delivery = Delivery::Held;
-        for timer in [
-            Timer::Run(key),
-            Timer::Grace(key),
-            Timer::Resume(key),
-            Timer::Reopen(key),
-        ] {
+        for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
         if !self.timers.is_set(Timer::Hold(key)) {
-            self.timers
-                .set(Timer::Hold(key), self.now + self.options.hold_timeout);
+            self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
         }
-        self.requeue(Queued {
-            order: key.0,
-            message: Outgoing::Request(key),
-        });
+        self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
     }
 
     fn answer_refused(&mut self, key: RequestKey, end: &End) {
@@ -302,54 +260,30 @@ impl Engine {
         if let Some(error) = end.refusal.and_then(Refusal::error) {
             if let Some(request) = self.forget(key) {
                 let id = request.client_id();
-                self.emit_message(alloc::format!(
-                    r#"{{"jsonrpc":"2.0","id":{id},"error":{}}}"#,
-                    error.raw
-                ));
+                self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{}}}"#, error.raw));
             }
             return;
         }
-        let data = end
-            .refusal
-            .map(|refusal| alloc::format!(r#"{{"status":{}}}"#, refusal.status));
-        let method = self
-            .requests
-            .get(&key)
-            .map_or_else(String::new, |request| request.method.clone());
+        let data = end.refusal.map(|refusal| alloc::format!(r#"{{"status":{}}}"#, refusal.status));
+        let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
         let text = alloc::format!("{method} failed at {}: {}.", self.server_name(), end.reason);
         self.answer_error(key, errors::HTTP_ERROR, &text, data.as_deref());
     }
 
     pub(super) fn answer_unauthorized(&mut self, key: RequestKey, status: u16, challenge: &str) {
-        let method = self
-            .requests
-            .get(&key)
-            .map_or_else(String::new, |request| request.method.clone());
-        let asks = if challenge.is_empty() {
-            String::new()
-        } else {
-            alloc::format!(" It asks for: {challenge}.")
-        };
+        let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
+        let asks = if challenge.is_empty() { String::new() } else { alloc::format!(" It asks for: {challenge}.") };
         let text = alloc::format!(
             "{} wants other credentials (HTTP {status}); {method} did not run.{asks} Give valid credentials in a header \
              (such as Authorization) and try again.",
             self.server_name()
         );
-        let data = alloc::format!(
-            r#"{{"status":{status},"challenge":{}}}"#,
-            json::quote(challenge)
-        );
+        let data = alloc::format!(r#"{{"status":{status},"challenge":{}}}"#, json::quote(challenge));
         self.answer_error(key, errors::UNAUTHORIZED, &text, Some(&data));
     }
 
     /// The one place where a request of the program gets an error of the engine's.
-    pub(super) fn answer_error(
-        &mut self,
-        key: RequestKey,
-        code: i64,
-        text: &str,
-        data: Option<&str>,
-    ) {
+    pub(super) fn answer_error(&mut self, key: RequestKey, code: i64, text: &str, data: Option<&str>) {
         let Some(request) = self.forget(key) else {
             return;
         };
@@ -368,10 +302,7 @@ impl Engine {
                 request.method
             )
         } else {
-            alloc::format!(
-                "The connection was closed before {} was sent; it did not run.",
-                request.method
-            )
+            alloc::format!("The connection was closed before {} was sent; it did not run.", request.method)
         };
         self.answer_error(key, errors::CLOSED, &text, None);
     }
@@ -385,19 +316,13 @@ impl Engine {
         {
             if let Some(request) = self.forget(key) {
                 let id = request.client_id();
-                self.emit_message(alloc::format!(
-                    r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#
-                ));
+                self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#));
             }
             return;
         }
         let method = request.method.clone();
         let initialize = request.delivery == Delivery::Handshake;
-        let last = if self.last_error.is_empty() {
-            String::new()
-        } else {
-            alloc::format!(" ({})", self.last_error)
-        };
+        let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };
         let text = alloc::format!(
             "{method} was not sent: {} could not be used for {}{last}. It did not run; it can be tried again.",
             self.server_name(),
@@ -417,12 +342,7 @@ impl Engine {
             let origin = request.origin;
             return self.on_own_late(key, origin);
         }
-        let (method, wire, epoch, exchange) = (
-            request.method.clone(),
-            request.wire,
-            request.epoch,
-            request.exchange(),
-        );
+        let (method, wire, epoch, exchange) = (request.method.clone(), request.wire, request.epoch, request.exchange());
         if !request.cancelled {
             let text = alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#
@@ -450,12 +370,7 @@ impl Engine {
             Delivery::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
             Delivery::Accepted(_) | Delivery::Verifying(_) => self.conclude(
                 key,
-                End {
-                    evidence: Evidence::Unknown,
-                    accepted: true,
-                    reason: reason.to_string(),
-                    refusal: None,
-                },
+                End { evidence: Evidence::Unknown, accepted: true, reason: reason.to_string(), refusal: None },
             ),
             _ => {}
         }
@@ -467,15 +382,7 @@ impl Engine {
         };
         self.cancel(exchange);
         let reason = "the event stream was lost while the request was being sent".to_string();
-        self.conclude(
-            key,
-            End {
-                evidence: Evidence::Unknown,
-                accepted: false,
-                reason,
-                refusal: None,
-            },
-        );
+        self.conclude(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
     }
 
     /// The response stream of a request ended before its answer.
@@ -492,15 +399,7 @@ impl Engine {
         self.timers.clear(Timer::Reopen(key));
         if !resumable || fruitless >= FRUITLESS {
             let reason = reason.to_string();
-            return self.conclude(
-                key,
-                End {
-                    evidence: Evidence::Unknown,
-                    accepted: true,
-                    reason,
-                    refusal: None,
-                },
-            );
+            return self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
         }
         let Some(request) = self.requests.get_mut(&key) else {
             return;
@@ -508,13 +407,8 @@ impl Engine {
         request.delivery = Delivery::Resuming;
         let wish = request.retry.unwrap_or(RESUME_DELAY) << fruitless.min(4);
         // `retry:` is obeyed to the letter after an orderly end; after a break everyone comes back at once.
-        let jitter = if clean && fruitless == 0 {
-            0
-        } else {
-            self.rng.up_to(wish)
-        };
-        self.timers
-            .set(Timer::Resume(key), self.now + wish + jitter);
+        let jitter = if clean && fruitless == 0 { 0 } else { self.rng.up_to(wish) };
+        self.timers.set(Timer::Resume(key), self.now + wish + jitter);
     }
 
     /// Opens the response stream again where it broke off. While there is no connection it waits for one.
@@ -591,16 +485,14 @@ impl Engine {
             return;
         };
         let (origin, epoch) = (request.origin, request.epoch);
-        let current = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.epoch == epoch);
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         if let Some((code, message)) = &error
             && loss::error_is_session_loss(*code, message)
             && (!current
-                || self.session.as_ref().is_some_and(|session| {
-                    session.id.is_some() || session.transport == Transport::HttpSse
-                }))
+                || self
+                    .session
+                    .as_ref()
+                    .is_some_and(|session| session.id.is_some() || session.transport == Transport::HttpSse))
         {
             let reason = alloc::format!("the server answered \"{}\"", clip(message));
             if let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) {
@@ -608,12 +500,7 @@ impl Engine {
             }
             self.conclude(
                 key,
-                End {
-                    evidence: Evidence::SessionLost,
-                    accepted: false,
-                    reason: reason.clone(),
-                    refusal: None,
-                },
+                End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None },
             );
             if current {
                 self.recover(Trouble::SessionLost(reason));
@@ -642,14 +529,11 @@ impl Engine {
         let Some(request) = self.forget(key) else {
             return;
         };
-        if let Some(session) = self
-            .session
-            .as_mut()
-            .filter(|session| session.epoch == request.epoch)
-        {
+        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
             self.attempts = 0;
             self.redirects = 0;
+            self.refreshed = false;
             self.told_without_progress = false;
         }
         if success {
@@ -664,11 +548,7 @@ impl Engine {
         match learn {
             Learn::Nothing => {}
             Learn::Tools => {
-                if let Ok(json::Parsed::One(json::Envelope {
-                    result: Some(result),
-                    ..
-                })) = json::parse(text)
-                {
+                if let Ok(json::Parsed::One(json::Envelope { result: Some(result), .. })) = json::parse(text) {
                     self.restorable.learn_tools(result.get());
                 }
             }
@@ -699,11 +579,7 @@ impl Engine {
 
     /// Asks for a list that the server declared. `ping` would not do: an uninitialised session answers it.
     fn verify(&mut self, key: RequestKey, answer: String) {
-        let Some(list) = self
-            .session
-            .as_ref()
-            .and_then(|session| session.server.a_list())
-        else {
+        let Some(list) = self.session.as_ref().and_then(|session| session.server.a_list()) else {
             return;
         };
         if let Some(request) = self.requests.get_mut(&key) {
@@ -714,10 +590,7 @@ impl Engine {
                 self.retire(exchange);
             }
         }
-        let running = self
-            .requests
-            .values()
-            .any(|request| matches!(request.origin, Origin::Verify(_)));
+        let running = self.requests.values().any(|request| matches!(request.origin, Origin::Verify(_)));
         if !running {
             self.post_own(Origin::Verify(key), list, "");
         }
@@ -737,29 +610,14 @@ impl Engine {
             if initialised {
                 self.deliver(key, answer, false);
             } else {
-                let reason =
-                    "the server answered that the session was never initialised".to_string();
-                self.conclude(
-                    key,
-                    End {
-                        evidence: Evidence::SessionLost,
-                        accepted: false,
-                        reason,
-                        refusal: None,
-                    },
-                );
+                let reason = "the server answered that the session was never initialised".to_string();
+                self.conclude(key, End { evidence: Evidence::SessionLost, accepted: false, reason, refusal: None });
             }
         }
     }
 
     /// An event for this request was over the limit. It has run, so it is never sent again.
-    pub(super) fn answer_too_large(
-        &mut self,
-        key: RequestKey,
-        what: &str,
-        limit: usize,
-        option: &str,
-    ) {
+    pub(super) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
         let Some(request) = self.requests.get(&key) else {
             return;
         };
@@ -771,12 +629,7 @@ impl Engine {
             "The answer to {} is too large: {what} is over {limit} bytes (option {option}). The request ran.",
             request.method
         );
-        self.answer_error(
-            key,
-            errors::TOO_LARGE,
-            &text,
-            Some(&alloc::format!(r#"{{"limit":{limit}}}"#)),
-        );
+        self.answer_error(key, errors::TOO_LARGE, &text, Some(&alloc::format!(r#"{{"limit":{limit}}}"#)));
     }
 
     /// Stops an exchange.
@@ -797,10 +650,7 @@ impl Engine {
     }
 
     pub(super) fn is_provisional(&self) -> bool {
-        self.program
-            .answered
-            .as_ref()
-            .is_some_and(|answered| answered.provisional)
+        self.program.answered.as_ref().is_some_and(|answered| answered.provisional)
     }
 
     /// A list that a provisional result promised and the real server does not have.

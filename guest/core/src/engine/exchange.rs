@@ -91,36 +91,22 @@ impl Engine {
     }
 
     pub(super) fn post_notification(&mut self, queued: Queued) -> ExchangeId {
-        let body = queued
-            .message
-            .text()
-            .unwrap_or_default()
-            .as_bytes()
-            .to_vec();
+        let body = queued.message.text().unwrap_or_default().as_bytes().to_vec();
         let exchange = self.post(Role::Notify(queued), body);
-        self.timers.set(
-            Timer::Head(exchange),
-            self.now + self.options.response_timeout,
-        );
+        self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
         exchange
     }
 
     /// A message that belongs to the current session and waits for nothing.
     pub(super) fn post_aside(&mut self, text: String) {
         let epoch = self.epoch;
-        self.post_notification(Queued {
-            order: 0,
-            message: Outgoing::Bound { epoch, text },
-        });
+        self.post_notification(Queued { order: 0, message: Outgoing::Bound { epoch, text } });
     }
 
     /// Starts a GET of a stream.
     pub(super) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
         let url = self.url.clone();
-        let cursor: Vec<_> = cursor
-            .map(|id| ("last-event-id".to_string(), id.to_string()))
-            .into_iter()
-            .collect();
+        let cursor: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
         self.start(role, Method::Get, &url, Vec::new(), &cursor)
     }
 
@@ -152,13 +138,8 @@ impl Engine {
             Method::Get => set("accept", "text/event-stream"),
             Method::Delete => {}
         }
-        let session = self
-            .session
-            .as_ref()
-            .filter(|_| !matches!(role, Role::Initialize | Role::Stream));
-        if let Some(session) =
-            session.filter(|session| session.transport == Transport::StreamableHttp)
-        {
+        let session = self.session.as_ref().filter(|_| !matches!(role, Role::Initialize | Role::Stream));
+        if let Some(session) = session.filter(|session| session.transport == Transport::StreamableHttp) {
             if let Some(id) = &session.id {
                 set("mcp-session-id", id);
             }
@@ -170,18 +151,11 @@ impl Engine {
         headers.extend_from_slice(extra);
         let exchange = ExchangeId(self.next_exchange);
         self.next_exchange += 1;
-        let had_session = session
-            .is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
+        let had_session =
+            session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
         self.exchanges.insert(
             exchange,
-            Exchange {
-                role,
-                epoch: self.epoch,
-                sent: false,
-                had_session,
-                cancel_after: None,
-                reading: Reading::Head,
-            },
+            Exchange { role, epoch: self.epoch, sent: false, had_session, cancel_after: None, reading: Reading::Head },
         );
         self.outputs.push_back(Output::Start(
             exchange,
@@ -216,31 +190,22 @@ impl Engine {
         self.timers.clear(Timer::Head(id));
         self.heard_at = self.now;
         let header = |name: &str| {
-            headers
-                .iter()
-                .find(|(other, _)| other.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.as_slice())
+            headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
         };
         if matches!(status, 301..=303 | 307 | 308) {
             return self.on_redirect(id, status, header("location"));
         }
-        let kind = header("content-type")
-            .map(http::media_type)
-            .unwrap_or_default();
+        let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let success = (200..300).contains(&status);
         let Some(exchange) = self.exchanges.get_mut(&id) else {
             return;
         };
-        let is_get = matches!(
-            exchange.role,
-            Role::Stream | Role::Standalone | Role::Resume(_)
-        );
-        let is_sse_post = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.transport == Transport::HttpSse)
-            || matches!(&self.link, Link::Handshake(handshake) if handshake.transport == Transport::HttpSse);
-        exchange.reading = match &exchange.role {
+        let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
+        let is_sse_post = match &self.link {
+            Link::Handshake(handshake) => handshake.transport == Transport::HttpSse,
+            _ => self.transport == Some(Transport::HttpSse),
+        };
+        let reading = match &exchange.role {
             Role::Retired | Role::Goodbye => Reading::Drain(0),
             _ if success && is_get && kind == "text/event-stream" && status != 204 => {
                 Reading::Events(Parser::new(self.options.max_event_bytes))
@@ -248,49 +213,39 @@ impl Engine {
             _ if !success || is_get => Reading::Refusal(
                 Refusal {
                     status,
-                    challenge: header("www-authenticate")
-                        .map(printable)
-                        .unwrap_or_default(),
-                    retry_after: header("retry-after")
-                        .and_then(|value| http::retry_after(value, header("date"))),
+                    challenge: header("www-authenticate").map(printable).unwrap_or_default(),
+                    retry_after: header("retry-after").and_then(|value| http::retry_after(value, header("date"))),
                     body: String::new(),
                 },
                 Vec::new(),
             ),
             // HTTP+SSE answers on the stream; the status is all that counts here.
             _ if is_sse_post => Reading::Drain(0),
-            _ if kind == "text/event-stream" => {
-                Reading::Events(Parser::new(self.options.max_event_bytes))
-            }
-            _ if kind == "application/json" && status != 202 && status != 204 => {
-                Reading::Json(Vec::new())
-            }
+            _ if kind == "text/event-stream" => Reading::Events(Parser::new(self.options.max_event_bytes)),
+            _ if kind == "application/json" && status != 202 && status != 204 => Reading::Json(Vec::new()),
             Role::Notify(_) | Role::Initialized => Reading::Drain(0),
             _ if kind.is_empty() || status == 202 || status == 204 => Reading::Drain(0),
             _ => Reading::Refusal(
-                Refusal {
-                    status,
-                    challenge: String::new(),
-                    retry_after: None,
-                    body: String::new(),
-                },
+                Refusal { status, challenge: String::new(), retry_after: None, body: String::new() },
                 Vec::new(),
             ),
         };
-        match &exchange.reading {
-            Reading::Refusal(..) => self.timers.set(Timer::Linger(id), self.now + REFUSAL_TIME),
-            Reading::Drain(_) => self.conclude_exchange(id, Outcome::Accepted),
-            _ => self.on_stream_open(id, header("mcp-session-id")),
+        let (refused, drained) = (matches!(reading, Reading::Refusal(..)), matches!(reading, Reading::Drain(_)));
+        if let Some(exchange) = self.exchanges.get_mut(&id) {
+            exchange.reading = reading;
+        }
+        if refused {
+            self.timers.set(Timer::Linger(id), self.now + REFUSAL_TIME);
+        } else if drained {
+            self.conclude_exchange(id, Outcome::Accepted);
+        } else {
+            self.on_stream_open(id, header("mcp-session-id"));
         }
     }
 
     /// A body that matters begins.
     fn on_stream_open(&mut self, id: ExchangeId, session_id: Option<&[u8]>) {
-        let Some(role) = self
-            .exchanges
-            .get(&id)
-            .map(|exchange| exchange.role.clone())
-        else {
+        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else {
             return;
         };
         match role {
@@ -325,10 +280,7 @@ impl Engine {
                     && !is_sse_post =>
             {
                 self.redirects += 1;
-                self.log(
-                    Level::Info,
-                    alloc::format!("the server redirects to {}", target.path_and_query()),
-                );
+                self.log(Level::Info, alloc::format!("the server redirects to {}", target.path_and_query()));
                 self.url = target;
                 self.cancel(id);
                 self.restart(role);
@@ -338,22 +290,13 @@ impl Engine {
                     || "to nowhere".to_string(),
                     |url| {
                         let scheme = if url.https() { "https" } else { "http" };
-                        alloc::format!(
-                            "to {scheme}://{}{}",
-                            url.authority(),
-                            clip_path(url.path_and_query())
-                        )
+                        alloc::format!("to {scheme}://{}{}", url.authority(), clip_path(url.path_and_query()))
                     },
                 );
                 let body = alloc::format!(
                     "it redirects {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
                 );
-                let refusal = Refusal {
-                    status,
-                    challenge: String::new(),
-                    retry_after: None,
-                    body,
-                };
+                let refusal = Refusal { status, challenge: String::new(), retry_after: None, body };
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
                     exchange.had_session = had_session;
                     exchange.reading = Reading::Drain(0);
@@ -422,20 +365,14 @@ impl Engine {
 
     fn on_body_too_large(&mut self, id: ExchangeId) {
         let limit = self.options.max_body_bytes;
-        let Some(role) = self
-            .exchanges
-            .get(&id)
-            .map(|exchange| exchange.role.clone())
-        else {
+        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else {
             return;
         };
         self.cancel(id);
         match role {
             Role::Post(key) => self.answer_too_large(key, "its body", limit, "max-body-bytes"),
             Role::Initialize => {
-                self.attempt_failed(Trouble::Fatal(alloc::format!(
-                    "the initialize result is over {limit} bytes"
-                )));
+                self.attempt_failed(Trouble::Fatal(alloc::format!("the initialize result is over {limit} bytes")));
             }
             _ => self.log_dropped("a body", "it is over max-body-bytes"),
         }
@@ -452,11 +389,7 @@ impl Engine {
                 self.set_cursor(&role, epoch, &cursor);
             }
             Item::Retry(milliseconds) => {
-                let retry = Some(
-                    milliseconds
-                        .saturating_mul(crate::MILLISECOND)
-                        .min(300 * SECOND),
-                );
+                let retry = Some(milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND));
                 match role {
                     Role::Post(key) | Role::Resume(key) => {
                         if let Some(request) = self.requests.get_mut(&key) {
@@ -464,11 +397,7 @@ impl Engine {
                         }
                     }
                     Role::Standalone | Role::Stream => {
-                        if let Some(session) = self
-                            .session
-                            .as_mut()
-                            .filter(|session| session.epoch == epoch)
-                        {
+                        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
                             session.standalone.retry = retry;
                         }
                     }
@@ -476,27 +405,18 @@ impl Engine {
                 }
             }
             Item::Event(event) => {
-                let repeated = event
-                    .id
-                    .as_ref()
-                    .is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
+                let repeated = event.id.as_ref().is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
                 match (event.name.as_str(), &role) {
                     ("" | "message", _) if repeated => {}
                     ("" | "message", _) => self.on_server_text(id, event.data),
                     ("endpoint", Role::Stream) => self.on_endpoint(id, &event.data),
                     (name, _) => {
                         let name = super::delivery::clip(name);
-                        self.log(
-                            Level::Debug,
-                            alloc::format!("an event of the unknown type \"{name}\": dropped"),
-                        );
+                        self.log(Level::Debug, alloc::format!("an event of the unknown type \"{name}\": dropped"));
                     }
                 }
             }
-            Item::Oversized {
-                scanned,
-                id: cursor,
-            } => {
+            Item::Oversized { scanned, id: cursor } => {
                 if let Some(cursor) = cursor {
                     self.set_cursor(&role, epoch, &cursor);
                 }
@@ -506,10 +426,8 @@ impl Engine {
                 match answers.filter(|_| scanned.is_response) {
                     Some(key) => self.answer_too_large(key, "the event", limit, "max-event-bytes"),
                     None => {
-                        let what = scanned
-                            .method
-                            .as_deref()
-                            .map_or_else(|| "an event".to_string(), super::delivery::clip);
+                        let what =
+                            scanned.method.as_deref().map_or_else(|| "an event".to_string(), super::delivery::clip);
                         self.log_dropped(&what, "the event is over max-event-bytes");
                     }
                 }
@@ -523,10 +441,7 @@ impl Engine {
         let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
         let new = usable.then(|| cursor.to_string());
         let slot = match role {
-            Role::Post(key) | Role::Resume(key) => self
-                .requests
-                .get_mut(key)
-                .map(|request| &mut request.cursor),
+            Role::Post(key) | Role::Resume(key) => self.requests.get_mut(key).map(|request| &mut request.cursor),
             Role::Standalone => self
                 .session
                 .as_mut()
@@ -546,24 +461,16 @@ impl Engine {
             return;
         };
         if exchange.reading == Reading::Head {
-            return self.on_failed(
-                id,
-                Failure::Lost,
-                "the connection ended before a response came",
-            );
+            return self.on_failed(id, Failure::Lost, "the connection ended before a response came");
         }
         match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
             Reading::Head => {}
             Reading::Drain(_) => {
                 self.exchange_over(id);
             }
-            Reading::Events(_) => self.conclude_exchange(
-                id,
-                Outcome::Ended {
-                    clean: true,
-                    reason: "the event stream ended",
-                },
-            ),
+            Reading::Events(_) => {
+                self.conclude_exchange(id, Outcome::Ended { clean: true, reason: "the event stream ended" })
+            }
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
             Reading::Json(body) => {
                 match String::from_utf8(body) {
@@ -572,13 +479,7 @@ impl Engine {
                     Err(_) => self.log_dropped("a body", "it is not UTF-8"),
                 }
                 let reason = "the response held no answer";
-                self.conclude_exchange(
-                    id,
-                    Outcome::Ended {
-                        clean: true,
-                        reason,
-                    },
-                );
+                self.conclude_exchange(id, Outcome::Ended { clean: true, reason });
             }
         }
     }
@@ -600,15 +501,8 @@ impl Engine {
             }
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
             Reading::Events(_) | Reading::Json(_) => {
-                let reason =
-                    alloc::format!("the connection broke while the answer was awaited ({detail})");
-                self.conclude_exchange(
-                    id,
-                    Outcome::Ended {
-                        clean: false,
-                        reason: &reason,
-                    },
-                );
+                let reason = alloc::format!("the connection broke while the answer was awaited ({detail})");
+                self.conclude_exchange(id, Outcome::Ended { clean: false, reason: &reason });
             }
             Reading::Head => {
                 let what = match failure {
@@ -618,18 +512,8 @@ impl Engine {
                     Failure::Unsendable => "the request could not be sent",
                     Failure::Lost => "the connection broke",
                 };
-                let reason = if detail.is_empty() {
-                    what.to_string()
-                } else {
-                    alloc::format!("{what} ({detail})")
-                };
-                self.conclude_exchange(
-                    id,
-                    Outcome::Failed {
-                        failure,
-                        reason: &reason,
-                    },
-                );
+                let reason = if detail.is_empty() { what.to_string() } else { alloc::format!("{what} ({detail})") };
+                self.conclude_exchange(id, Outcome::Failed { failure, reason: &reason });
             }
         }
     }
@@ -641,11 +525,7 @@ impl Engine {
         }
         let time = super::seconds(self.options.response_timeout);
         self.outputs.push_back(Output::Cancel(id));
-        self.on_failed(
-            id,
-            Failure::Lost,
-            &alloc::format!("no response began within {time}"),
-        );
+        self.on_failed(id, Failure::Lost, &alloc::format!("no response began within {time}"));
     }
 
     /// What is left of a response has had its time.
@@ -712,42 +592,22 @@ impl Engine {
     fn on_post_accepted(&mut self, key: RequestKey) {
         if let Some(request) = self.requests.get_mut(&key) {
             request.delivery = Delivery::Accepted(None);
-            let stream_is_gone = self
-                .session
-                .as_ref()
-                .is_none_or(|session| session.epoch != request.epoch);
+            let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != request.epoch);
             let sse = self.transport == Some(Transport::HttpSse);
             if sse && stream_is_gone {
                 let reason = "the event stream was lost after the request was accepted".to_string();
-                self.conclude(
-                    key,
-                    End {
-                        evidence: Evidence::Unknown,
-                        accepted: true,
-                        reason,
-                        refusal: None,
-                    },
-                );
+                self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
             } else if !sse {
                 self.probe_soon();
             }
         }
     }
 
-    fn conclude_role(
-        &mut self,
-        id: ExchangeId,
-        role: Role,
-        epoch: u64,
-        had_session: bool,
-        outcome: Outcome,
-    ) {
+    fn conclude_role(&mut self, id: ExchangeId, role: Role, epoch: u64, had_session: bool, outcome: Outcome) {
         let current = epoch == self.epoch;
         match role {
             Role::Retired | Role::Goodbye => {}
-            Role::Initialize | Role::Initialized => {
-                self.on_handshake_outcome(&role, into_trouble(outcome))
-            }
+            Role::Initialize | Role::Initialized => self.on_handshake_outcome(&role, into_trouble(outcome)),
             Role::Stream => {
                 if current {
                     let trouble = into_trouble(outcome);
@@ -755,11 +615,7 @@ impl Engine {
                 }
             }
             Role::Standalone => {
-                if self
-                    .session
-                    .as_ref()
-                    .is_some_and(|session| session.epoch == epoch)
-                {
+                if self.session.as_ref().is_some_and(|session| session.epoch == epoch) {
                     let clean = matches!(outcome, Outcome::Ended { clean: true, .. });
                     let trouble = into_trouble(outcome);
                     self.on_standalone_over(clean, trouble);
@@ -774,13 +630,7 @@ impl Engine {
         }
     }
 
-    fn on_post_over(
-        &mut self,
-        key: RequestKey,
-        current: bool,
-        had_session: bool,
-        outcome: Outcome,
-    ) {
+    fn on_post_over(&mut self, key: RequestKey, current: bool, had_session: bool, outcome: Outcome) {
         let transport = self.transport.unwrap_or(Transport::StreamableHttp);
         let grace = self.timers.is_set(Timer::Grace(key));
         match outcome {
@@ -797,15 +647,7 @@ impl Engine {
             Outcome::Refused(refusal) => {
                 let evidence = refusal.evidence(transport, had_session);
                 let reason = refusal.describe();
-                self.conclude(
-                    key,
-                    End {
-                        evidence,
-                        accepted: false,
-                        reason: reason.clone(),
-                        refusal: Some(&refusal),
-                    },
-                );
+                self.conclude(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
                 if current {
                     self.after_refusal(evidence, &refusal, reason);
                 }
@@ -816,15 +658,7 @@ impl Engine {
                     Failure::Unsendable => Evidence::Refused,
                     Failure::Lost => Evidence::Unknown,
                 };
-                self.conclude(
-                    key,
-                    End {
-                        evidence,
-                        accepted: false,
-                        reason: reason.to_string(),
-                        refusal: None,
-                    },
-                );
+                self.conclude(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
                 if current && !grace {
                     match evidence {
                         Evidence::NotSent => self.recover(Trouble::Unreachable(reason.to_string())),
@@ -848,11 +682,7 @@ impl Engine {
     }
 
     fn on_resume_over(&mut self, key: RequestKey, current: bool, outcome: Outcome) {
-        if self
-            .requests
-            .get(&key)
-            .is_none_or(|request| !matches!(request.delivery, Delivery::Resumed(_)))
-        {
+        if self.requests.get(&key).is_none_or(|request| !matches!(request.delivery, Delivery::Resumed(_))) {
             return;
         }
         match outcome {
@@ -864,22 +694,9 @@ impl Engine {
                 }
             }
             Outcome::Refused(refusal) => {
-                let reason = alloc::format!(
-                    "its stream broke and could not be resumed ({})",
-                    refusal.describe()
-                );
-                self.conclude(
-                    key,
-                    End {
-                        evidence: Evidence::Unknown,
-                        accepted: true,
-                        reason,
-                        refusal: None,
-                    },
-                );
-                if current
-                    && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost
-                {
+                let reason = alloc::format!("its stream broke and could not be resumed ({})", refusal.describe());
+                self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                if current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost {
                     self.recover(Trouble::Broken(refusal.describe()));
                 }
             }
@@ -896,34 +713,21 @@ impl Engine {
     }
 
     /// A notification is sent at most once: it goes back only if it provably was not taken.
-    fn on_notification_over(
-        &mut self,
-        queued: Queued,
-        current: bool,
-        had_session: bool,
-        outcome: Outcome,
-    ) {
+    fn on_notification_over(&mut self, queued: Queued, current: bool, had_session: bool, outcome: Outcome) {
         let transport = self.transport.unwrap_or(Transport::StreamableHttp);
         let (evidence, reason, refusal) = match outcome {
             Outcome::Accepted | Outcome::Ended { clean: true, .. } => return,
-            Outcome::Ended {
-                clean: false,
-                reason,
-            } => (Evidence::Unknown, reason.to_string(), None),
+            Outcome::Ended { clean: false, reason } => (Evidence::Unknown, reason.to_string(), None),
             Outcome::Refused(refusal) => {
                 let evidence = refusal.evidence(transport, had_session);
                 (evidence, refusal.describe(), Some(refusal))
             }
-            Outcome::Failed {
-                failure: Failure::Dns | Failure::Connect | Failure::Tls,
-                reason,
-            } => (Evidence::NotSent, reason.to_string(), None),
+            Outcome::Failed { failure: Failure::Dns | Failure::Connect | Failure::Tls, reason } => {
+                (Evidence::NotSent, reason.to_string(), None)
+            }
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
-        let again = matches!(
-            evidence,
-            Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. }
-        );
+        let again = matches!(evidence, Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. });
         if again && !self.closing {
             self.held_bytes += queued.message.text().map_or(0, str::len);
             self.requeue(queued);
@@ -948,11 +752,7 @@ impl Engine {
             .filter(|(_, exchange)| {
                 matches!(
                     exchange.role,
-                    Role::Stream
-                        | Role::Standalone
-                        | Role::Resume(_)
-                        | Role::Initialize
-                        | Role::Initialized
+                    Role::Stream | Role::Standalone | Role::Resume(_) | Role::Initialize | Role::Initialized
                 )
             })
             .map(|(id, _)| *id)
@@ -972,27 +772,16 @@ fn into_trouble(outcome: Outcome) -> Trouble {
         Outcome::Accepted => Trouble::Broken("it was accepted without an answer".to_string()),
         Outcome::Ended { reason, .. } => Trouble::Broken(reason.to_string()),
         Outcome::Refused(refusal) => Trouble::Refused(refusal),
-        Outcome::Failed {
-            failure: Failure::Dns | Failure::Connect,
-            reason,
-        } => Trouble::Unreachable(reason.to_string()),
-        Outcome::Failed {
-            failure: Failure::Tls | Failure::Unsendable,
-            reason,
-        } => Trouble::Fatal(reason.to_string()),
-        Outcome::Failed {
-            failure: Failure::Lost,
-            reason,
-        } => Trouble::Broken(reason.to_string()),
+        Outcome::Failed { failure: Failure::Dns | Failure::Connect, reason } => {
+            Trouble::Unreachable(reason.to_string())
+        }
+        Outcome::Failed { failure: Failure::Tls | Failure::Unsendable, reason } => Trouble::Fatal(reason.to_string()),
+        Outcome::Failed { failure: Failure::Lost, reason } => Trouble::Broken(reason.to_string()),
     }
 }
 
 fn printable(value: &[u8]) -> String {
-    String::from_utf8_lossy(value)
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(1024)
-        .collect()
+    String::from_utf8_lossy(value).chars().filter(|c| !c.is_control()).take(1024).collect()
 }
 
 /// A path for people: the query may hold a secret.

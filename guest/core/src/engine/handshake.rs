@@ -13,9 +13,7 @@ use crate::request::Origin;
 use crate::schedule::Timer;
 use crate::session::{Answered, Server, Session, Standalone, declare_list_changed};
 use crate::url::Url;
-use crate::{
-    Event, ExchangeId, Level, Method, Nanos, SessionInfo, Transport, TransportChoice, http,
-};
+use crate::{Event, ExchangeId, Level, Method, Nanos, SessionInfo, Transport, TransportChoice, http};
 
 /// An attempt to make a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,10 +67,7 @@ impl Handshake {
     }
 
     pub fn after_goodbye(exchange: ExchangeId) -> Self {
-        Self {
-            exchange: Some(exchange),
-            ..Self::new(Transport::StreamableHttp, Step::Goodbye)
-        }
+        Self { exchange: Some(exchange), ..Self::new(Transport::StreamableHttp, Step::Goodbye) }
     }
 }
 
@@ -95,10 +90,7 @@ impl Engine {
     }
 
     fn shake_hands(&mut self, transport: Transport, refused: Option<Refusal>) {
-        let mut handshake = Handshake {
-            refused,
-            ..Handshake::new(transport, Step::Initialize)
-        };
+        let mut handshake = Handshake { refused, ..Handshake::new(transport, Step::Initialize) };
         match transport {
             Transport::StreamableHttp => {
                 self.link = Link::Handshake(handshake);
@@ -113,19 +105,13 @@ impl Engine {
                 if let Link::Handshake(handshake) = &mut self.link {
                     handshake.stream = Some(exchange);
                 }
-                self.timers.set(
-                    Timer::Endpoint,
-                    self.now + ENDPOINT_TIME.min(self.options.response_timeout),
-                );
+                self.timers.set(Timer::Endpoint, self.now + ENDPOINT_TIME.min(self.options.response_timeout));
             }
         }
     }
 
     pub(super) fn restart_handshake(&mut self) {
-        if let Link::Handshake(Handshake {
-            transport, refused, ..
-        }) = self.link.clone()
-        {
+        if let Link::Handshake(Handshake { transport, refused, .. }) = self.link.clone() {
             self.cancel_session_exchanges();
             self.shake_hands(transport, refused);
         }
@@ -135,11 +121,7 @@ impl Engine {
         let Some(initialize) = self.program.initialize.clone() else {
             return;
         };
-        let told = self
-            .program
-            .answered
-            .as_ref()
-            .map(|answered| answered.server.version.clone());
+        let told = self.program.answered.as_ref().map(|answered| answered.server.version.clone());
         let wire = self.wire_id();
         let body = initialize.to_wire(wire, told.as_deref()).into_bytes();
         let exchange = self.start(Role::Initialize, Method::Post, url, body, &[]);
@@ -148,15 +130,13 @@ impl Engine {
             handshake.step = Step::Initialize;
             handshake.exchange = Some(exchange);
         }
-        self.timers
-            .set(Timer::Endpoint, self.now + self.options.response_timeout);
+        self.timers.set(Timer::Endpoint, self.now + self.options.response_timeout);
     }
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
     pub(super) fn on_endpoint(&mut self, stream: ExchangeId, data: &str) {
         match &mut self.link {
-            Link::Handshake(handshake)
-                if handshake.step == Step::Endpoint && handshake.stream == Some(stream) => {}
+            Link::Handshake(handshake) if handshake.step == Step::Endpoint && handshake.stream == Some(stream) => {}
             _ => return self.log(Level::Warn, "a second endpoint event: dropped"),
         }
         let endpoint = match self.url.resolve(data.trim()) {
@@ -169,9 +149,8 @@ impl Engine {
                 return self.attempt_failed(Trouble::Fatal(text));
             }
             Err(problem) => {
-                return self.attempt_failed(Trouble::Fatal(alloc::format!(
-                    "the endpoint event names no URL: {problem}"
-                )));
+                return self
+                    .attempt_failed(Trouble::Fatal(alloc::format!("the endpoint event names no URL: {problem}")));
             }
         };
         if let Link::Handshake(handshake) = &mut self.link {
@@ -195,15 +174,10 @@ impl Engine {
 
     /// HTTP+SSE: the POST was taken; the result comes on the stream. Streamable HTTP: no result will come.
     pub(super) fn on_initialize_accepted(&mut self) {
-        if let Link::Handshake(Handshake {
-            transport: Transport::StreamableHttp,
-            step: Step::Initialize,
-            ..
-        }) = self.link
+        if let Link::Handshake(Handshake { transport: Transport::StreamableHttp, step: Step::Initialize, .. }) =
+            self.link
         {
-            self.attempt_failed(Trouble::Broken(
-                "initialize was accepted without an answer".to_string(),
-            ));
+            self.attempt_failed(Trouble::Broken("initialize was accepted without an answer".to_string()));
         }
     }
 
@@ -220,20 +194,10 @@ impl Engine {
             return;
         };
         let result = match envelope {
-            Envelope {
-                result: Some(result),
-                ..
-            } => result,
-            Envelope {
-                error: Some(error), ..
-            } => {
+            Envelope { result: Some(result), .. } => result,
+            Envelope { error: Some(error), .. } => {
                 let body = alloc::format!(r#"{{"error":{}}}"#, error.get());
-                let refusal = Refusal {
-                    status: 200,
-                    challenge: String::new(),
-                    retry_after: None,
-                    body,
-                };
+                let refusal = Refusal { status: 200, challenge: String::new(), retry_after: None, body };
                 return self.attempt_failed(Trouble::Refused(refusal));
             }
             _ => return,
@@ -266,10 +230,7 @@ impl Engine {
             self.restorable.tools.clear();
         }
         let answer = declare_list_changed(&text, result);
-        self.program.answered = Some(Answered {
-            server: server.clone(),
-            provisional: false,
-        });
+        self.program.answered = Some(Answered { server: server.clone(), provisional: false });
         self.sessions = self.epoch;
         self.detected_at = Some(self.now);
         self.transport = Some(handshake.transport);
@@ -289,11 +250,7 @@ impl Engine {
         if let Some(exchange) = handshake.exchange {
             self.retire(exchange);
         }
-        self.link = Link::Handshake(Handshake {
-            changed,
-            exchange: None,
-            ..handshake
-        });
+        self.link = Link::Handshake(Handshake { changed, exchange: None, ..handshake });
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
@@ -308,11 +265,7 @@ impl Engine {
     }
 
     fn answer_initialize(&mut self, key: crate::request::RequestKey, answer: &str) {
-        let Ok(Parsed::One(Envelope {
-            kind: json::Kind::Response { id: Some(id) },
-            ..
-        })) = json::parse(answer)
-        else {
+        let Ok(Parsed::One(Envelope { kind: json::Kind::Response { id: Some(id) }, .. })) = json::parse(answer) else {
             return;
         };
         let Some(request) = self.requests.get(&key) else {
@@ -335,10 +288,7 @@ impl Engine {
     }
 
     pub(super) fn send_initialized(&mut self) {
-        let transport = self
-            .session
-            .as_ref()
-            .map_or(Transport::StreamableHttp, |session| session.transport);
+        let transport = self.session.as_ref().map_or(Transport::StreamableHttp, |session| session.transport);
         let mut handshake = match &self.link {
             Link::Handshake(handshake) => handshake.clone(),
             _ => Handshake::new(transport, Step::Initialized),
@@ -347,19 +297,11 @@ impl Engine {
         self.link = Link::Handshake(handshake);
         let text = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         let exchange = self.post(Role::Initialized, text.as_bytes().to_vec());
-        self.timers.set(
-            Timer::Head(exchange),
-            self.now + self.options.response_timeout,
-        );
+        self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
     }
 
     pub(super) fn on_initialized_accepted(&mut self) {
-        let Link::Handshake(Handshake {
-            step: Step::Initialized,
-            changed,
-            ..
-        }) = self.link
-        else {
+        let Link::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.link else {
             return;
         };
         let Some(info) = self.session.as_ref().map(Session::info) else {
@@ -379,11 +321,7 @@ impl Engine {
     fn announce(&mut self, session: SessionInfo, changed: bool) {
         if core::mem::replace(&mut self.connected, true) {
             self.reconnects += 1;
-            self.emit(Event::Reconnected {
-                session,
-                new_session: true,
-                server_changed: changed,
-            });
+            self.emit(Event::Reconnected { session, new_session: true, server_changed: changed });
         } else {
             self.emit(Event::Connected(session));
         }
@@ -400,19 +338,11 @@ impl Engine {
         if server.logging
             && let Some(level) = self.restorable.log_level.clone()
         {
-            self.post_own(
-                Origin::Restore,
-                "logging/setLevel",
-                &alloc::format!(r#"{{"level":{level}}}"#),
-            );
+            self.post_own(Origin::Restore, "logging/setLevel", &alloc::format!(r#"{{"level":{level}}}"#));
         }
         let subscriptions: Vec<_> = self.restorable.subscriptions.iter().cloned().collect();
         for uri in subscriptions {
-            self.post_own(
-                Origin::Restore,
-                "resources/subscribe",
-                &alloc::format!(r#"{{"uri":{uri}}}"#),
-            );
+            self.post_own(Origin::Restore, "resources/subscribe", &alloc::format!(r#"{{"uri":{uri}}}"#));
             // What changed in the gap was told to nobody.
             self.emit_message(alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":{uri}}}}}"#
@@ -432,17 +362,8 @@ impl Engine {
         let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else {
             return;
         };
-        let promised = Server {
-            tools: true,
-            prompts: true,
-            resources: true,
-            ..Server::default()
-        };
-        let lists = if self.program.promised {
-            promised
-        } else {
-            server
-        };
+        let promised = Server { tools: true, prompts: true, resources: true, ..Server::default() };
+        let lists = if self.program.promised { promised } else { server };
         for method in lists.list_changes() {
             self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#));
         }
@@ -460,8 +381,7 @@ impl Engine {
             Transport::StreamableHttp => Transport::HttpSse,
             Transport::HttpSse => Transport::StreamableHttp,
         };
-        let first_step =
-            matches!(role, Role::Stream) || handshake.transport == Transport::StreamableHttp;
+        let first_step = matches!(role, Role::Stream) || handshake.transport == Transport::StreamableHttp;
         match (&trouble, &handshake.refused) {
             (Trouble::Refused(refusal), None)
                 if first_step
@@ -478,9 +398,7 @@ impl Engine {
                 let mut first = first.clone();
                 if first.error().is_none() {
                     let said = first.describe();
-                    first.body = alloc::format!(
-                        "as Streamable HTTP it answered {said}; as HTTP+SSE: {second}"
-                    );
+                    first.body = alloc::format!("as Streamable HTTP it answered {said}; as HTTP+SSE: {second}");
                 }
                 self.attempt_failed(Trouble::Refused(first));
             }
@@ -491,10 +409,7 @@ impl Engine {
     /// A step of the handshake took too long.
     pub(super) fn on_handshake_late(&mut self) {
         let (role, what) = match &self.link {
-            Link::Handshake(Handshake {
-                step: Step::Endpoint,
-                ..
-            }) => (Role::Stream, "no endpoint event came in time"),
+            Link::Handshake(Handshake { step: Step::Endpoint, .. }) => (Role::Stream, "no endpoint event came in time"),
             _ => (Role::Initialize, "initialize was not answered in time"),
         };
         self.on_handshake_outcome(&role, Trouble::Broken(what.to_string()));
@@ -545,18 +460,9 @@ impl Engine {
             return;
         }
         let version = initialize.version();
-        let version = if version.is_empty() {
-            "2025-11-25".to_string()
-        } else {
-            version
-        };
-        self.program.answered = Some(Answered {
-            server: Server {
-                version: version.clone(),
-                ..Server::default()
-            },
-            provisional: true,
-        });
+        let version = if version.is_empty() { "2025-11-25".to_string() } else { version };
+        self.program.answered =
+            Some(Answered { server: Server { version: version.clone(), ..Server::default() }, provisional: true });
         self.program.promised = true;
         for key in pending {
             let Some(request) = self.forget(key) else {
@@ -576,9 +482,6 @@ impl Engine {
             ));
         }
         let server = self.server_name();
-        self.log(
-            Level::Warn,
-            alloc::format!("{server} is not there yet: initialize was answered provisionally"),
-        );
+        self.log(Level::Warn, alloc::format!("{server} is not there yet: initialize was answered provisionally"));
     }
 }

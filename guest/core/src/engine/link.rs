@@ -141,6 +141,7 @@ impl Engine {
         if lost && self.attempts == 0 {
             self.attempts += 1;
             self.tell_attempt(0, reason);
+            self.link = Link::Waiting;
             self.attempt();
         } else {
             self.schedule(&trouble);
@@ -149,9 +150,9 @@ impl Engine {
 
     /// Whether the server may still know the session.
     fn session_may_survive(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| {
-            session.transport == Transport::StreamableHttp && session.id.is_some()
-        })
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.transport == Transport::StreamableHttp && session.id.is_some())
     }
 
     /// An attempt came to nothing.
@@ -175,18 +176,13 @@ impl Engine {
             return;
         }
         // A handshake that broke after its result has a session that is of no use.
-        if matches!(self.link, Link::Handshake(_) | Link::AwaitInitialized)
-            && self.session.is_some()
-        {
+        if matches!(self.link, Link::Handshake(_) | Link::AwaitInitialized) && self.session.is_some() {
             self.end_session(&reason);
         }
         if let Trouble::Refused(refusal) = &trouble
             && matches!(refusal.status, 401 | 403)
         {
-            let challenge = Challenge {
-                status: refusal.status,
-                text: refusal.challenge.clone(),
-            };
+            let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
             return self.await_credentials(challenge);
         }
         if self.program.answered.is_none() && !trouble.will_pass() {
@@ -202,11 +198,7 @@ impl Engine {
 
     /// Sets the time of the next attempt and tells the program.
     fn schedule(&mut self, trouble: &Trouble) {
-        if let Trouble::Refused(Refusal {
-            retry_after: Some(rest),
-            ..
-        }) = trouble
-        {
+        if let Trouble::Refused(Refusal { retry_after: Some(rest), .. }) = trouble {
             self.not_before = self.now + rest;
         }
         let delay = self.next_delay(matches!(trouble, Trouble::Refused(_)));
@@ -222,11 +214,7 @@ impl Engine {
         {
             down.told_at = Some(now);
             let attempt = self.attempts;
-            self.emit(Event::Reconnecting {
-                attempt,
-                delay,
-                reason,
-            });
+            self.emit(Event::Reconnecting { attempt, delay, reason });
         }
     }
 
@@ -236,12 +224,8 @@ impl Engine {
     }
 
     fn next_delay(&mut self, refused: bool) -> Nanos {
-        let idle = schedule::idle_delay(
-            &mut self.rng,
-            self.attempts,
-            self.options.backoff_base,
-            self.options.backoff_cap,
-        );
+        let idle =
+            schedule::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
             (false, _) => idle,
             (true, true) => idle.min(REFUSED_CAP),
@@ -256,9 +240,8 @@ impl Engine {
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(super) fn hurry(&mut self) {
         let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
-        let soon = (self.last_attempt + schedule::waiting_delay(&mut self.rng, down_for))
-            .max(self.now)
-            .max(self.not_before);
+        let soon =
+            (self.last_attempt + schedule::waiting_delay(&mut self.rng, down_for)).max(self.now).max(self.not_before);
         if matches!(self.link, Link::Waiting) {
             let planned = self.timers.next_of(Timer::Attempt);
             if planned.is_none_or(|at| at > soon) {
@@ -270,10 +253,7 @@ impl Engine {
     fn someone_waits(&self) -> bool {
         self.requests.values().any(|request| {
             request.origin == Origin::Program
-                && matches!(
-                    request.delivery,
-                    Delivery::Held | Delivery::Handshake | Delivery::Resuming
-                )
+                && matches!(request.delivery, Delivery::Held | Delivery::Handshake | Delivery::Resuming)
         })
     }
 
@@ -355,10 +335,7 @@ impl Engine {
         self.timers.clear(Timer::Goodbye);
         match &self.link {
             Link::Closing => self.closed(),
-            Link::Handshake(Handshake {
-                step: Step::Goodbye,
-                ..
-            }) => self.begin_handshake(),
+            Link::Handshake(Handshake { step: Step::Goodbye, .. }) => self.begin_handshake(),
             _ => {}
         }
     }
@@ -368,16 +345,10 @@ impl Engine {
         if self.down.is_some() {
             return;
         }
-        self.down = Some(Down {
-            since: self.now,
-            told_at: None,
-        });
+        self.down = Some(Down { since: self.now, told_at: None });
         if let Some(session) = &self.session {
             let epoch = session.epoch;
-            self.emit(Event::Disconnected {
-                epoch,
-                reason: reason.to_string(),
-            });
+            self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
         }
     }
 
@@ -406,12 +377,7 @@ impl Engine {
             .map(|(key, request)| (*key, request.origin, request.delivery.clone()))
             .collect();
         for (key, origin, delivery) in keys {
-            let end = |evidence, accepted| End {
-                evidence,
-                accepted,
-                reason: reason.to_string(),
-                refusal: None,
-            };
+            let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match delivery {
                 _ if origin != Origin::Program => {
                     let exchange = self.exchange_of(key);
@@ -438,25 +404,18 @@ impl Engine {
         if !matches!(self.link, Link::Probing(_)) {
             return;
         }
-        self.link = if self.program.initialized {
-            Link::Ready
-        } else {
-            Link::AwaitInitialized
-        };
+        self.link = if self.program.initialized { Link::Ready } else { Link::AwaitInitialized };
         if self.down.take().is_some()
             && let Some(session) = &self.session
         {
             let session = session.info();
-            self.emit(Event::Reconnected {
-                session,
-                new_session: false,
-                server_changed: false,
-            });
+            self.emit(Event::Reconnected { session, new_session: false, server_changed: false });
         }
         self.arm_heartbeat();
-        let reopen = self.session.as_ref().is_some_and(|session| {
-            session.standalone.opened && session.standalone.exchange.is_none()
-        });
+        let reopen = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.standalone.opened && session.standalone.exchange.is_none());
         if reopen && !self.timers.is_set(Timer::Standalone) {
             self.open_standalone();
         }
@@ -465,8 +424,7 @@ impl Engine {
 
     pub(super) fn arm_heartbeat(&mut self) {
         if self.options.heartbeat_interval > 0 {
-            self.timers
-                .set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
+            self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
         }
     }
 
@@ -475,10 +433,7 @@ impl Engine {
             return;
         }
         let due = self.heard_at + self.options.heartbeat_interval;
-        let pinging = self
-            .requests
-            .values()
-            .any(|request| request.origin == Origin::Ping);
+        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
         if due > self.now {
             self.timers.set(Timer::Heartbeat, due);
         } else {
@@ -512,13 +467,8 @@ impl Engine {
                 self.forget(key);
             }
             Origin::Restore => {
-                let method = self
-                    .forget(key)
-                    .map_or_else(String::new, |request| request.method);
-                self.log(
-                    Level::Warn,
-                    alloc::format!("{method} could not be restored: {}", end.reason),
-                );
+                let method = self.forget(key).map_or_else(String::new, |request| request.method);
+                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
             }
             Origin::Verify(_) => {
                 self.forget(key);
@@ -527,15 +477,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_own_answer(
-        &mut self,
-        key: RequestKey,
-        origin: Origin,
-        error: Option<(i64, String)>,
-    ) {
-        let method = self
-            .forget(key)
-            .map_or_else(String::new, |request| request.method);
+    pub(super) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
+        let method = self.forget(key).map_or_else(String::new, |request| request.method);
         match (origin, error) {
             // A server that answers a ping with an error is alive.
             (Origin::Ping, _) => self.alive(),
@@ -555,9 +498,7 @@ impl Engine {
                 let message = delivery::clip(&message);
                 self.log(
                     Level::Warn,
-                    alloc::format!(
-                        "{method} could not be restored: the server answered \"{message}\""
-                    ),
+                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
                 );
             }
             (Origin::Restore | Origin::Program, _) => {}
@@ -574,13 +515,9 @@ impl Engine {
         }
         match origin {
             Origin::Ping => {
-                let reason = alloc::format!(
-                    "a ping went unanswered for {}",
-                    seconds(self.options.heartbeat_timeout)
-                );
+                let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
                 let busy = self.program_requests().any(|(_, request)| {
-                    !request.cancelled
-                        && matches!(request.delivery, Delivery::Sent(_) | Delivery::Accepted(_))
+                    !request.cancelled && matches!(request.delivery, Delivery::Sent(_) | Delivery::Accepted(_))
                 });
                 if busy && !self.options.heartbeat_strict {
                     let epoch = self.epoch;
@@ -597,10 +534,7 @@ impl Engine {
                 }
             }
             Origin::Verify(_) => self.verified(true),
-            Origin::Restore => self.log(
-                Level::Warn,
-                "a restored subscription or log level was not confirmed in time",
-            ),
+            Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),
             Origin::Program => {}
         }
     }
@@ -617,22 +551,13 @@ impl Engine {
         self.attempts = self.attempts.saturating_add(1);
         self.last_error = reason.clone();
         self.not_before = self.now + rest;
-        self.log(
-            Level::Info,
-            alloc::format!(
-                "the server asks for a pause of {} ({reason})",
-                seconds(rest)
-            ),
-        );
+        self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
         self.wait(rest.max(schedule::FLOOR));
     }
 
     /// A message was rejected for its credentials.
     pub(super) fn on_unauthorized(&mut self, refusal: &Refusal) {
-        let challenge = Challenge {
-            status: refusal.status,
-            text: refusal.challenge.clone(),
-        };
+        let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
         let probing = matches!(self.link, Link::Probing(_));
         if !probing && !matches!(self.link, Link::Ready) {
             return;
@@ -640,25 +565,17 @@ impl Engine {
         if probing || self.options.can_refresh_credentials {
             self.await_credentials(challenge);
         } else {
-            self.emit(Event::CredentialsNeeded {
-                status: challenge.status,
-                challenge: challenge.text,
-            });
+            self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text });
         }
     }
 
     fn await_credentials(&mut self, challenge: Challenge) {
-        self.emit(Event::CredentialsNeeded {
-            status: challenge.status,
-            challenge: challenge.text.clone(),
-        });
+        self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
         self.link = Link::Credentials(challenge);
         self.attempts = self.attempts.saturating_add(1);
-        if self.options.can_refresh_credentials && !self.timers.is_set(Timer::Credentials) {
-            self.timers.set(
-                Timer::Credentials,
-                self.now + self.options.credentials_timeout,
-            );
+        // Fresh headers are asked for once; if they are rejected too, that is said.
+        if self.options.can_refresh_credentials && !self.refreshed {
+            self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
         } else {
             self.on_credentials_over();
         }
@@ -667,6 +584,7 @@ impl Engine {
     /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
     pub(super) fn on_credentials_over(&mut self) {
         self.timers.clear(Timer::Credentials);
+        self.refreshed = false;
         let Link::Credentials(challenge) = self.link.clone() else {
             return;
         };
@@ -698,14 +616,12 @@ impl Engine {
 
     pub(super) fn on_headers(&mut self, headers: Vec<(String, String)>) {
         if let Err(error) = Self::check_headers(&headers) {
-            self.log(
-                Level::Warn,
-                alloc::format!("the new headers were not taken: {error}"),
-            );
+            self.log(Level::Warn, alloc::format!("the new headers were not taken: {error}"));
             return;
         }
         self.options.headers = headers;
         if matches!(self.link, Link::Credentials(_)) {
+            self.refreshed = self.timers.is_set(Timer::Credentials);
             self.timers.clear(Timer::Credentials);
             self.attempt();
         }
@@ -721,10 +637,7 @@ impl Engine {
 
     fn fail_held(&mut self, reason: &str) {
         for key in self.waiting_requests() {
-            let method = self
-                .requests
-                .get(&key)
-                .map_or_else(String::new, |request| request.method.clone());
+            let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
             let text = alloc::format!(
                 "{method} was not sent: {} could not be used after {} attempts ({reason}). It did not run.",
                 self.server_name(),
@@ -744,12 +657,7 @@ impl Engine {
                     reason: refusal.describe(),
                     refusal: Some(refusal),
                 },
-                other => End {
-                    evidence: Evidence::Refused,
-                    accepted: false,
-                    reason: other.reason(),
-                    refusal: None,
-                },
+                other => End { evidence: Evidence::Refused, accepted: false, reason: other.reason(), refusal: None },
             };
             self.conclude(key, end);
         }
@@ -759,12 +667,7 @@ impl Engine {
     pub(super) fn give_up_first_contact(&mut self) {
         self.cancel_session_exchanges();
         self.session = None;
-        for timer in [
-            Timer::Attempt,
-            Timer::Start,
-            Timer::Endpoint,
-            Timer::Goodbye,
-        ] {
+        for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Goodbye] {
             self.timers.clear(timer);
         }
         for key in self.waiting_requests() {
@@ -780,8 +683,7 @@ impl Engine {
     /// Opens the standalone stream, if this transport has one.
     pub(super) fn open_standalone(&mut self) {
         let Some(session) = &self.session else { return };
-        let wanted =
-            session.transport == Transport::StreamableHttp && session.standalone.exchange.is_none();
+        let wanted = session.transport == Transport::StreamableHttp && session.standalone.exchange.is_none();
         if !wanted || !matches!(self.link, Link::Ready) {
             return;
         }
@@ -812,9 +714,8 @@ impl Engine {
         match trouble {
             // 409: a lost stream still holds the place.
             Trouble::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
-                let delay =
-                    schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
-                        .max(refusal.retry_after.unwrap_or(0));
+                let delay = schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
+                    .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
@@ -827,21 +728,12 @@ impl Engine {
                 }
             }
             Trouble::Unreachable(reason) => self.recover(Trouble::Unreachable(reason)),
-            other if clean && failures < 3 => {
-                let _ = other;
-                self.timers
-                    .set(Timer::Standalone, self.now + wish.max(schedule::FLOOR));
+            _ if clean && failures < 3 => {
+                self.timers.set(Timer::Standalone, self.now + wish.max(schedule::FLOOR));
             }
-            other if clean => {
-                let _ = other;
-                let delay = schedule::idle_delay(
-                    &mut self.rng,
-                    failures,
-                    wish.max(STANDALONE_DELAY),
-                    STANDALONE_CAP,
-                );
-                self.timers
-                    .set(Timer::Standalone, self.now + delay.max(wish));
+            _ if clean => {
+                let delay = schedule::idle_delay(&mut self.rng, failures, wish.max(STANDALONE_DELAY), STANDALONE_CAP);
+                self.timers.set(Timer::Standalone, self.now + delay.max(wish));
             }
             other => self.recover(Trouble::Broken(other.reason())),
         }

@@ -18,9 +18,7 @@ use crate::request::{Request, RequestKey};
 use crate::schedule::{Rng, Timer, Timers};
 use crate::session::{Program, Restorable, ServerRequest, Session};
 use crate::url::Url;
-use crate::{
-    Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http,
-};
+use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
 use exchange::Exchange;
 use link::Link;
@@ -86,6 +84,8 @@ pub struct Engine {
     doubt: bool,
     /// `list_changed` was sent and nothing of the program was answered since.
     told_without_progress: bool,
+    /// The headers were replaced after a challenge, and nothing was answered since.
+    refreshed: bool,
     closing: bool,
     reconnects: u64,
     replays: u64,
@@ -131,9 +131,7 @@ impl Engine {
             ("max-body-bytes", options.max_body_bytes),
         ] {
             if limit == 0 {
-                return Err(OptionsError::Limit(alloc::format!(
-                    "{name} must be at least 1"
-                )));
+                return Err(OptionsError::Limit(alloc::format!("{name} must be at least 1")));
             }
         }
         Ok(Self {
@@ -173,6 +171,7 @@ impl Engine {
             heard_at: now,
             doubt: false,
             told_without_progress: false,
+            refreshed: false,
             closing: false,
             reconnects: 0,
             replays: 0,
@@ -198,14 +197,10 @@ impl Engine {
         for (name, value) in headers {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             if !http::header_name_ok(name) {
-                return Err(OptionsError::Header(alloc::format!(
-                    "\"{shown}\" is no header name"
-                )));
+                return Err(OptionsError::Header(alloc::format!("\"{shown}\" is no header name")));
             }
             if OWN.contains(&name.to_ascii_lowercase().as_str()) {
-                return Err(OptionsError::Header(alloc::format!(
-                    "{shown} is set by the transport itself"
-                )));
+                return Err(OptionsError::Header(alloc::format!("{shown} is set by the transport itself")));
             }
             if !http::header_value_ok(value) {
                 return Err(OptionsError::Header(alloc::format!(
@@ -233,18 +228,10 @@ impl Engine {
             Input::Probe => self.on_probe(),
             Input::Close => self.on_close(),
             Input::Sent(exchange) => self.on_sent(exchange),
-            Input::Response {
-                exchange,
-                status,
-                headers,
-            } => self.on_head(exchange, status, &headers),
+            Input::Response { exchange, status, headers } => self.on_head(exchange, status, &headers),
             Input::Body { exchange, bytes } => self.on_body(exchange, &bytes),
             Input::End(exchange) => self.on_end(exchange),
-            Input::Failed {
-                exchange,
-                failure,
-                detail,
-            } => self.on_failed(exchange, failure, &detail),
+            Input::Failed { exchange, failure, detail } => self.on_failed(exchange, failure, &detail),
         }
         self.pump();
         self.finish_if_drained();
@@ -313,10 +300,8 @@ impl Engine {
         }
         self.closing = true;
         self.timers.set(Timer::Drain, self.now + DRAIN);
-        let connected = matches!(
-            self.link,
-            Link::Ready | Link::Probing(_) | Link::AwaitInitialized | Link::Handshake(_)
-        );
+        let connected =
+            matches!(self.link, Link::Ready | Link::Probing(_) | Link::AwaitInitialized | Link::Handshake(_));
         if !connected {
             self.finish_close();
         }
@@ -324,9 +309,7 @@ impl Engine {
 
     fn finish_if_drained(&mut self) {
         let closed = matches!(self.link, Link::Closing | Link::Closed);
-        let busy = self.program_requests().next().is_some()
-            || !self.outbox.is_empty()
-            || self.notifying.is_some();
+        let busy = self.program_requests().next().is_some() || !self.outbox.is_empty() || self.notifying.is_some();
         if self.closing && !closed && !busy {
             self.finish_close();
         }
@@ -372,10 +355,7 @@ impl Engine {
     }
 
     fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.emit(Event::Diagnostic {
-            level,
-            text: text.into(),
-        });
+        self.emit(Event::Diagnostic { level, text: text.into() });
     }
 
     fn order(&mut self) -> u64 {
@@ -392,18 +372,12 @@ impl Engine {
 
     /// The program's requests, all of which are owed an answer or were cancelled.
     fn program_requests(&self) -> impl Iterator<Item = (&RequestKey, &Request)> {
-        self.requests
-            .iter()
-            .filter(|(_, request)| request.origin == crate::request::Origin::Program)
+        self.requests.iter().filter(|(_, request)| request.origin == crate::request::Origin::Program)
     }
 
     /// How the server is called in texts for people: its origin, which holds no secret.
     fn server_name(&self) -> String {
-        alloc::format!(
-            "{}://{}",
-            if self.url.https() { "https" } else { "http" },
-            self.url.authority()
-        )
+        alloc::format!("{}://{}", if self.url.https() { "https" } else { "http" }, self.url.authority())
     }
 }
 

@@ -36,9 +36,7 @@ impl Outgoing {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Request(_) => None,
-            Self::Notification(text) | Self::RootsChanged(text) | Self::Bound { text, .. } => {
-                Some(text)
-            }
+            Self::Notification(text) | Self::RootsChanged(text) | Self::Bound { text, .. } => Some(text),
         }
     }
 }
@@ -53,32 +51,23 @@ impl Engine {
             scanner.feed(text.as_bytes());
             match errors::oversized_message(&scanner.finish(), self.options.max_message_bytes) {
                 Some(answer) => self.emit_message(answer),
-                None => self.log(
-                    Level::Warn,
-                    "a notification of the program is over max-message-bytes: dropped",
-                ),
+                None => self.log(Level::Warn, "a notification of the program is over max-message-bytes: dropped"),
             }
             return;
         }
         match json::parse(&text) {
             Ok(Parsed::One(envelope)) => self.on_program_envelope(envelope, &text),
             Ok(Parsed::Batch(items)) if items.is_empty() => {
-                self.emit_message(response(
-                    "null",
-                    errors::INVALID_REQUEST,
-                    "An empty batch is no request.",
-                    None,
-                ));
+                self.emit_message(response("null", errors::INVALID_REQUEST, "An empty batch is no request.", None));
             }
             // Batches are not part of the later versions: each message goes its own way.
             Ok(Parsed::Batch(items)) => {
                 for item in items {
                     match json::parse(item) {
                         Ok(Parsed::One(envelope)) => self.on_program_envelope(envelope, item),
-                        Ok(Parsed::Batch(_)) => self.on_malformed(Malformed::Envelope {
-                            id: None,
-                            problem: "a batch stands in a batch",
-                        }),
+                        Ok(Parsed::Batch(_)) => {
+                            self.on_malformed(Malformed::Envelope { id: None, problem: "a batch stands in a batch" })
+                        }
                         Err(problem) => self.on_malformed(problem),
                     }
                 }
@@ -89,12 +78,9 @@ impl Engine {
 
     fn on_malformed(&mut self, problem: Malformed) {
         let answer = match problem {
-            Malformed::Json(what) => response(
-                "null",
-                errors::PARSE_ERROR,
-                &alloc::format!("This line is not JSON: {what}."),
-                None,
-            ),
+            Malformed::Json(what) => {
+                response("null", errors::PARSE_ERROR, &alloc::format!("This line is not JSON: {what}."), None)
+            }
             Malformed::Envelope { id, problem } => response(
                 id.as_deref().unwrap_or("null"),
                 errors::INVALID_REQUEST,
@@ -108,10 +94,7 @@ impl Engine {
     fn on_program_envelope(&mut self, envelope: Envelope, text: &str) {
         match envelope.kind {
             Kind::Request { id, method } => match &*method {
-                "ping" => self.emit_message(alloc::format!(
-                    r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#,
-                    id.raw
-                )),
+                "ping" => self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.raw)),
                 // The stateless era (2026-07-28) begins with this; the program falls back to `initialize`.
                 "server/discover" => {
                     let text = "This transport speaks the versions with a session (2024-11-05 to 2025-11-25): send initialize.";
@@ -119,9 +102,7 @@ impl Engine {
                 }
                 "initialize" => self.on_initialize(text, id.range(), &envelope.params),
                 _ if self.program.initialize.is_none() => {
-                    let text = alloc::format!(
-                        "{method} was not sent: the first request must be initialize."
-                    );
+                    let text = alloc::format!("{method} was not sent: the first request must be initialize.");
                     self.emit_message(response(id.raw, errors::INVALID_REQUEST, &text, None));
                 }
                 _ => {
@@ -131,72 +112,41 @@ impl Engine {
             },
             Kind::Notification { method } => self.on_notification(&method, text, &envelope.params),
             Kind::Response { id: Some(id) } => {
-                let asked = id
-                    .raw
-                    .parse()
-                    .ok()
-                    .and_then(|id: u64| self.server_requests.remove(&id));
+                let asked = id.raw.parse().ok().and_then(|id: u64| self.server_requests.remove(&id));
                 match asked {
-                    Some(asked)
-                        if self
-                            .session
-                            .as_ref()
-                            .is_some_and(|session| session.epoch == asked.epoch) =>
-                    {
+                    Some(asked) if self.session.as_ref().is_some_and(|session| session.epoch == asked.epoch) => {
                         let text = json::splice(text, id.range(), &asked.id);
-                        self.enqueue(Outgoing::Bound {
-                            epoch: asked.epoch,
-                            text,
-                        });
+                        self.enqueue(Outgoing::Bound { epoch: asked.epoch, text });
                     }
-                    _ => self.log(
-                        Level::Debug,
-                        "an answer to a question that no session asks any more: dropped",
-                    ),
+                    _ => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
                 }
             }
-            Kind::Response { id: None } => self.log(
-                Level::Warn,
-                "an answer of the program without an id: dropped",
-            ),
+            Kind::Response { id: None } => self.log(Level::Warn, "an answer of the program without an id: dropped"),
         }
     }
 
     /// A second `initialize` replaces the session.
     fn on_initialize(&mut self, text: &str, id_at: core::ops::Range<usize>, params: &Params) {
-        let version_at = params
-            .protocol_version
-            .map(|value| Params::span(value, text).range());
+        let version_at = params.protocol_version.map(|value| Params::span(value, text).range());
         let mut request = self.program_request("initialize", text, id_at.clone(), params);
         request.delivery = Delivery::Handshake;
         let pending: Vec<_> = self.handshake_requests();
         for key in pending {
-            self.answer_error(
-                key,
-                errors::INVALID_REQUEST,
-                "Another initialize took the place of this one.",
-                None,
-            );
+            self.answer_error(key, errors::INVALID_REQUEST, "Another initialize took the place of this one.", None);
         }
         if !self.has_room(&request) {
             return;
         }
         let restart = self.program.initialize.is_some();
-        self.program.initialize = Some(Initialize {
-            text: text.to_string(),
-            id_at,
-            version_at,
-        });
+        self.program.initialize = Some(Initialize { text: text.to_string(), id_at, version_at });
         self.program.answered = None;
         self.program.initialized = false;
         self.program.lists_changed = false;
         self.restorable = Default::default();
         let key = self.admit(request);
-        self.timers
-            .set(Timer::Hold(key), self.now + self.options.hold_timeout);
+        self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
         if self.options.start_timeout > 0 {
-            self.timers
-                .set(Timer::Start, self.now + self.options.start_timeout);
+            self.timers.set(Timer::Start, self.now + self.options.start_timeout);
         }
         match self.link {
             Link::Waiting => self.hurry(),
@@ -205,16 +155,8 @@ impl Engine {
         }
     }
 
-    fn program_request(
-        &self,
-        method: &str,
-        text: &str,
-        id_at: core::ops::Range<usize>,
-        params: &Params,
-    ) -> Request {
-        let raw = |value: Option<&serde_json::value::RawValue>| {
-            value.map(|value| value.get().to_string())
-        };
+    fn program_request(&self, method: &str, text: &str, id_at: core::ops::Range<usize>, params: &Params) -> Request {
+        let raw = |value: Option<&serde_json::value::RawValue>| value.map(|value| value.get().to_string());
         let learn = match method {
             "tools/list" if self.options.trust_annotations => Learn::Tools,
             "logging/setLevel" => raw(params.level).map_or(Learn::Nothing, Learn::LogLevel),
@@ -226,22 +168,16 @@ impl Engine {
         let safe = match method {
             "tools/call" => {
                 self.options.trust_annotations
-                    && params.name.and_then(json::string).is_some_and(|name| {
-                        self.restorable.tools.get(&name).copied().unwrap_or(false)
-                    })
+                    && params
+                        .name
+                        .and_then(json::string)
+                        .is_some_and(|name| self.restorable.tools.get(&name).copied().unwrap_or(false))
             }
             _ => replay::is_safe(method),
         };
         Request {
             progress_token: params.own_progress_token().map(ToString::to_string),
-            ..delivery::new_request(
-                Origin::Program,
-                method,
-                text.to_string(),
-                id_at,
-                safe,
-                learn,
-            )
+            ..delivery::new_request(Origin::Program, method, text.to_string(), id_at, safe, learn)
         }
     }
 
@@ -256,9 +192,7 @@ impl Engine {
         }
         if let Some(empty) = self.promised_empty_list(&request.method) {
             let id = request.client_id();
-            self.emit_message(alloc::format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#
-            ));
+            self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#));
             return;
         }
         let hold = if self.is_provisional() && delivery::empty_list(&request.method).is_some() {
@@ -268,10 +202,7 @@ impl Engine {
         };
         let key = self.admit(request);
         self.timers.set(Timer::Hold(key), self.now + hold);
-        self.outbox.push_back(Queued {
-            order: key.0,
-            message: Outgoing::Request(key),
-        });
+        self.outbox.push_back(Queued { order: key.0, message: Outgoing::Request(key) });
         self.on_demand(key);
     }
 
@@ -292,23 +223,12 @@ impl Engine {
                 self.options.max_queue_messages
             )
         } else if self.held_bytes + request.text.len() > self.options.max_queue_bytes {
-            alloc::format!(
-                "the messages held or in flight fill {} bytes (option max-queue-bytes)",
-                self.held_bytes
-            )
+            alloc::format!("the messages held or in flight fill {} bytes (option max-queue-bytes)", self.held_bytes)
         } else {
             return true;
         };
-        let text = alloc::format!(
-            "{} was not sent: {full}. Send it again when others are answered.",
-            request.method
-        );
-        self.emit_message(response(
-            request.client_id(),
-            errors::QUEUE_FULL,
-            &text,
-            None,
-        ));
+        let text = alloc::format!("{} was not sent: {full}. Send it again when others are answered.", request.method);
+        self.emit_message(response(request.client_id(), errors::QUEUE_FULL, &text, None));
         false
     }
 
@@ -331,21 +251,16 @@ impl Engine {
                     return;
                 };
                 let epoch = self.epoch;
-                let asked = self.server_requests.values().any(|asked| {
-                    asked.epoch == epoch && asked.progress_token.as_deref() == Some(token)
-                });
+                let asked = self
+                    .server_requests
+                    .values()
+                    .any(|asked| asked.epoch == epoch && asked.progress_token.as_deref() == Some(token));
                 if asked {
-                    self.enqueue(Outgoing::Bound {
-                        epoch,
-                        text: text.to_string(),
-                    });
+                    self.enqueue(Outgoing::Bound { epoch, text: text.to_string() });
                 }
             }
             _ if self.program.initialize.is_none() => {
-                self.log(
-                    Level::Warn,
-                    alloc::format!("{method} before initialize: dropped"),
-                );
+                self.log(Level::Warn, alloc::format!("{method} before initialize: dropped"));
             }
             "notifications/roots/list_changed" => {
                 let mut replaced = 0;
@@ -369,10 +284,7 @@ impl Engine {
         if self.requests.len() + self.outbox.len() >= self.options.max_queue_messages
             || self.held_bytes + bytes > self.options.max_queue_bytes
         {
-            self.log(
-                Level::Warn,
-                "the queue is full: a notification or answer of the program was dropped",
-            );
+            self.log(Level::Warn, "the queue is full: a notification or answer of the program was dropped");
             return;
         }
         self.held_bytes += bytes;
@@ -382,9 +294,7 @@ impl Engine {
 
     /// Puts a message back where it stood in the program's order.
     pub(super) fn requeue(&mut self, queued: Queued) {
-        let at = self
-            .outbox
-            .partition_point(|other| other.order < queued.order);
+        let at = self.outbox.partition_point(|other| other.order < queued.order);
         self.outbox.insert(at, queued);
     }
 
@@ -395,9 +305,7 @@ impl Engine {
             .iter()
             .rev()
             .find(|(_, request)| {
-                request.origin == Origin::Program
-                    && !request.cancelled
-                    && same_id(request.client_id(), id)
+                request.origin == Origin::Program && !request.cancelled && same_id(request.client_id(), id)
             })
             .map(|(key, request)| (*key, request.delivery.clone(), request.wire, request.epoch));
         let Some((key, delivery, wire, epoch)) = found else {
@@ -412,23 +320,16 @@ impl Engine {
             }
             _ => {}
         }
-        let current = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.epoch == epoch);
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         let text = json::splice(text, id_at, &wire.to_string());
         let written = match delivery {
-            Delivery::Sent(exchange) => self
-                .exchanges
-                .get(&exchange)
-                .is_none_or(|exchange| exchange.sent),
+            Delivery::Sent(exchange) => self.exchanges.get(&exchange).is_none_or(|exchange| exchange.sent),
             _ => true,
         };
         if let Some(request) = self.requests.get_mut(&key) {
             request.cancelled = true;
         }
-        self.timers
-            .set(Timer::Run(key), self.now + super::delivery::CANCELLED_RUN);
+        self.timers.set(Timer::Run(key), self.now + super::delivery::CANCELLED_RUN);
         if !current {
             return;
         }
@@ -444,10 +345,7 @@ impl Engine {
 
     /// Sends what must not wait behind the queue, if it still means something.
     pub(super) fn send_aside(&mut self, text: String, epoch: u64) {
-        let current = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.epoch == epoch);
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         if !current {
             return;
         }
@@ -455,10 +353,7 @@ impl Engine {
             self.post_aside(text);
         } else {
             self.held_bytes += text.len();
-            self.requeue(Queued {
-                order: 0,
-                message: Outgoing::Bound { epoch, text },
-            });
+            self.requeue(Queued { order: 0, message: Outgoing::Bound { epoch, text } });
         }
     }
 
@@ -484,18 +379,11 @@ impl Engine {
                     let Some(queued) = self.outbox.pop_front() else {
                         break;
                     };
-                    self.held_bytes -= queued
-                        .message
-                        .text()
-                        .map_or(0, str::len)
-                        .min(self.held_bytes);
+                    self.held_bytes -= queued.message.text().map_or(0, str::len).min(self.held_bytes);
                     let epoch = self.session.as_ref().map_or(0, |session| session.epoch);
                     match &queued.message {
                         Outgoing::Bound { epoch: bound, .. } if *bound != epoch => {
-                            self.log(
-                                Level::Debug,
-                                "a message for a session that is gone: dropped",
-                            );
+                            self.log(Level::Debug, "a message for a session that is gone: dropped");
                         }
                         _ => {
                             let exchange = self.post_notification(queued);

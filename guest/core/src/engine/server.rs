@@ -15,25 +15,11 @@ const MAX_ASKED: usize = 1024;
 
 /// What to do with a message, decided while it is borrowed.
 enum Verdict {
-    Answer {
-        wire: Option<u64>,
-        id_at: Option<core::ops::Range<usize>>,
-        error: Option<(i64, String)>,
-    },
-    Ping {
-        id: String,
-    },
-    Ask {
-        id: String,
-        id_at: core::ops::Range<usize>,
-        token: Option<String>,
-    },
-    Progress {
-        token: Option<String>,
-    },
-    Cancelled {
-        id: Option<(String, core::ops::Range<usize>)>,
-    },
+    Answer { wire: Option<u64>, id_at: Option<core::ops::Range<usize>>, error: Option<(i64, String)> },
+    Ping { id: String },
+    Ask { id: String, id_at: core::ops::Range<usize>, token: Option<String> },
+    Progress { token: Option<String> },
+    Cancelled { id: Option<(String, core::ops::Range<usize>)> },
     Tell,
 }
 
@@ -80,11 +66,7 @@ impl Engine {
                 }
                 let known = wire.and_then(|wire| self.wire.get(&wire).copied());
                 // An error that names no request, in the response to one, is about that one.
-                let key = known.or(if error.is_some() && wire.is_none() {
-                    owner
-                } else {
-                    None
-                });
+                let key = known.or(if error.is_some() && wire.is_none() { owner } else { None });
                 match key {
                     Some(key) if known.is_some() => self.on_answer(key, text, id_at, error),
                     Some(key) => self.on_unnamed_error(key, &text, error),
@@ -94,21 +76,14 @@ impl Engine {
             // Notifications and questions of a session that is over mean nothing.
             _ if !current => self.log(Level::Debug, "a message of a session that is over: dropped"),
             Verdict::Ping { id } => {
-                self.send_aside(
-                    alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#),
-                    epoch,
-                );
+                self.send_aside(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#), epoch);
             }
             Verdict::Progress { token } => {
                 let known = token.and_then(|token| self.progress_tokens.get(&token).copied());
                 match known {
                     Some(key) => {
                         self.on_request_progress(key);
-                        if !self
-                            .requests
-                            .get(&key)
-                            .is_some_and(|request| request.cancelled)
-                        {
+                        if !self.requests.get(&key).is_some_and(|request| request.cancelled) {
                             self.emit_message(text);
                         }
                     }
@@ -119,35 +94,20 @@ impl Engine {
                 if self.early.len() < MAX_EARLY && text.len() <= self.options.max_event_bytes {
                     self.early.push(text);
                 } else {
-                    self.log_dropped(
-                        "a message before the initialize result",
-                        "there are too many",
-                    );
+                    self.log_dropped("a message before the initialize result", "there are too many");
                 }
             }
             Verdict::Ask { id, id_at, token } => {
                 if self.server_requests.len() >= MAX_ASKED {
                     let text = "too many questions are open";
-                    return self.send_aside(
-                        crate::errors::response(&id, crate::errors::QUEUE_FULL, text, None),
-                        epoch,
-                    );
+                    return self.send_aside(crate::errors::response(&id, crate::errors::QUEUE_FULL, text, None), epoch);
                 }
                 let own = self.next_server_request;
                 self.next_server_request += 1;
-                self.server_requests.insert(
-                    own,
-                    ServerRequest {
-                        epoch,
-                        id,
-                        progress_token: token,
-                    },
-                );
+                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token: token });
                 self.emit_message(json::splice(&text, id_at, &own.to_string()));
             }
-            Verdict::Cancelled {
-                id: Some((id, id_at)),
-            } => {
+            Verdict::Cancelled { id: Some((id, id_at)) } => {
                 let asked = self
                     .server_requests
                     .iter()
@@ -169,16 +129,9 @@ impl Engine {
     }
 
     /// An error without the id of a request, as the whole answer to one.
-    fn on_unnamed_error(
-        &mut self,
-        key: crate::request::RequestKey,
-        text: &str,
-        error: Option<(i64, String)>,
-    ) {
+    fn on_unnamed_error(&mut self, key: crate::request::RequestKey, text: &str, error: Option<(i64, String)>) {
         let raw = match json::parse(text) {
-            Ok(Parsed::One(Envelope {
-                error: Some(error), ..
-            })) => error.get().to_string(),
+            Ok(Parsed::One(Envelope { error: Some(error), .. })) => error.get().to_string(),
             _ => return,
         };
         let Some(request) = self.requests.get(&key) else {
@@ -199,18 +152,16 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
             id_at: id.as_ref().map(|id| id.range()),
             error: envelope.error.map(json::error_of),
         },
-        Kind::Request { id, method } if method == "ping" => Verdict::Ping {
-            id: id.raw.to_string(),
-        },
+        Kind::Request { id, method } if method == "ping" => Verdict::Ping { id: id.raw.to_string() },
         Kind::Request { id, .. } => Verdict::Ask {
             id: id.raw.to_string(),
             id_at: id.range(),
             token: params.own_progress_token().map(ToString::to_string),
         },
         Kind::Notification { method } => match &**method {
-            "notifications/progress" => Verdict::Progress {
-                token: params.progress_token.map(|token| token.get().to_string()),
-            },
+            "notifications/progress" => {
+                Verdict::Progress { token: params.progress_token.map(|token| token.get().to_string()) }
+            }
             "notifications/cancelled" => Verdict::Cancelled {
                 id: params.request_id.map(|id| {
                     let at = Params::span(id, text);

@@ -30,8 +30,7 @@ See it work:      mcp-reconnect demo";
     override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect demo [--transport sse|http]",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = AFTER_HELP,
-    next_line_help = false
+    after_help = AFTER_HELP
 )]
 pub struct Cli {
     /// What to do other than to bridge.
@@ -58,15 +57,14 @@ pub struct BridgeArgs {
     /// The server's MCP endpoint or SSE URL, http or https
     #[arg(value_name = "URL")]
     url: Option<String>,
-    /// The transport to speak
-    #[arg(long, value_enum, default_value_t = TransportArg::Auto)]
+    /// The transport to speak: auto, http (Streamable HTTP) or sse (HTTP+SSE)
+    #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
     transport: TransportArg,
-    /// A header for every request, 'Name: value'; ${VAR} and ${VAR:-default} come from the environment; repeatable
+    /// 'Name: value' for each request; takes ${VAR} and ${VAR:-default}
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
-    /// What to tell on stderr
-    #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true,
-          help = "What to tell on stderr: off, error, warn, info, debug, trace")]
+    /// What to say on stderr: off, error, warn, info, debug, trace
+    #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
     /// Silence after which the server is pinged, or off [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = span_or_off)]
@@ -74,7 +72,7 @@ pub struct BridgeArgs {
     /// How long a ping may stay unanswered [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     heartbeat_timeout: Option<Duration>,
-    /// An unanswered ping ends the connection even while a request runs
+    /// An unanswered ping counts even while a request runs
     #[arg(long)]
     heartbeat_strict: bool,
     /// How long a request may run without progress [default: 1h]
@@ -83,7 +81,7 @@ pub struct BridgeArgs {
     /// How long a request may wait for a server that is away [default: 3m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     hold_timeout: Option<Duration>,
-    /// How long initialize waits for a server that is away before it gets a provisional answer, or off [default: 20s]
+    /// How long initialize may wait for it, or off [default: 20s]
     #[arg(long, value_name = "DURATION", value_parser = span_or_off)]
     start_timeout: Option<Span>,
     /// The largest server-sent event [default: 16M]
@@ -95,7 +93,7 @@ pub struct BridgeArgs {
     /// The largest message from the client [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     max_message_bytes: Option<usize>,
-    /// Believe the server's tool annotations: a read-only or idempotent call may be sent again
+    /// Believe tool annotations: read-only and idempotent calls may be sent again
     #[arg(long)]
     trust_annotations: bool,
 }
@@ -110,11 +108,8 @@ fn span_or_off(text: &str) -> Result<Span, String> {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum TransportArg {
-    /// Streamable HTTP, and HTTP+SSE where the server refuses it
     Auto,
-    /// Streamable HTTP (2025-03-26 and later)
     Http,
-    /// HTTP+SSE (2024-11-05)
     Sse,
 }
 

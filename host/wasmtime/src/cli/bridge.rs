@@ -1,6 +1,5 @@
 //! stdin and stdout on one side, the transport on the other.
 
-use std::future::Future;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use super::lines::Line;
 use super::narrator::{self, Narrator};
 use super::output::Output;
 use super::signals::{Signals, Wish};
+use super::sleep::SleepWatch;
 use super::{input, log};
 
 /// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
@@ -30,12 +30,18 @@ pub async fn run(sender: Sender, receiver: Receiver, max_message_bytes: usize) -
     let mut to_server = pin!(to_server(lines, &sender, output.clone(), max_message_bytes));
     let mut to_client = pin!(to_client(receiver, output));
 
+    let mut sleep = SleepWatch::new();
+
     let cause = loop {
         tokio::select! {
             () = &mut to_server => break "the client closed stdin",
             // It has said why.
             () = &mut to_client => return Ok(ExitCode::FAILURE),
             _ = &mut written => break "the client closed stdout",
+            slept = sleep.woke() => {
+                tracing::info!("the machine slept for {} s: checking the connection", slept.as_secs());
+                let _ = sender.probe().await;
+            }
             wish = signals.next() => match wish {
                 Wish::End => break "a signal",
                 // These fail only where the transport failed, which ends the loop.
@@ -94,6 +100,6 @@ async fn to_client(mut receiver: Receiver, output: Output) {
     }
 }
 
-fn second_end(signals: &mut Signals) -> impl Future<Output = ()> {
-    async { while signals.next().await != Wish::End {} }
+async fn second_end(signals: &mut Signals) {
+    while signals.next().await != Wish::End {}
 }

@@ -13,6 +13,7 @@ mod output;
 mod readiness;
 mod signals;
 mod size;
+mod sleep;
 
 use std::process::ExitCode;
 

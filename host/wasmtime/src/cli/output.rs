@@ -116,8 +116,11 @@ mod tests {
 
     use super::*;
 
+    /// What was given to a writer, one entry a call.
+    type Written = Arc<Mutex<Vec<Vec<u8>>>>;
+
     /// A writer that waits for leave before each write and keeps what it was given.
-    struct Gated(Receiver<()>, Arc<Mutex<Vec<Vec<u8>>>>);
+    struct Gated(Receiver<()>, Written);
 
     impl Write for Gated {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -131,9 +134,9 @@ mod tests {
         }
     }
 
-    fn gated() -> (Output, Finished, SyncSender<()>, Arc<Mutex<Vec<Vec<u8>>>>) {
+    fn gated() -> (Output, Finished, SyncSender<()>, Written) {
         let (leave, gate) = sync_channel(1000);
-        let written = Arc::new(Mutex::new(Vec::new()));
+        let written = Written::default();
         let (output, finished) = Output::new(Gated(gate, written.clone())).unwrap();
         (output, finished, leave, written)
     }
