@@ -146,6 +146,17 @@ impl Bridge {
         })
     }
 
+    /// Waits for several answers under one id: the client used it more than once.
+    pub fn wait_for_answers(&self, id: &str, times: usize) {
+        let mut seen = 0;
+        let all = self.process.stdout.find(0, PATIENCE, |_, line| {
+            let envelope: Envelope<'_> = serde_json::from_str(line).ok()?;
+            seen += usize::from(envelope.method.is_none() && envelope.id.is_some_and(|raw| raw.get() == id));
+            (seen == times).then_some(())
+        });
+        assert!(all.is_some(), "{seen} answers under the id {id}");
+    }
+
     /// Waits for the answer to a request.
     pub fn answer(&self, id: &str) -> Value {
         let text = self.answer_text(id, PATIENCE).unwrap_or_else(|| panic!("no answer to the request {id}"));

@@ -21,7 +21,7 @@ pub struct Scripted {
 #[derive(Default)]
 struct State {
     sessions: BTreeMap<String, Session>,
-    /// Streams of forgotten sessions: still open.
+    /// Streams that are only kept open, those of forgotten sessions among them.
     old_streams: Vec<Stream>,
     begun: usize,
     records: Vec<Record>,
@@ -189,8 +189,20 @@ impl Scripted {
         None
     }
 
-    /// Makes `stream` the session's own.
-    pub fn attach(&self, session: &str, stream: Stream) {
+    /// Writes to the newest session's stream, which is open.
+    pub fn with_stream(&self, write: impl FnOnce(&Stream)) {
+        let mut state = self.state();
+        let newest = format!("session-{}-{}", state.begun, std::process::id());
+        let session = state.sessions.get_mut(&newest).expect("there is a session");
+        write(session.stream.as_ref().expect("its stream is open"));
+    }
+
+    /// Keeps a stream open and silent until the server goes down.
+    pub fn keep(&self, stream: Stream) {
+        self.state().old_streams.push(stream);
+    }
+
+    fn attach(&self, session: &str, stream: Stream) {
         if let Some(session) = self.state().sessions.get_mut(session) {
             for message in std::mem::take(&mut session.waiting) {
                 stream.event(&message);

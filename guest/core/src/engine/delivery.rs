@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::exchange::Role;
-use super::link::{Link, Trouble};
+use super::link::Trouble;
 use super::program::{Outgoing, Queued};
 use super::{Engine, seconds};
 use crate::errors::{self, response};
@@ -22,13 +22,6 @@ pub(super) const CANCELLED_RUN: Nanos = 60 * SECOND;
 const LINGER: Nanos = 5 * SECOND;
 /// HTTP+SSE: how long the status of a pending POST is awaited after its stream was lost.
 const GRACE: Nanos = 2 * SECOND;
-/// Without a `retry:` a broken response stream is resumed after this.
-const RESUME_DELAY: Nanos = SECOND;
-/// A resumed stream that stays silent is opened again after this, and after up to four times as much later.
-const RESUME_SILENCE: Nanos = 15 * SECOND;
-/// Resumptions in a row that may end without an event.
-const FRUITLESS: u32 = 3;
-
 /// What is known about the end of a request, for the table and for people.
 pub(super) struct End<'a> {
     pub evidence: Evidence,
@@ -385,80 +378,6 @@ impl Engine {
         self.conclude(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
     }
 
-    /// The response stream of a request ended before its answer.
-    pub(super) fn response_broke_off(&mut self, key: RequestKey, clean: bool, reason: &str) {
-        let current = self.session.as_ref().map(|session| session.epoch);
-        let Some(request) = self.requests.get_mut(&key) else {
-            return;
-        };
-        let resumable = request.cursor.is_some() && Some(request.epoch) == current;
-        if matches!(request.delivery, Delivery::Resumed(_)) {
-            request.fruitless += 1;
-        }
-        let fruitless = request.fruitless;
-        self.timers.clear(Timer::Reopen(key));
-        if !resumable || fruitless >= FRUITLESS {
-            let reason = reason.to_string();
-            return self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
-        }
-        let Some(request) = self.requests.get_mut(&key) else {
-            return;
-        };
-        request.delivery = Delivery::Resuming;
-        let wish = request.retry.unwrap_or(RESUME_DELAY) << fruitless.min(4);
-        // `retry:` is obeyed to the letter after an orderly end; after a break everyone comes back at once.
-        let jitter = if clean && fruitless == 0 { 0 } else { self.rng.up_to(wish) };
-        self.timers.set(Timer::Resume(key), self.now + wish + jitter);
-    }
-
-    /// Opens the response stream again where it broke off. While there is no connection it waits for one.
-    pub(super) fn resume(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
-        if request.delivery != Delivery::Resuming || !matches!(self.link, Link::Ready) {
-            return;
-        }
-        let Some(cursor) = request.cursor.clone() else {
-            return;
-        };
-        let silence = RESUME_SILENCE << request.fruitless.min(2);
-        let exchange = self.get_stream(Role::Resume(key), Some(&cursor));
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.delivery = Delivery::Resumed(exchange);
-        }
-        self.timers.set(Timer::Reopen(key), self.now + silence);
-    }
-
-    pub(super) fn resume_all(&mut self) {
-        let waiting: Vec<_> = self
-            .requests
-            .iter()
-            .filter(|(key, request)| {
-                request.delivery == Delivery::Resuming && !self.timers.is_set(Timer::Resume(**key))
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in waiting {
-            self.resume(key);
-        }
-    }
-
-    /// A resumed stream is silent. So is a healthy one while a long call runs, and one whose server has forgotten the
-    /// call: ask again at growing intervals, until the call's deadline.
-    pub(super) fn reopen(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
-        if let Delivery::Resumed(exchange) = request.delivery {
-            self.cancel(exchange);
-            if let Some(request) = self.requests.get_mut(&key) {
-                request.delivery = Delivery::Resuming;
-            }
-            self.resume(key);
-        }
-    }
-
     /// A message came for the request, so that its clock starts anew.
     pub(super) fn on_request_progress(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else {
@@ -558,60 +477,6 @@ impl Engine {
             }
             Learn::Unsubscribed(uri) => {
                 self.restorable.subscriptions.remove(uri);
-            }
-        }
-    }
-
-    /// Whether an error may mean that the session was never initialised: the first answer since the connect, or the
-    /// known text.
-    fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
-        let Some((code, message)) = error else {
-            return false;
-        };
-        let Some(session) = &self.session else {
-            return false;
-        };
-        *code == loss::UNINITIALISED_CODE
-            && !session.verified
-            && (!session.progress || message == loss::UNINITIALISED_TEXT)
-            && session.server.a_list().is_some()
-    }
-
-    /// Asks for a list that the server declared. `ping` would not do: an uninitialised session answers it.
-    fn verify(&mut self, key: RequestKey, answer: String) {
-        let Some(list) = self.session.as_ref().and_then(|session| session.server.a_list()) else {
-            return;
-        };
-        if let Some(request) = self.requests.get_mut(&key) {
-            let exchange = request.exchange();
-            request.delivery = Delivery::Verifying(answer);
-            self.wire.remove(&request.wire);
-            if let Some(exchange) = exchange {
-                self.retire(exchange);
-            }
-        }
-        let running = self.requests.values().any(|request| matches!(request.origin, Origin::Verify(_)));
-        if !running {
-            self.post_own(Origin::Verify(key), list, "");
-        }
-    }
-
-    /// The verification is over: all answers that waited for it are delivered, or their requests sent again.
-    pub(super) fn verified(&mut self, initialised: bool) {
-        let waiting: Vec<_> = self
-            .requests
-            .iter()
-            .filter_map(|(key, request)| match &request.delivery {
-                Delivery::Verifying(answer) => Some((*key, answer.clone())),
-                _ => None,
-            })
-            .collect();
-        for (key, answer) in waiting {
-            if initialised {
-                self.deliver(key, answer, false);
-            } else {
-                let reason = "the server answered that the session was never initialised".to_string();
-                self.conclude(key, End { evidence: Evidence::SessionLost, accepted: false, reason, refusal: None });
             }
         }
     }

@@ -5,7 +5,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::delivery::{self, End};
+use super::delivery::End;
 use super::handshake::{Handshake, Step};
 use super::{Engine, seconds};
 use crate::errors;
@@ -70,19 +70,12 @@ pub(super) enum Trouble {
     Incompatible(String),
 }
 
-/// Between attempts that the server has refused for their credentials, at least.
-const CREDENTIALS_PAUSE: Nanos = 10 * SECOND;
-/// A probe on request is given this long.
-const PROBE_TIME: Nanos = 5 * SECOND;
 /// The program hears of attempts at most this often.
 const TELL_AGAIN: Nanos = SECOND;
 /// How long the DELETE before a new session may take.
 const GOODBYE: Nanos = SECOND;
 /// While a request waits and the server answers, but with a refusal, it is asked at least this often.
 const REFUSED_CAP: Nanos = SECOND;
-/// The standalone stream's delays without a `retry:`.
-const STANDALONE_DELAY: Nanos = SECOND;
-const STANDALONE_CAP: Nanos = 30 * SECOND;
 
 impl Trouble {
     pub fn reason(&self) -> String {
@@ -223,7 +216,7 @@ impl Engine {
         self.timers.set(Timer::Attempt, self.now + delay);
     }
 
-    fn next_delay(&mut self, refused: bool) -> Nanos {
+    pub(super) fn next_delay(&mut self, refused: bool) -> Nanos {
         let idle =
             schedule::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
@@ -265,37 +258,6 @@ impl Engine {
             Link::Handshake(_) | Link::Probing(_) | Link::Closing | Link::Closed => {}
             _ if self.session.is_some() => self.probe(),
             _ => self.begin_handshake(),
-        }
-    }
-
-    /// Finds out whether the session lives.
-    pub(super) fn probe(&mut self) {
-        if matches!(self.link, Link::Probing(_)) || self.session.is_none() {
-            return;
-        }
-        self.timers.clear(Timer::Attempt);
-        self.last_attempt = self.now;
-        let ping = self.post_own(Origin::Ping, "ping", "");
-        self.link = Link::Probing(ping);
-    }
-
-    pub(super) fn probe_soon(&mut self) {
-        if matches!(self.link, Link::Ready) {
-            self.probe();
-        }
-    }
-
-    pub(super) fn on_probe(&mut self) {
-        match self.link {
-            Link::Ready => {
-                self.probe();
-                if let Link::Probing(ping) = self.link {
-                    let time = self.options.heartbeat_timeout.min(PROBE_TIME);
-                    self.timers.set(Timer::Run(ping), self.now + time);
-                }
-            }
-            Link::Waiting => self.attempt(),
-            _ => {}
         }
     }
 
@@ -398,147 +360,6 @@ impl Engine {
         }
     }
 
-    /// A sign of life in answer to a ping.
-    fn alive(&mut self) {
-        self.doubt = false;
-        if !matches!(self.link, Link::Probing(_)) {
-            return;
-        }
-        self.link = if self.program.initialized { Link::Ready } else { Link::AwaitInitialized };
-        if self.down.take().is_some()
-            && let Some(session) = &self.session
-        {
-            let session = session.info();
-            self.emit(Event::Reconnected { session, new_session: false, server_changed: false });
-        }
-        self.arm_heartbeat();
-        let reopen = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.standalone.opened && session.standalone.exchange.is_none());
-        if reopen && !self.timers.is_set(Timer::Standalone) {
-            self.open_standalone();
-        }
-        self.resume_all();
-    }
-
-    pub(super) fn arm_heartbeat(&mut self) {
-        if self.options.heartbeat_interval > 0 {
-            self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
-        }
-    }
-
-    pub(super) fn on_heartbeat(&mut self) {
-        if !matches!(self.link, Link::Ready) {
-            return;
-        }
-        let due = self.heard_at + self.options.heartbeat_interval;
-        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
-        if due > self.now {
-            self.timers.set(Timer::Heartbeat, due);
-        } else {
-            if !pinging {
-                self.post_own(Origin::Ping, "ping", "");
-            }
-            self.arm_heartbeat();
-        }
-    }
-
-    /// A request of the engine's own came to nothing. The link's own reaction to the cause follows after this.
-    pub(super) fn conclude_own(&mut self, key: RequestKey, origin: Origin, end: &End) {
-        let probing = self.link == Link::Probing(key);
-        match origin {
-            Origin::Ping if probing => match end.evidence {
-                Evidence::SessionLost | Evidence::Unauthorized | Evidence::Busy { .. } => {
-                    self.forget(key);
-                }
-                // It answers, but not to this session: a new one tells.
-                Evidence::Refused => {
-                    self.forget(key);
-                    self.recover(Trouble::SessionLost(end.reason.clone()));
-                }
-                Evidence::NotSent => self.attempt_failed(Trouble::Unreachable(end.reason.clone())),
-                Evidence::Unknown => self.attempt_failed(match end.refusal {
-                    Some(refusal) => Trouble::Refused(refusal.clone()),
-                    None => Trouble::Broken(end.reason.clone()),
-                }),
-            },
-            Origin::Ping | Origin::Program => {
-                self.forget(key);
-            }
-            Origin::Restore => {
-                let method = self.forget(key).map_or_else(String::new, |request| request.method);
-                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
-            }
-            Origin::Verify(_) => {
-                self.forget(key);
-                self.verified(end.evidence != Evidence::SessionLost);
-            }
-        }
-    }
-
-    pub(super) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
-        let method = self.forget(key).map_or_else(String::new, |request| request.method);
-        match (origin, error) {
-            // A server that answers a ping with an error is alive.
-            (Origin::Ping, _) => self.alive(),
-            (Origin::Verify(_), Some((crate::loss::UNINITIALISED_CODE, _))) => {
-                self.verified(false);
-                self.recover(Trouble::SessionLost(
-                    "the server says that the session was never initialised".to_string(),
-                ));
-            }
-            (Origin::Verify(_), _) => {
-                if let Some(session) = &mut self.session {
-                    session.verified = true;
-                }
-                self.verified(true);
-            }
-            (Origin::Restore, Some((_, message))) => {
-                let message = delivery::clip(&message);
-                self.log(
-                    Level::Warn,
-                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
-                );
-            }
-            (Origin::Restore | Origin::Program, _) => {}
-        }
-    }
-
-    /// A request of the engine's own was not answered in time.
-    pub(super) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
-        let probing = self.link == Link::Probing(key);
-        let exchange = self.exchange_of(key);
-        self.forget(key);
-        if let Some(exchange) = exchange {
-            self.cancel(exchange);
-        }
-        match origin {
-            Origin::Ping => {
-                let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
-                let busy = self.program_requests().any(|(_, request)| {
-                    !request.cancelled && matches!(request.delivery, Delivery::Sent(_) | Delivery::Accepted(_))
-                });
-                if busy && !self.options.heartbeat_strict {
-                    let epoch = self.epoch;
-                    self.emit(Event::Suspect { epoch, reason });
-                    if probing {
-                        self.link = Link::Waiting;
-                        self.probe();
-                    }
-                } else if probing {
-                    self.link = Link::Ready;
-                    self.recover(Trouble::Unreachable(reason));
-                } else {
-                    self.recover(Trouble::Unreachable(reason));
-                }
-            }
-            Origin::Verify(_) => self.verified(true),
-            Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),
-            Origin::Program => {}
-        }
-    }
-
     /// The server asks for rest (429, 503 with `Retry-After`). The session is kept.
     pub(super) fn rest(&mut self, retry_after: Option<Nanos>, reason: String) {
         if !matches!(self.link, Link::Ready | Link::Probing(_)) {
@@ -555,80 +376,8 @@ impl Engine {
         self.wait(rest.max(schedule::FLOOR));
     }
 
-    /// A message was rejected for its credentials.
-    pub(super) fn on_unauthorized(&mut self, refusal: &Refusal) {
-        let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
-        let probing = matches!(self.link, Link::Probing(_));
-        if !probing && !matches!(self.link, Link::Ready) {
-            return;
-        }
-        if probing || self.options.can_refresh_credentials {
-            self.await_credentials(challenge);
-        } else {
-            self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text });
-        }
-    }
-
-    fn await_credentials(&mut self, challenge: Challenge) {
-        self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
-        self.link = Link::Credentials(challenge);
-        self.attempts = self.attempts.saturating_add(1);
-        // Fresh headers are asked for once; if they are rejected too, that is said.
-        if self.options.can_refresh_credentials && !self.refreshed {
-            self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
-        } else {
-            self.on_credentials_over();
-        }
-    }
-
-    /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
-    pub(super) fn on_credentials_over(&mut self) {
-        self.timers.clear(Timer::Credentials);
-        self.refreshed = false;
-        let Link::Credentials(challenge) = self.link.clone() else {
-            return;
-        };
-        for key in self.waiting_requests() {
-            self.answer_unauthorized(key, challenge.status, &challenge.text);
-        }
-        if self.program.answered.is_none() {
-            self.give_up_first_contact();
-        } else {
-            let delay = self.next_delay(false).max(CREDENTIALS_PAUSE);
-            self.timers.set(Timer::Attempt, self.now + delay);
-        }
-    }
-
-    /// A request came while credentials are missing: ask again, but not without pause.
-    pub(super) fn demand_credentials(&mut self, key: RequestKey) {
-        let Link::Credentials(challenge) = self.link.clone() else {
-            return;
-        };
-        if self.timers.is_set(Timer::Credentials) {
-            return;
-        }
-        if self.now >= self.last_attempt + CREDENTIALS_PAUSE {
-            self.attempt();
-        } else {
-            self.answer_unauthorized(key, challenge.status, &challenge.text);
-        }
-    }
-
-    pub(super) fn on_headers(&mut self, headers: Vec<(String, String)>) {
-        if let Err(error) = Self::check_headers(&headers) {
-            self.log(Level::Warn, alloc::format!("the new headers were not taken: {error}"));
-            return;
-        }
-        self.options.headers = headers;
-        if matches!(self.link, Link::Credentials(_)) {
-            self.refreshed = self.timers.is_set(Timer::Credentials);
-            self.timers.clear(Timer::Credentials);
-            self.attempt();
-        }
-    }
-
     /// Requests that wait for a connection.
-    fn waiting_requests(&self) -> Vec<RequestKey> {
+    pub(super) fn waiting_requests(&self) -> Vec<RequestKey> {
         self.program_requests()
             .filter(|(_, request)| matches!(request.delivery, Delivery::Held | Delivery::Handshake))
             .map(|(key, _)| *key)
@@ -678,64 +427,5 @@ impl Engine {
         self.down = None;
         self.attempts = 0;
         self.link = Link::Idle;
-    }
-
-    /// Opens the standalone stream, if this transport has one.
-    pub(super) fn open_standalone(&mut self) {
-        let Some(session) = &self.session else { return };
-        let wanted = session.transport == Transport::StreamableHttp && session.standalone.exchange.is_none();
-        if !wanted || !matches!(self.link, Link::Ready) {
-            return;
-        }
-        let cursor = session.standalone.cursor.clone();
-        let exchange = self.get_stream(super::exchange::Role::Standalone, cursor.as_deref());
-        if let Some(session) = &mut self.session {
-            session.standalone.exchange = Some(exchange);
-        }
-    }
-
-    pub(super) fn on_standalone_open(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.standalone.opened = true;
-            session.standalone.failures = 0;
-        }
-    }
-
-    /// The standalone stream ended or was refused. Never a session loss by itself.
-    pub(super) fn on_standalone_over(&mut self, clean: bool, trouble: Trouble) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        let stream = &mut session.standalone;
-        stream.exchange = None;
-        stream.failures = stream.failures.saturating_add(1);
-        let (failures, opened) = (stream.failures, stream.opened);
-        let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
-        match trouble {
-            // 409: a lost stream still holds the place.
-            Trouble::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
-                let delay = schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
-                    .max(refusal.retry_after.unwrap_or(0));
-                self.timers.set(Timer::Standalone, self.now + delay);
-            }
-            // There is none. But where there was one, the session may be gone: a ping tells.
-            Trouble::Refused(refusal) => {
-                if opened && matches!(refusal.status, 400 | 404) {
-                    if let Some(session) = &mut self.session {
-                        session.standalone.opened = false;
-                    }
-                    self.probe_soon();
-                }
-            }
-            Trouble::Unreachable(reason) => self.recover(Trouble::Unreachable(reason)),
-            _ if clean && failures < 3 => {
-                self.timers.set(Timer::Standalone, self.now + wish.max(schedule::FLOOR));
-            }
-            _ if clean => {
-                let delay = schedule::idle_delay(&mut self.rng, failures, wish.max(STANDALONE_DELAY), STANDALONE_CAP);
-                self.timers.set(Timer::Standalone, self.now + delay.max(wish));
-            }
-            other => self.recover(Trouble::Broken(other.reason())),
-        }
     }
 }

@@ -1,12 +1,19 @@
-//! The machine. `program` takes what the program sends, `server` what the server sends, `exchange` reads HTTP,
-//! `delivery` follows each request, `handshake` makes a session, and `link` is the one way back to it.
+//! The machine. `program` takes what the program sends, `server` what the server sends, `exchange` speaks HTTP and
+//! `outcome` says what its ends mean, `delivery` follows each request, `handshake` makes a session, and `link` is the one
+//! way back to it; `liveness`, `resume`, `verify`, `credentials` and `standalone` are the rules that have a name.
 
+mod credentials;
 mod delivery;
 mod exchange;
 mod handshake;
 mod link;
+mod liveness;
+mod outcome;
 mod program;
+mod resume;
 mod server;
+mod standalone;
+mod verify;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -240,6 +247,11 @@ impl Engine {
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether the connection is closing or closed: nothing is taken any more.
+    pub fn is_closed(&self) -> bool {
+        self.closing
     }
 
     /// When to call [`Engine::handle`] at the latest, with [`Input::Tick`] if there is nothing else. `None`: whenever.

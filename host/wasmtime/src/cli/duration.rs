@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration() {
-        for text in ["", " ", "s", "ms", "30 s", "-1s", "+1s", "1x", "1.2.3s", "1e3s", "nan", "inf", "s30", "1s2", ".", "OFF"] {
+        for text in
+            ["", " ", "s", "ms", "30 s", "-1s", "+1s", "1x", "1.2.3s", "1e3s", "nan", "inf", "s30", "1s2", ".", "OFF"]
+        {
             assert!(parse_or_off(text).is_err(), "{text}");
         }
     }

@@ -23,7 +23,9 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Result<String, VarError>) -> 
             (Ok(value), Some(_)) if !value.is_empty() => expanded.push_str(&value),
             (Ok(_) | Err(VarError::NotPresent), Some(default)) => expanded.push_str(default),
             (Err(VarError::NotPresent), None) => {
-                return Err(format!("needs the environment variable {name}, which is not set; set it, or write ${{{name}:-default}}"));
+                return Err(format!(
+                    "needs the environment variable {name}, which is not set; set it, or write ${{{name}:-default}}"
+                ));
             }
             (Err(VarError::NotUnicode(_)), _) => {
                 return Err(format!("needs the environment variable {name}, which is not valid UTF-8"));

@@ -5,10 +5,7 @@ use std::env::VarError;
 use super::expand::expand;
 
 /// Splits a header and expands the variables in its value. An error says which header by its name, and never its value.
-pub fn parse(
-    text: &str,
-    lookup: impl Fn(&str) -> Result<String, VarError>,
-) -> Result<(String, String), String> {
+pub fn parse(text: &str, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<(String, String), String> {
     // Without a colon the whole text may be a secret that lost its name: it is not repeated.
     let (name, value) = text.split_once(':').ok_or("a --header has no colon; write --header 'Name: value'")?;
     let name = name.trim();
@@ -56,9 +53,17 @@ mod tests {
 
     #[test]
     fn refused_without_repeating_a_value() {
-        for text in
-            ["s3cret", "", ": s3cret", "X Y: s3cret", "Ä: s3cret", "X: ${TWO}", "X: s3cret ${MISSING}", "X: s3cret\u{0}", "X: ${s3cret"]
-        {
+        for text in [
+            "s3cret",
+            "",
+            ": s3cret",
+            "X Y: s3cret",
+            "Ä: s3cret",
+            "X: ${TWO}",
+            "X: s3cret ${MISSING}",
+            "X: s3cret\u{0}",
+            "X: ${s3cret",
+        ] {
             let error = parse(text, lookup).unwrap_err();
             assert!(!error.contains("s3cret") && !error.contains("Injected"), "{text}: {error}");
             assert!(!error.contains('\n'), "{text}: {error}");

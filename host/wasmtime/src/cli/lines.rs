@@ -138,11 +138,10 @@ mod tests {
 
     #[test]
     fn a_line_at_the_limit_is_kept() {
-        assert_eq!(lines(4, b"1234\r\n1234\n1234"), vec![
-            Line::Text("1234".into()),
-            Line::Text("1234".into()),
-            Line::Text("1234".into())
-        ]);
+        assert_eq!(
+            lines(4, b"1234\r\n1234\n1234"),
+            vec![Line::Text("1234".into()), Line::Text("1234".into()), Line::Text("1234".into())]
+        );
     }
 
     #[test]

@@ -36,9 +36,9 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         match mcp_reconnect::connect(options).await {
             Ok((sender, receiver)) => bridge::run(sender, receiver, args.max_message_bytes()).await,
-            Err(OpenError::InvalidUrl(problem)) => {
-                Ok(wrong_usage(&format!("the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH")))
-            }
+            Err(OpenError::InvalidUrl(problem)) => Ok(wrong_usage(&format!(
+                "the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH"
+            ))),
             Err(OpenError::InvalidHeader(problem)) => Ok(wrong_usage(&format!("a --header is not usable: {problem}"))),
             Err(OpenError::InvalidOption(problem)) => Ok(wrong_usage(&format!("an option is not usable: {problem}"))),
             Err(error) => Err(anyhow::Error::new(error).context("cannot start the transport")),

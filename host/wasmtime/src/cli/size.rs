@@ -24,9 +24,15 @@ mod tests {
 
     #[test]
     fn what_people_write() {
-        for (text, expected) in
-            [("1", 1), ("65536", 65536), ("64K", 65536), ("64kb", 65536), ("16MiB", 16 << 20), ("1G", 1 << 30), ("7b", 7)]
-        {
+        for (text, expected) in [
+            ("1", 1),
+            ("65536", 65536),
+            ("64K", 65536),
+            ("64kb", 65536),
+            ("16MiB", 16 << 20),
+            ("1G", 1 << 30),
+            ("7b", 7),
+        ] {
             assert_eq!(parse(text), Ok(expected), "{text}");
         }
     }

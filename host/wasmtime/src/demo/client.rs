@@ -187,7 +187,8 @@ async fn ask(
 fn judge(answer: Result<CallToolResult, ServiceError>) -> Answer {
     match answer {
         Ok(result) => {
-            let text: Vec<_> = result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
+            let text: Vec<_> =
+                result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
             let text = text.join(" ");
             if result.is_error == Some(true) { Answer::Failed(text) } else { Answer::Result(text) }
         }

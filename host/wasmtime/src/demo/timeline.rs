@@ -69,7 +69,8 @@ pub struct Timeline {
 impl Timeline {
     /// Begins now, on stdout.
     pub fn stdout() -> Self {
-        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colours =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { start: Instant::now(), style: if colours { Style::Terminal } else { Style::Plain } }
     }
 

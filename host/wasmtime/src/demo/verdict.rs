@@ -83,7 +83,10 @@ impl Told {
             format!("each server process saw one session: the first {}, the second {}", sessions[0], sessions[1]),
         );
         promise(self.list_changed, "the client was told that the list of tools may have changed".into());
-        promise(self.bridge_ended_well, "the bridge lived through it, and ended with exit code 0 when the client left".into());
+        promise(
+            self.bridge_ended_well,
+            "the bridge lived through it, and ended with exit code 0 when the client left".into(),
+        );
         Verdict { told: self, promises }
     }
 

@@ -1,0 +1,189 @@
+//! Signs of life: the heartbeat, the ping that decides whether a session survived, and what the engine's own requests come
+//! to.
+
+use alloc::string::{String, ToString};
+
+use super::delivery::{self, End};
+use super::link::{Link, Trouble};
+use super::{Engine, seconds};
+use crate::options::SECOND;
+use crate::replay::Evidence;
+use crate::request::{Delivery, Origin, RequestKey};
+use crate::schedule::Timer;
+use crate::{Event, Level, Nanos, loss};
+/// A probe on request is given this long.
+const PROBE_TIME: Nanos = 5 * SECOND;
+
+impl Engine {
+    pub(super) fn on_probe(&mut self) {
+        match self.link {
+            Link::Ready => {
+                self.probe();
+                if let Link::Probing(ping) = self.link {
+                    let time = self.options.heartbeat_timeout.min(PROBE_TIME);
+                    self.timers.set(Timer::Run(ping), self.now + time);
+                }
+            }
+            Link::Waiting => self.attempt(),
+            _ => {}
+        }
+    }
+
+    /// Finds out whether the session lives.
+    pub(super) fn probe(&mut self) {
+        if matches!(self.link, Link::Probing(_)) || self.session.is_none() {
+            return;
+        }
+        self.timers.clear(Timer::Attempt);
+        self.last_attempt = self.now;
+        let ping = self.post_own(Origin::Ping, "ping", "");
+        self.link = Link::Probing(ping);
+    }
+
+    pub(super) fn probe_soon(&mut self) {
+        if matches!(self.link, Link::Ready) {
+            self.probe();
+        }
+    }
+
+    /// A sign of life in answer to a ping.
+    pub(super) fn alive(&mut self) {
+        self.doubt = false;
+        if !matches!(self.link, Link::Probing(_)) {
+            return;
+        }
+        self.link = if self.program.initialized { Link::Ready } else { Link::AwaitInitialized };
+        if self.down.take().is_some()
+            && let Some(session) = &self.session
+        {
+            let session = session.info();
+            self.emit(Event::Reconnected { session, new_session: false, server_changed: false });
+        }
+        self.arm_heartbeat();
+        let reopen = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.standalone.opened && session.standalone.exchange.is_none());
+        if reopen && !self.timers.is_set(Timer::Standalone) {
+            self.open_standalone();
+        }
+        self.resume_all();
+    }
+
+    pub(super) fn arm_heartbeat(&mut self) {
+        if self.options.heartbeat_interval > 0 {
+            self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self) {
+        if !matches!(self.link, Link::Ready) {
+            return;
+        }
+        let due = self.heard_at + self.options.heartbeat_interval;
+        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
+        if due > self.now {
+            self.timers.set(Timer::Heartbeat, due);
+        } else {
+            if !pinging {
+                self.post_own(Origin::Ping, "ping", "");
+            }
+            self.arm_heartbeat();
+        }
+    }
+
+    /// A request of the engine's own came to nothing. The link's own reaction to the cause follows after this.
+    pub(super) fn conclude_own(&mut self, key: RequestKey, origin: Origin, end: &End) {
+        let probing = self.link == Link::Probing(key);
+        match origin {
+            Origin::Ping if probing => match end.evidence {
+                Evidence::SessionLost | Evidence::Unauthorized | Evidence::Busy { .. } => {
+                    self.forget(key);
+                }
+                // It answers, but not to this session: a new one tells.
+                Evidence::Refused => {
+                    self.forget(key);
+                    self.recover(Trouble::SessionLost(end.reason.clone()));
+                }
+                Evidence::NotSent => self.attempt_failed(Trouble::Unreachable(end.reason.clone())),
+                Evidence::Unknown => self.attempt_failed(match end.refusal {
+                    Some(refusal) => Trouble::Refused(refusal.clone()),
+                    None => Trouble::Broken(end.reason.clone()),
+                }),
+            },
+            Origin::Ping | Origin::Program => {
+                self.forget(key);
+            }
+            Origin::Restore => {
+                let method = self.forget(key).map_or_else(String::new, |request| request.method);
+                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
+            }
+            Origin::Verify(_) => {
+                self.forget(key);
+                self.verified(end.evidence != Evidence::SessionLost);
+            }
+        }
+    }
+
+    pub(super) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
+        let method = self.forget(key).map_or_else(String::new, |request| request.method);
+        match (origin, error) {
+            // A server that answers a ping with an error is alive.
+            (Origin::Ping, _) => self.alive(),
+            (Origin::Verify(_), Some((loss::UNINITIALISED_CODE, _))) => {
+                self.verified(false);
+                self.recover(Trouble::SessionLost(
+                    "the server says that the session was never initialised".to_string(),
+                ));
+            }
+            (Origin::Verify(_), _) => {
+                if let Some(session) = &mut self.session {
+                    session.verified = true;
+                }
+                self.verified(true);
+            }
+            (Origin::Restore, Some((_, message))) => {
+                let message = delivery::clip(&message);
+                self.log(
+                    Level::Warn,
+                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
+                );
+            }
+            (Origin::Restore | Origin::Program, _) => {}
+        }
+    }
+
+    /// A request of the engine's own was not answered in time.
+    pub(super) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
+        let probing = self.link == Link::Probing(key);
+        let exchange = self.exchange_of(key);
+        self.forget(key);
+        if let Some(exchange) = exchange {
+            self.cancel(exchange);
+        }
+        match origin {
+            Origin::Ping => {
+                let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
+                let busy = self.program_requests().any(|(_, request)| {
+                    !request.cancelled && matches!(request.delivery, Delivery::Sent(_) | Delivery::Accepted(_))
+                });
+                if busy && !self.options.heartbeat_strict {
+                    let epoch = self.epoch;
+                    self.emit(Event::Suspect { epoch, reason });
+                    if probing {
+                        self.link = Link::Waiting;
+                        self.probe();
+                    }
+                } else if probing {
+                    self.link = Link::Ready;
+                    self.recover(Trouble::Unreachable(reason));
+                } else {
+                    self.recover(Trouble::Unreachable(reason));
+                }
+            }
+            Origin::Verify(_) => self.verified(true),
+            Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),
+            Origin::Program => {}
+        }
+    }
+}

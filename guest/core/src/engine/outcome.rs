@@ -1,0 +1,241 @@
+//! How an exchange ended, and what that means for whatever it was for.
+
+use alloc::string::{String, ToString};
+
+use super::Engine;
+use super::delivery::End;
+use super::exchange::Role;
+use super::link::Trouble;
+use super::program::Queued;
+use crate::loss::Refusal;
+use crate::options::SECOND;
+use crate::replay::Evidence;
+use crate::request::{Delivery, RequestKey};
+use crate::schedule::Timer;
+use crate::{ExchangeId, Failure, Transport};
+
+/// How an exchange ended, or what its head decided.
+pub(super) enum Outcome<'a> {
+    /// A success without content that matters.
+    Accepted,
+    /// The body ended.
+    Ended { clean: bool, reason: &'a str },
+    /// Not a success, or not of a type that means anything here.
+    Refused(Refusal),
+    /// No response came.
+    Failed { failure: Failure, reason: &'a str },
+}
+
+impl Engine {
+    /// Takes note of how an exchange went, for whatever it was for.
+    pub(super) fn conclude_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
+        let role = if matches!(outcome, Outcome::Accepted) {
+            let Some(exchange) = self.exchanges.get_mut(&id) else {
+                return;
+            };
+            core::mem::replace(&mut exchange.role, Role::Retired)
+        } else {
+            let Some(exchange) = self.exchanges.get(&id) else {
+                return;
+            };
+            let (epoch, had_session) = (exchange.epoch, exchange.had_session);
+            let Some(exchange) = self.exchange_over(id) else {
+                return;
+            };
+            return self.conclude_role(id, exchange.role, epoch, had_session, outcome);
+        };
+        self.timers.set(Timer::Linger(id), self.now + 5 * SECOND);
+        match role {
+            Role::Initialize => self.on_initialize_accepted(),
+            Role::Initialized => self.on_initialized_accepted(),
+            Role::Notify(_) => self.notification_over(id),
+            Role::Goodbye => self.on_goodbye_over(),
+            Role::Post(key) => self.on_post_accepted(key),
+            _ => {}
+        }
+    }
+
+    pub(super) fn notification_over(&mut self, id: ExchangeId) {
+        if self.notifying == Some(id) {
+            self.notifying = None;
+            self.timers.clear(Timer::Notify);
+        }
+    }
+
+    /// A request was taken without an answer. On HTTP+SSE that is how it is; on Streamable HTTP the answer may still come
+    /// on the standalone stream, or the session is a zombie: find out.
+    pub(super) fn on_post_accepted(&mut self, key: RequestKey) {
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.delivery = Delivery::Accepted(None);
+            let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != request.epoch);
+            let sse = self.transport == Some(Transport::HttpSse);
+            if sse && stream_is_gone {
+                let reason = "the event stream was lost after the request was accepted".to_string();
+                self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+            } else if !sse {
+                self.probe_soon();
+            }
+        }
+    }
+
+    pub(super) fn conclude_role(
+        &mut self,
+        id: ExchangeId,
+        role: Role,
+        epoch: u64,
+        had_session: bool,
+        outcome: Outcome,
+    ) {
+        let current = epoch == self.epoch;
+        match role {
+            Role::Retired | Role::Goodbye => {}
+            Role::Initialize | Role::Initialized => self.on_handshake_outcome(&role, into_trouble(outcome)),
+            Role::Stream => {
+                if current {
+                    let trouble = into_trouble(outcome);
+                    self.on_stream_over(trouble);
+                }
+            }
+            Role::Standalone => {
+                if self.session.as_ref().is_some_and(|session| session.epoch == epoch) {
+                    let clean = matches!(outcome, Outcome::Ended { clean: true, .. });
+                    let trouble = into_trouble(outcome);
+                    self.on_standalone_over(clean, trouble);
+                }
+            }
+            Role::Notify(queued) => {
+                self.notification_over(id);
+                self.on_notification_over(queued, current, had_session, outcome);
+            }
+            Role::Post(key) => self.on_post_over(key, current, had_session, outcome),
+            Role::Resume(key) => self.on_resume_over(key, current, outcome),
+        }
+    }
+
+    pub(super) fn on_post_over(&mut self, key: RequestKey, current: bool, had_session: bool, outcome: Outcome) {
+        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+        let grace = self.timers.is_set(Timer::Grace(key));
+        match outcome {
+            Outcome::Accepted => {}
+            Outcome::Ended { clean, reason } => {
+                // Answered requests are gone from the table.
+                if self.requests.contains_key(&key) {
+                    self.response_broke_off(key, clean, reason);
+                }
+                if !clean && current {
+                    self.recover(Trouble::Broken(reason.to_string()));
+                }
+            }
+            Outcome::Refused(refusal) => {
+                let evidence = refusal.evidence(transport, had_session);
+                let reason = refusal.describe();
+                self.conclude(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
+                if current {
+                    self.after_refusal(evidence, &refusal, reason);
+                }
+            }
+            Outcome::Failed { failure, reason } => {
+                let evidence = match failure {
+                    Failure::Dns | Failure::Connect | Failure::Tls => Evidence::NotSent,
+                    Failure::Unsendable => Evidence::Refused,
+                    Failure::Lost => Evidence::Unknown,
+                };
+                self.conclude(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
+                if current && !grace {
+                    match evidence {
+                        Evidence::NotSent => self.recover(Trouble::Unreachable(reason.to_string())),
+                        Evidence::Unknown => self.recover(Trouble::Broken(reason.to_string())),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a refusal of a message in the current session means for the link.
+    pub(super) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
+        match evidence {
+            Evidence::SessionLost => self.recover(Trouble::SessionLost(reason)),
+            Evidence::Busy { retry_after } => self.rest(retry_after, reason),
+            Evidence::Unauthorized => self.on_unauthorized(refusal),
+            Evidence::Unknown => self.recover(Trouble::Broken(reason)),
+            Evidence::NotSent | Evidence::Refused => {}
+        }
+    }
+
+    pub(super) fn on_resume_over(&mut self, key: RequestKey, current: bool, outcome: Outcome) {
+        if self.requests.get(&key).is_none_or(|request| !matches!(request.delivery, Delivery::Resumed(_))) {
+            return;
+        }
+        match outcome {
+            Outcome::Accepted => {}
+            Outcome::Ended { clean, reason } => {
+                self.response_broke_off(key, clean, reason);
+                if !clean && current {
+                    self.recover(Trouble::Broken(reason.to_string()));
+                }
+            }
+            Outcome::Refused(refusal) => {
+                let reason = alloc::format!("its stream broke and could not be resumed ({})", refusal.describe());
+                self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                if current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost {
+                    self.recover(Trouble::Broken(refusal.describe()));
+                }
+            }
+            Outcome::Failed { reason, .. } => {
+                self.timers.clear(Timer::Reopen(key));
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.delivery = Delivery::Resuming;
+                }
+                if current {
+                    self.recover(Trouble::Unreachable(reason.to_string()));
+                }
+            }
+        }
+    }
+
+    /// A notification is sent at most once: it goes back only if it provably was not taken.
+    pub(super) fn on_notification_over(&mut self, queued: Queued, current: bool, had_session: bool, outcome: Outcome) {
+        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+        let (evidence, reason, refusal) = match outcome {
+            Outcome::Accepted | Outcome::Ended { clean: true, .. } => return,
+            Outcome::Ended { clean: false, reason } => (Evidence::Unknown, reason.to_string(), None),
+            Outcome::Refused(refusal) => {
+                let evidence = refusal.evidence(transport, had_session);
+                (evidence, refusal.describe(), Some(refusal))
+            }
+            Outcome::Failed { failure: Failure::Dns | Failure::Connect | Failure::Tls, reason } => {
+                (Evidence::NotSent, reason.to_string(), None)
+            }
+            Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
+        };
+        let again = matches!(evidence, Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. });
+        if again && !self.closing {
+            self.held_bytes += queued.message.text().map_or(0, str::len);
+            self.requeue(queued);
+        } else {
+            self.log_dropped("a notification or answer of the program", &reason);
+        }
+        if !current {
+            return;
+        }
+        match (evidence, refusal) {
+            (Evidence::NotSent, _) => self.recover(Trouble::Unreachable(reason)),
+            (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
+            (_, None) => self.recover(Trouble::Broken(reason)),
+        }
+    }
+}
+
+fn into_trouble(outcome: Outcome) -> Trouble {
+    match outcome {
+        Outcome::Accepted => Trouble::Broken("it was accepted without an answer".to_string()),
+        Outcome::Ended { reason, .. } => Trouble::Broken(reason.to_string()),
+        Outcome::Refused(refusal) => Trouble::Refused(refusal),
+        Outcome::Failed { failure: Failure::Dns | Failure::Connect, reason } => {
+            Trouble::Unreachable(reason.to_string())
+        }
+        Outcome::Failed { failure: Failure::Tls | Failure::Unsendable, reason } => Trouble::Fatal(reason.to_string()),
+        Outcome::Failed { failure: Failure::Lost, reason } => Trouble::Broken(reason.to_string()),
+    }
+}

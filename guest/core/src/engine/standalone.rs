@@ -1,0 +1,73 @@
+//! The standalone GET stream of Streamable HTTP, on which a server speaks unasked. It is optional, and its loss is never the
+//! session's.
+
+use super::Engine;
+use super::exchange::Role;
+use super::link::{Link, Trouble};
+use crate::options::SECOND;
+use crate::schedule::{self, Timer};
+use crate::{Nanos, Transport};
+/// The delays between openings without a `retry:`.
+const STANDALONE_DELAY: Nanos = SECOND;
+const STANDALONE_CAP: Nanos = 30 * SECOND;
+
+impl Engine {
+    /// Opens the standalone stream, if this transport has one.
+    pub(super) fn open_standalone(&mut self) {
+        let Some(session) = &self.session else { return };
+        let wanted = session.transport == Transport::StreamableHttp && session.standalone.exchange.is_none();
+        if !wanted || !matches!(self.link, Link::Ready) {
+            return;
+        }
+        let cursor = session.standalone.cursor.clone();
+        let exchange = self.get_stream(Role::Standalone, cursor.as_deref());
+        if let Some(session) = &mut self.session {
+            session.standalone.exchange = Some(exchange);
+        }
+    }
+
+    pub(super) fn on_standalone_open(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.standalone.opened = true;
+            session.standalone.failures = 0;
+        }
+    }
+
+    /// The standalone stream ended or was refused. Never a session loss by itself.
+    pub(super) fn on_standalone_over(&mut self, clean: bool, trouble: Trouble) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let stream = &mut session.standalone;
+        stream.exchange = None;
+        stream.failures = stream.failures.saturating_add(1);
+        let (failures, opened) = (stream.failures, stream.opened);
+        let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
+        match trouble {
+            // 409: a lost stream still holds the place.
+            Trouble::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
+                let delay = schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
+                    .max(refusal.retry_after.unwrap_or(0));
+                self.timers.set(Timer::Standalone, self.now + delay);
+            }
+            // There is none. But where there was one, the session may be gone: a ping tells.
+            Trouble::Refused(refusal) => {
+                if opened && matches!(refusal.status, 400 | 404) {
+                    if let Some(session) = &mut self.session {
+                        session.standalone.opened = false;
+                    }
+                    self.probe_soon();
+                }
+            }
+            Trouble::Unreachable(reason) => self.recover(Trouble::Unreachable(reason)),
+            _ if clean && failures < 3 => {
+                self.timers.set(Timer::Standalone, self.now + wish.max(schedule::FLOOR));
+            }
+            _ if clean => {
+                let delay = schedule::idle_delay(&mut self.rng, failures, wish.max(STANDALONE_DELAY), STANDALONE_CAP);
+                self.timers.set(Timer::Standalone, self.now + delay.max(wish));
+            }
+            other => self.recover(Trouble::Broken(other.reason())),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+# Every task of a contributor, one line each. `just` lists them.
+
+_default:
+    @just --list
+
+# The whole story in a terminal: a server, a client, kill -9, a restart
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+# The command, optimised
+build:
+    cargo build --release
+
+# Everything that is tested, real servers included (installed on first use)
+test *ARGS:
+    cargo test {{ARGS}}
+
+# The engine alone: seconds, no I/O
+test-core:
+    cargo test -p mcp-reconnect-core
+
+# Run N random simulations of engine, server and hostile network
+simulate N="100000":
+    cargo run --release -p mcp-reconnect-core --example simulate -- --seeds {{N}}
+
+# Form and lints, as the CI has them and more
+lint:
+    cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
+
+# The documentation of the Rust crates
+doc:
+    cargo doc --no-deps --open
+
+# What the CI runs
+ci:
+    .ci/run
