@@ -262,6 +262,26 @@ pub(crate) fn string(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
+/// A raw id or token in one spelling, for comparisons: strings may be escaped in many ways.
+pub(crate) fn canonical(raw: &str) -> String {
+    if raw.contains('\\')
+        && let Ok(text) = serde_json::from_str::<String>(raw)
+    {
+        return quote(&text);
+    }
+    String::from(raw)
+}
+
+/// An id that the engine gave out. Some servers parse ids as doubles and print `5` as `5.0`.
+pub(crate) fn integer(raw: &str) -> Option<u64> {
+    let digits = match raw.split_once('.') {
+        Some((digits, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => digits,
+        Some(_) => return None,
+        None => raw,
+    };
+    digits.parse().ok()
+}
+
 /// `text` as a JSON string, quotes included.
 pub(crate) fn quote(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| String::from("\"\""))

@@ -107,9 +107,21 @@ pub(crate) fn speaks_of_lost_session(text: &str) -> bool {
             .any(|word| text.contains(word))
 }
 
-/// Whether a JSON-RPC error that came with a success status says so.
+/// Whether a JSON-RPC error that came with a success status says so. The codes of applications are taken for it only with
+/// the very texts that are known: an error of a tool may speak of sessions too.
 pub(crate) fn error_is_session_loss(code: i64, message: &str) -> bool {
-    matches!(code, -32600 | -32000 | -32001 | -32004) && speaks_of_lost_session(message)
+    match code {
+        -32600 | -32004 => speaks_of_lost_session(message),
+        -32000 | -32001 => [
+            "Session not found",
+            "Bad Request: No valid session ID provided",
+            "Bad Request: Server not initialized",
+            "Server not initialized",
+            "Unknown session",
+        ]
+        .contains(&message),
+        _ => false,
+    }
 }
 
 /// `-32602` is an ordinary parameter error, and what Python SDK servers answer on an HTTP+SSE session that was never
@@ -193,6 +205,8 @@ mod tests {
         assert!(error_is_session_loss(-32004, "Unknown session"));
         assert!(!error_is_session_loss(-32603, "Session not found"));
         assert!(!error_is_session_loss(-32600, "no such tool"));
+        assert!(error_is_session_loss(-32001, "Session not found"));
+        assert!(!error_is_session_loss(-32000, "browser session not found"));
     }
 
     #[test]

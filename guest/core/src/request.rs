@@ -30,6 +30,8 @@ pub(crate) struct Request {
     pub epoch: u64,
     /// When it was first sent.
     pub sent_at: Option<Nanos>,
+    /// How much longer it may be held. Time under way does not count.
+    pub hold_left: Nanos,
     pub replays: u32,
     pub losses: u32,
     pub rejections: u32,
@@ -37,8 +39,12 @@ pub(crate) struct Request {
     pub cursor: Option<String>,
     /// The stream's `retry:` in nanoseconds.
     pub retry: Option<Nanos>,
-    /// Resumptions in a row that brought nothing.
+    /// Something of its answer has come: a notification, an event id.
+    pub brought: bool,
+    /// Resumed streams in a row that ended and brought nothing.
     pub fruitless: u32,
+    /// Resumed streams in a row that stayed silent for long.
+    pub silent: u32,
 }
 
 /// Whose request it is.

@@ -217,6 +217,8 @@ pub(crate) struct Session {
     pub endpoint: Option<Url>,
     pub server: Server,
     pub since: Nanos,
+    /// The server has taken `notifications/initialized`.
+    pub initialized: bool,
     /// A request of the program was answered in it.
     pub progress: bool,
     pub standalone: Standalone,
@@ -241,8 +243,10 @@ impl Session {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Standalone {
     pub exchange: Option<ExchangeId>,
-    /// It has been open in this session.
-    pub opened: bool,
+    /// When it was last opened in this session.
+    pub opened_at: Option<Nanos>,
+    /// The server has none.
+    pub absent: bool,
     pub cursor: Option<String>,
     pub retry: Option<Nanos>,
     /// Openings in a row that failed.
@@ -285,9 +289,7 @@ impl Restorable {
             #[serde(default)]
             idempotent_hint: Option<bool>,
         }
-        let Ok(list) = serde_json::from_str::<List>(result) else {
-            return;
-        };
+        let Ok(list) = serde_json::from_str::<List>(result) else { return };
         for tool in list.tools {
             let safe = tool
                 .annotations

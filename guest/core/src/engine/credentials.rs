@@ -44,9 +44,7 @@ impl Engine {
     pub(super) fn on_credentials_over(&mut self) {
         self.timers.clear(Timer::Credentials);
         self.refreshed = false;
-        let Link::Credentials(challenge) = self.link.clone() else {
-            return;
-        };
+        let Link::Credentials(challenge) = self.link.clone() else { return };
         for key in self.waiting_requests() {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
         }
@@ -60,9 +58,7 @@ impl Engine {
 
     /// A request came while credentials are missing: ask again, but not without pause.
     pub(super) fn demand_credentials(&mut self, key: RequestKey) {
-        let Link::Credentials(challenge) = self.link.clone() else {
-            return;
-        };
+        let Link::Credentials(challenge) = self.link.clone() else { return };
         if self.timers.is_set(Timer::Credentials) {
             return;
         }

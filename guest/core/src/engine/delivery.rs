@@ -51,12 +51,15 @@ pub(super) fn new_request(
         wire: 0,
         epoch: 0,
         sent_at: None,
+        hold_left: 0,
         replays: 0,
         losses: 0,
         rejections: 0,
         cursor: None,
         retry: None,
+        brought: false,
         fruitless: 0,
+        silent: 0,
     }
 }
 
@@ -100,7 +103,9 @@ impl Engine {
             self.retire(exchange);
         }
         if matches!(request.delivery, Delivery::Held) {
+            let before = self.outbox.len();
             self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
+            self.held_requests -= before - self.outbox.len();
         }
         Some(request)
     }
@@ -117,15 +122,18 @@ impl Engine {
     /// Sends a request, for the first time or again, under a fresh id.
     pub(super) fn post_request(&mut self, key: RequestKey) {
         let wire = self.wire_id();
-        let Some(request) = self.requests.get_mut(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get_mut(&key) else { return };
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
         self.wire.remove(&request.wire);
         request.wire = wire;
         request.epoch = self.epoch;
         request.cursor = None;
+        request.brought = false;
         request.fruitless = 0;
+        request.silent = 0;
+        if let Some(hold_end) = self.timers.next_of(Timer::Hold(key)) {
+            request.hold_left = hold_end.saturating_sub(self.now);
+        }
         let sent_at = *request.sent_at.get_or_insert(self.now);
         let is_program = request.origin == Origin::Program;
         self.wire.insert(wire, key);
@@ -158,9 +166,7 @@ impl Engine {
 
     /// Something ended without an answer for this request.
     pub(super) fn conclude(&mut self, key: RequestKey, end: End) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Program {
             self.conclude_own(key, request.origin, &end);
             return;
@@ -195,6 +201,7 @@ impl Engine {
             Action::Replay => {
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.replays += 1;
+                    request.hold_left = self.options.hold_timeout;
                 }
                 self.replays += 1;
                 self.emit(Event::Replayed { method, reason: end.reason });
@@ -233,18 +240,15 @@ impl Engine {
     }
 
     /// Back to the queue, in its place.
-    fn hold(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key) else {
-            return;
-        };
+    pub(super) fn hold(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(&key) else { return };
         self.wire.remove(&request.wire);
         request.delivery = Delivery::Held;
         for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
-        if !self.timers.is_set(Timer::Hold(key)) {
-            self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
-        }
+        let left = request.hold_left;
+        self.timers.set(Timer::Hold(key), self.now + left);
         self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
     }
 
@@ -277,18 +281,14 @@ impl Engine {
 
     /// The one place where a request of the program gets an error of the engine's.
     pub(super) fn answer_error(&mut self, key: RequestKey, code: i64, text: &str, data: Option<&str>) {
-        let Some(request) = self.forget(key) else {
-            return;
-        };
+        let Some(request) = self.forget(key) else { return };
         if !request.cancelled {
             self.emit_message(response(request.client_id(), code, text, data));
         }
     }
 
     pub(super) fn answer_closed(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         let text = if request.is_out() {
             alloc::format!(
                 "The connection was closed before {} was answered; it may or may not have run.",
@@ -301,9 +301,7 @@ impl Engine {
     }
 
     pub(super) fn on_hold_over(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         if self.is_provisional()
             && let Some(empty) = empty_list(&request.method)
         {
@@ -311,6 +309,10 @@ impl Engine {
                 let id = request.client_id();
                 self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#));
             }
+            return;
+        }
+        if request.origin != Origin::Program {
+            self.forget(key);
             return;
         }
         let method = request.method.clone();
@@ -328,9 +330,7 @@ impl Engine {
     }
 
     pub(super) fn on_run_over(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Program {
             let origin = request.origin;
             return self.on_own_late(key, origin);
@@ -355,9 +355,7 @@ impl Engine {
 
     /// HTTP+SSE: the stream that was to bring this request's answer is lost.
     pub(super) fn stream_lost_under(&mut self, key: RequestKey, reason: &str) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         match request.delivery {
             // The status that proves that it was not taken may be milliseconds behind the stream's end.
             Delivery::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
@@ -370,9 +368,7 @@ impl Engine {
     }
 
     pub(super) fn on_grace_over(&mut self, key: RequestKey) {
-        let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) else {
-            return;
-        };
+        let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) else { return };
         self.cancel(exchange);
         let reason = "the event stream was lost while the request was being sent".to_string();
         self.conclude(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
@@ -380,10 +376,8 @@ impl Engine {
 
     /// A message came for the request, so that its clock starts anew.
     pub(super) fn on_request_progress(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key) else {
-            return;
-        };
-        request.fruitless = 0;
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        request.brought = true;
         if let (Some(sent_at), Delivery::Sent(_) | Delivery::Accepted(_) | Delivery::Resumed(_)) =
             (request.sent_at, &request.delivery)
         {
@@ -400,12 +394,11 @@ impl Engine {
         id_at: Option<Range<usize>>,
         error: Option<(i64, String)>,
     ) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         let (origin, epoch) = (request.origin, request.epoch);
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         if let Some((code, message)) = &error
+            && !request.brought
             && loss::error_is_session_loss(*code, message)
             && (!current
                 || self
@@ -445,9 +438,7 @@ impl Engine {
 
     /// Hands an answer to the program.
     pub(super) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
-        let Some(request) = self.forget(key) else {
-            return;
-        };
+        let Some(request) = self.forget(key) else { return };
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
             self.attempts = 0;
@@ -483,9 +474,7 @@ impl Engine {
 
     /// An event for this request was over the limit. It has run, so it is never sent again.
     pub(super) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Program {
             let origin = request.origin;
             return self.on_own_answer(key, origin, None);

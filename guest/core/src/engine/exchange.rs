@@ -4,11 +4,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::delivery::End;
 use super::link::{Link, Trouble};
 use super::outcome::Outcome;
 use super::program::{Outgoing, Queued};
+use super::server::Source;
 use crate::loss::Refusal;
 use crate::options::SECOND;
+use crate::replay::Evidence;
 use crate::request::{Delivery, Request, RequestKey};
 use crate::schedule::Timer;
 use crate::sse::{Item, Parser};
@@ -159,9 +162,7 @@ impl Engine {
     }
 
     pub(super) fn on_sent(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         exchange.sent = true;
         if let Some(text) = exchange.cancel_after.take() {
             let epoch = exchange.epoch;
@@ -184,14 +185,9 @@ impl Engine {
         }
         let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let success = (200..300).contains(&status);
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get(&id) else { return };
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
-        let is_sse_post = match &self.link {
-            Link::Handshake(handshake) => handshake.transport == Transport::HttpSse,
-            _ => self.transport == Some(Transport::HttpSse),
-        };
+        let is_sse_post = self.speaks_sse();
         let reading = match &exchange.role {
             Role::Retired | Role::Goodbye => Reading::Drain(0),
             _ if success && is_get && kind == "text/event-stream" && status != 204 => {
@@ -208,10 +204,10 @@ impl Engine {
             ),
             // HTTP+SSE answers on the stream; the status is all that counts here.
             _ if is_sse_post => Reading::Drain(0),
-            _ if kind == "text/event-stream" => Reading::Events(Parser::new(self.options.max_event_bytes)),
-            _ if kind == "application/json" && status != 202 && status != 204 => Reading::Json(Vec::new()),
             Role::Notify(_) | Role::Initialized => Reading::Drain(0),
-            _ if kind.is_empty() || status == 202 || status == 204 => Reading::Drain(0),
+            _ if kind == "text/event-stream" => Reading::Events(Parser::new(self.options.max_event_bytes)),
+            _ if status == 202 || status == 204 => Reading::Drain(0),
+            _ if kind == "application/json" || kind.is_empty() => Reading::Json(Vec::new()),
             _ => Reading::Refusal(
                 Refusal { status, challenge: String::new(), retry_after: None, body: String::new() },
                 Vec::new(),
@@ -232,9 +228,7 @@ impl Engine {
 
     /// A body that matters begins.
     fn on_stream_open(&mut self, id: ExchangeId, session_id: Option<&[u8]>) {
-        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else {
-            return;
-        };
+        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         match role {
             Role::Initialize => self.on_initialize_head(session_id),
             Role::Post(key) => {
@@ -250,15 +244,13 @@ impl Engine {
     /// Redirects stay inside the origin and keep the method (307, 308). Anything else is refused: it would carry the
     /// user's headers to a stranger, or turn a POST into a GET.
     fn on_redirect(&mut self, id: ExchangeId, status: u16, location: Option<&[u8]>) {
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get(&id) else { return };
         let (role, had_session) = (exchange.role.clone(), exchange.had_session);
         let target = location
             .and_then(|location| core::str::from_utf8(location).ok())
             .and_then(|location| self.post_url().resolve(location).ok());
-        let is_sse_post = matches!(&self.session, Some(session) if session.transport == Transport::HttpSse)
-            && !matches!(role, Role::Stream);
+        // Where HTTP+SSE messages go is said by the stream, and by nothing else.
+        let is_sse_post = !matches!(role, Role::Stream) && self.speaks_sse();
         match target {
             Some(target)
                 if matches!(status, 307 | 308)
@@ -293,12 +285,24 @@ impl Engine {
         }
     }
 
+    /// Whether what is sent now is sent over HTTP+SSE.
+    fn speaks_sse(&self) -> bool {
+        match &self.link {
+            Link::Handshake(handshake) => handshake.transport == Transport::HttpSse,
+            _ => self.transport == Some(Transport::HttpSse),
+        }
+    }
+
     /// Does again what was redirected.
     fn restart(&mut self, role: Role) {
         match role {
-            Role::Post(key) => self.post_request(key),
+            Role::Post(key) => {
+                let reason = "it was redirected".to_string();
+                self.conclude(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
+            }
             Role::Notify(queued) => {
                 self.notifying = None;
+                self.held_bytes += queued.message.text().map_or(0, str::len);
                 self.requeue(queued);
             }
             Role::Resume(key) => {
@@ -316,9 +320,7 @@ impl Engine {
 
     pub(super) fn on_body(&mut self, id: ExchangeId, bytes: &[u8]) {
         self.heard_at = self.now;
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match &mut exchange.reading {
             Reading::Head => {}
             Reading::Drain(read) => {
@@ -352,9 +354,7 @@ impl Engine {
 
     fn on_body_too_large(&mut self, id: ExchangeId) {
         let limit = self.options.max_body_bytes;
-        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else {
-            return;
-        };
+        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         self.cancel(id);
         match role {
             Role::Post(key) => self.answer_too_large(key, "its body", limit, "max-body-bytes"),
@@ -367,10 +367,11 @@ impl Engine {
 
     fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get(&id) else { return };
         let (role, epoch) = (exchange.role.clone(), exchange.epoch);
+        if let Role::Resume(key) = role {
+            self.resumed_stream_speaks(key);
+        }
         match item {
             Item::Id(cursor) => {
                 self.set_cursor(&role, epoch, &cursor);
@@ -395,7 +396,7 @@ impl Engine {
                 let repeated = event.id.as_ref().is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
                 match (event.name.as_str(), &role) {
                     ("" | "message", _) if repeated => {}
-                    ("" | "message", _) => self.on_server_text(id, event.data),
+                    ("" | "message", _) => self.on_text(id, event.data),
                     ("endpoint", Role::Stream) => self.on_endpoint(id, &event.data),
                     (name, _) => {
                         let name = super::delivery::clip(name);
@@ -439,14 +440,28 @@ impl Engine {
         let Some(slot) = slot else { return true };
         let seen = usable && *slot == new && !matches!(role, Role::Post(_));
         *slot = new;
+        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role)
+            && let Some(request) = self.requests.get_mut(key)
+        {
+            request.brought = true;
+        }
         !seen
+    }
+
+    /// A text of the server on this exchange.
+    fn on_text(&mut self, id: ExchangeId, text: String) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let owner = match exchange.role {
+            Role::Post(key) | Role::Resume(key) => Some(key),
+            _ => None,
+        };
+        let source = Source { epoch: exchange.epoch, owner, handshake: exchange.role == Role::Initialize };
+        self.on_server_text(source, text);
     }
 
     pub(super) fn on_end(&mut self, id: ExchangeId) {
         self.heard_at = self.now;
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         if exchange.reading == Reading::Head {
             return self.on_failed(id, Failure::Lost, "the connection ended before a response came");
         }
@@ -459,10 +474,13 @@ impl Engine {
                 self.conclude_exchange(id, Outcome::Ended { clean: true, reason: "the event stream ended" })
             }
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
+            Reading::Json(body) if body.trim_ascii().is_empty() => {
+                self.conclude_exchange(id, Outcome::Accepted);
+                self.exchange_over(id);
+            }
             Reading::Json(body) => {
                 match String::from_utf8(body) {
-                    Ok(text) if text.trim().is_empty() => {}
-                    Ok(text) => self.on_server_text(id, text),
+                    Ok(text) => self.on_text(id, text),
                     Err(_) => self.log_dropped("a body", "it is not UTF-8"),
                 }
                 let reason = "the response held no answer";
@@ -477,9 +495,7 @@ impl Engine {
     }
 
     pub(super) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let detail = super::delivery::clip(detail);
         let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
         match reading {
@@ -517,9 +533,7 @@ impl Engine {
 
     /// What is left of a response has had its time.
     pub(super) fn on_linger_over(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
             Reading::Refusal(refusal, body) => {
                 self.outputs.push_back(Output::Cancel(id));

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::Engine;
 use super::exchange::Role;
 use super::link::{Link, Trouble};
+use super::server::Source;
 use crate::json::{self, Envelope, Parsed};
 use crate::loss::Refusal;
 use crate::options::SECOND;
@@ -86,6 +87,9 @@ impl Engine {
             TransportChoice::Auto => self.transport.unwrap_or(Transport::StreamableHttp),
         };
         self.epoch = self.sessions + 1;
+        self.early.clear();
+        // A redirect is good for the session that it was given to.
+        self.url = self.configured_url.clone();
         self.shake_hands(transport, None);
     }
 
@@ -105,7 +109,7 @@ impl Engine {
                 if let Link::Handshake(handshake) = &mut self.link {
                     handshake.stream = Some(exchange);
                 }
-                self.timers.set(Timer::Endpoint, self.now + ENDPOINT_TIME.min(self.options.response_timeout));
+                self.timers.set(Timer::Endpoint, self.now + ENDPOINT_TIME.min(self.handshake_time()));
             }
         }
     }
@@ -118,9 +122,7 @@ impl Engine {
     }
 
     fn post_initialize(&mut self, url: &Url) {
-        let Some(initialize) = self.program.initialize.clone() else {
-            return;
-        };
+        let Some(initialize) = self.program.initialize.clone() else { return };
         let told = self.program.answered.as_ref().map(|answered| answered.server.version.clone());
         let wire = self.wire_id();
         let body = initialize.to_wire(wire, told.as_deref()).into_bytes();
@@ -130,7 +132,14 @@ impl Engine {
             handshake.step = Step::Initialize;
             handshake.exchange = Some(exchange);
         }
-        self.timers.set(Timer::Endpoint, self.now + self.options.response_timeout);
+        self.timers.set(Timer::Endpoint, self.now + self.handshake_time());
+    }
+
+    /// How long a step of the handshake may take. After a loss the first tries are short, because what they are sent into
+    /// may be a hole; a slow server gets its time from the later ones.
+    fn handshake_time(&self) -> Nanos {
+        let limit = self.options.response_timeout;
+        if self.sessions == 0 { limit } else { (self.options.heartbeat_timeout << self.attempts.min(8)).min(limit) }
     }
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
@@ -160,9 +169,7 @@ impl Engine {
     }
 
     pub(super) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
-        let Link::Handshake(handshake) = &mut self.link else {
-            return;
-        };
+        let Link::Handshake(handshake) = &mut self.link else { return };
         match session_id.map(http::session_id) {
             None => {}
             Some(Some(id)) => handshake.session_id = Some(id),
@@ -187,12 +194,8 @@ impl Engine {
     }
 
     pub(super) fn on_initialize_answer(&mut self, text: String) {
-        let Link::Handshake(handshake) = self.link.clone() else {
-            return;
-        };
-        let Ok(Parsed::One(envelope)) = json::parse(&text) else {
-            return;
-        };
+        let Link::Handshake(handshake) = self.link.clone() else { return };
+        let Ok(Parsed::One(envelope)) = json::parse(&text) else { return };
         let result = match envelope {
             Envelope { result: Some(result), .. } => result,
             Envelope { error: Some(error), .. } => {
@@ -241,6 +244,7 @@ impl Engine {
             endpoint: handshake.endpoint.clone(),
             server,
             since: self.now,
+            initialized: false,
             progress: false,
             standalone: Standalone::default(),
             verified: false,
@@ -254,8 +258,8 @@ impl Engine {
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
-        for text in core::mem::take(&mut self.early) {
-            self.emit_message(text);
+        for (epoch, text) in core::mem::take(&mut self.early) {
+            self.on_server_text(Source { epoch, owner: None, handshake: false }, text);
         }
         if self.program.initialized {
             self.send_initialized();
@@ -268,9 +272,7 @@ impl Engine {
         let Ok(Parsed::One(Envelope { kind: json::Kind::Response { id: Some(id) }, .. })) = json::parse(answer) else {
             return;
         };
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         let text = json::splice(answer, id.range(), request.client_id());
         self.deliver(key, text, true);
         if let Some(session) = &mut self.session {
@@ -301,12 +303,10 @@ impl Engine {
     }
 
     pub(super) fn on_initialized_accepted(&mut self) {
-        let Link::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.link else {
-            return;
-        };
-        let Some(info) = self.session.as_ref().map(Session::info) else {
-            return;
-        };
+        let Link::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.link else { return };
+        let Some(session) = &mut self.session else { return };
+        session.initialized = true;
+        let info = session.info();
         self.link = Link::Ready;
         self.doubt = false;
         self.down = None;
@@ -329,9 +329,7 @@ impl Engine {
 
     /// Gives the new session what the old one had. Nothing waits for it.
     fn restore(&mut self) {
-        let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else {
-            return;
-        };
+        let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else { return };
         if self.reconnects == 0 {
             return;
         }
@@ -359,9 +357,7 @@ impl Engine {
             self.program.lists_changed = true;
             return;
         }
-        let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else {
-            return;
-        };
+        let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else { return };
         let promised = Server { tools: true, prompts: true, resources: true, ..Server::default() };
         let lists = if self.program.promised { promised } else { server };
         for method in lists.list_changes() {
@@ -371,9 +367,7 @@ impl Engine {
 
     /// A step of the handshake failed; perhaps the server speaks the other transport.
     pub(super) fn on_handshake_outcome(&mut self, role: &Role, trouble: Trouble) {
-        let Link::Handshake(handshake) = self.link.clone() else {
-            return;
-        };
+        let Link::Handshake(handshake) = self.link.clone() else { return };
         if handshake.step == Step::Goodbye {
             return;
         }
@@ -449,9 +443,7 @@ impl Engine {
     /// lists, and hears that they changed once the server is there.
     pub(super) fn answer_provisionally(&mut self) {
         let pending = self.handshake_requests();
-        let Some(initialize) = self.program.initialize.clone() else {
-            return;
-        };
+        let Some(initialize) = self.program.initialize.clone() else { return };
         if pending.is_empty() {
             return;
         }
@@ -465,9 +457,7 @@ impl Engine {
             Some(Answered { server: Server { version: version.clone(), ..Server::default() }, provisional: true });
         self.program.promised = true;
         for key in pending {
-            let Some(request) = self.forget(key) else {
-                continue;
-            };
+            let Some(request) = self.forget(key) else { continue };
             self.emit_message(alloc::format!(
                 concat!(
                     r#"{{"jsonrpc":"2.0","id":{},"result":{{"protocolVersion":{},"capabilities":{{"#,

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::delivery::End;
+use super::exchange::Role;
 use super::handshake::{Handshake, Step};
 use super::{Engine, seconds};
 use crate::errors;
@@ -14,7 +15,7 @@ use crate::options::SECOND;
 use crate::replay::Evidence;
 use crate::request::{Delivery, Origin, RequestKey};
 use crate::schedule::{self, Timer};
-use crate::{Event, Level, Nanos, Transport};
+use crate::{Event, ExchangeId, Level, Nanos, Transport};
 
 /// What the link is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -142,10 +143,58 @@ impl Engine {
     }
 
     /// Whether the server may still know the session.
-    fn session_may_survive(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|session| session.transport == Transport::StreamableHttp && session.id.is_some())
+    pub(super) fn session_may_survive(&self) -> bool {
+        let Some(session) = &self.session else { return false };
+        match session.transport {
+            Transport::StreamableHttp => session.id.is_some(),
+            Transport::HttpSse => {
+                self.exchanges.values().any(|exchange| exchange.role == Role::Stream && exchange.epoch == session.epoch)
+            }
+        }
+    }
+
+    /// The server takes messages and answers none of them: the session is given up.
+    pub(super) fn unresponsive(&mut self, reason: String) {
+        if !matches!(self.link, Link::Ready | Link::Probing(_)) {
+            return;
+        }
+        self.last_error = reason.clone();
+        if self.closing {
+            self.finish_close();
+            return;
+        }
+        self.disconnected(&reason);
+        let out: Vec<_> = self
+            .program_requests()
+            .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
+            .map(|(key, request)| (*key, matches!(request.delivery, Delivery::Sent(_))))
+            .collect();
+        for (key, unacknowledged) in out {
+            if let Some(exchange) = self.exchange_of(key) {
+                self.cancel(exchange);
+            }
+            let reason = reason.clone();
+            self.conclude(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
+        }
+        let goodbye = self.say_goodbye();
+        self.end_session(&reason);
+        self.attempts = self.attempts.saturating_add(1);
+        self.tell_attempt(0, reason);
+        self.begin_after(goodbye);
+    }
+
+    /// Makes a new session, once the server has heard of the end of the old one or has had the time to.
+    fn begin_after(&mut self, goodbye: Option<ExchangeId>) {
+        match goodbye {
+            Some(exchange) => {
+                self.link = Link::Handshake(Handshake::after_goodbye(exchange));
+                self.timers.set(Timer::Goodbye, self.now + GOODBYE);
+            }
+            None => {
+                self.link = Link::Waiting;
+                self.attempt();
+            }
+        }
     }
 
     /// An attempt came to nothing.
@@ -282,14 +331,7 @@ impl Engine {
             self.disconnected(&reason);
             self.end_session(&reason);
         }
-        self.link = Link::Waiting;
-        match goodbye {
-            Some(exchange) => {
-                self.link = Link::Handshake(Handshake::after_goodbye(exchange));
-                self.timers.set(Timer::Goodbye, self.now + GOODBYE);
-            }
-            None => self.attempt(),
-        }
+        self.begin_after(goodbye);
     }
 
     /// The DELETE of the old session is answered, or has had its time.
@@ -316,9 +358,7 @@ impl Engine {
 
     /// Forgets the session, and settles what depended on it.
     pub(super) fn end_session(&mut self, reason: &str) {
-        let Some(session) = self.session.take() else {
-            return;
-        };
+        let Some(session) = self.session.take() else { return };
         self.cancel_session_exchanges();
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
             self.timers.clear(timer);
@@ -332,22 +372,28 @@ impl Engine {
                 ));
             }
         }
+        let own: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.origin != Origin::Program)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in own {
+            let exchange = self.exchange_of(key);
+            self.forget(key);
+            if let Some(exchange) = exchange {
+                self.cancel(exchange);
+            }
+        }
         let keys: Vec<_> = self
             .requests
             .iter()
             .filter(|(_, request)| request.is_out() && request.epoch == session.epoch)
-            .map(|(key, request)| (*key, request.origin, request.delivery.clone()))
+            .map(|(key, request)| (*key, request.delivery.clone()))
             .collect();
-        for (key, origin, delivery) in keys {
+        for (key, delivery) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match delivery {
-                _ if origin != Origin::Program => {
-                    let exchange = self.exchange_of(key);
-                    self.forget(key);
-                    if let Some(exchange) = exchange {
-                        self.cancel(exchange);
-                    }
-                }
                 // `-32602` was answered: it did not run.
                 Delivery::Verifying(_) => self.conclude(key, end(Evidence::SessionLost, false)),
                 _ if session.transport == Transport::HttpSse => self.stream_lost_under(key, reason),

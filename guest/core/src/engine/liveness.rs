@@ -52,7 +52,15 @@ impl Engine {
         if !matches!(self.link, Link::Probing(_)) {
             return;
         }
-        self.link = if self.program.initialized { Link::Ready } else { Link::AwaitInitialized };
+        if !self.session.as_ref().is_some_and(|session| session.initialized) {
+            self.down = None;
+            self.link = Link::AwaitInitialized;
+            if self.program.initialized {
+                self.send_initialized();
+            }
+            return;
+        }
+        self.link = Link::Ready;
         if self.down.take().is_some()
             && let Some(session) = &self.session
         {
@@ -60,10 +68,7 @@ impl Engine {
             self.emit(Event::Reconnected { session, new_session: false, server_changed: false });
         }
         self.arm_heartbeat();
-        let reopen = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.standalone.opened && session.standalone.exchange.is_none());
+        let reopen = self.session.as_ref().is_some_and(|session| !session.standalone.absent);
         if reopen && !self.timers.is_set(Timer::Standalone) {
             self.open_standalone();
         }
@@ -114,6 +119,8 @@ impl Engine {
             Origin::Ping | Origin::Program => {
                 self.forget(key);
             }
+            // What is restored is safe to repeat.
+            Origin::Restore if end.evidence == Evidence::Unknown && self.replay_own(key) => {}
             Origin::Restore => {
                 let method = self.forget(key).map_or_else(String::new, |request| request.method);
                 self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
@@ -123,6 +130,16 @@ impl Engine {
                 self.verified(end.evidence != Evidence::SessionLost);
             }
         }
+    }
+
+    /// Queues a request of the engine's own once more. False if that was done before.
+    fn replay_own(&mut self, key: RequestKey) -> bool {
+        let hold = self.options.hold_timeout;
+        let Some(request) = self.requests.get_mut(&key).filter(|request| request.replays == 0) else { return false };
+        request.replays = 1;
+        request.hold_left = hold;
+        self.hold(key);
+        true
     }
 
     pub(super) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
@@ -165,7 +182,8 @@ impl Engine {
             Origin::Ping => {
                 let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
                 let busy = self.program_requests().any(|(_, request)| {
-                    !request.cancelled && matches!(request.delivery, Delivery::Sent(_) | Delivery::Accepted(_))
+                    let verifying = matches!(request.delivery, Delivery::Verifying(_));
+                    !request.cancelled && request.is_out() && !verifying
                 });
                 if busy && !self.options.heartbeat_strict {
                     let epoch = self.epoch;
@@ -174,11 +192,8 @@ impl Engine {
                         self.link = Link::Waiting;
                         self.probe();
                     }
-                } else if probing {
-                    self.link = Link::Ready;
-                    self.recover(Trouble::Unreachable(reason));
                 } else {
-                    self.recover(Trouble::Unreachable(reason));
+                    self.unresponsive(reason);
                 }
             }
             Origin::Verify(_) => self.verified(true),

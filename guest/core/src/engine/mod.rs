@@ -40,7 +40,9 @@ const LAST_GOODBYE: Nanos = 300 * MILLISECOND;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Engine {
     options: Options,
-    /// Where to connect; moves with redirects inside its origin.
+    /// Where to connect, as configured.
+    configured_url: Url,
+    /// Where the session is: moves with redirects inside the origin.
     url: Url,
     redirects: u32,
     now: Nanos,
@@ -66,7 +68,7 @@ pub struct Engine {
     session: Option<Session>,
     restorable: Restorable,
     /// What the server said before the program had its answer to `initialize`.
-    early: Vec<String>,
+    early: Vec<(u64, String)>,
 
     exchanges: BTreeMap<ExchangeId, Exchange>,
     requests: BTreeMap<RequestKey, Request>,
@@ -74,6 +76,8 @@ pub struct Engine {
     wire: BTreeMap<u64, RequestKey>,
     progress_tokens: BTreeMap<String, RequestKey>,
     outbox: VecDeque<Queued>,
+    /// Requests in `outbox`.
+    held_requests: usize,
     /// Bytes of all messages held or in flight.
     held_bytes: usize,
     notifying: Option<ExchangeId>,
@@ -143,6 +147,7 @@ impl Engine {
         }
         Ok(Self {
             options,
+            configured_url: url.clone(),
             url,
             redirects: 0,
             now,
@@ -168,6 +173,7 @@ impl Engine {
             wire: BTreeMap::new(),
             progress_tokens: BTreeMap::new(),
             outbox: VecDeque::new(),
+            held_requests: 0,
             held_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
@@ -334,6 +340,7 @@ impl Engine {
             self.answer_closed(key);
         }
         self.outbox.clear();
+        self.held_requests = 0;
         for exchange in core::mem::take(&mut self.exchanges).into_keys() {
             self.outputs.push_back(Output::Cancel(exchange));
         }

@@ -10,7 +10,7 @@ use super::program::Queued;
 use crate::loss::Refusal;
 use crate::options::SECOND;
 use crate::replay::Evidence;
-use crate::request::{Delivery, RequestKey};
+use crate::request::{Delivery, Origin, RequestKey};
 use crate::schedule::Timer;
 use crate::{ExchangeId, Failure, Transport};
 
@@ -30,18 +30,12 @@ impl Engine {
     /// Takes note of how an exchange went, for whatever it was for.
     pub(super) fn conclude_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
         let role = if matches!(outcome, Outcome::Accepted) {
-            let Some(exchange) = self.exchanges.get_mut(&id) else {
-                return;
-            };
+            let Some(exchange) = self.exchanges.get_mut(&id) else { return };
             core::mem::replace(&mut exchange.role, Role::Retired)
         } else {
-            let Some(exchange) = self.exchanges.get(&id) else {
-                return;
-            };
+            let Some(exchange) = self.exchanges.get(&id) else { return };
             let (epoch, had_session) = (exchange.epoch, exchange.had_session);
-            let Some(exchange) = self.exchange_over(id) else {
-                return;
-            };
+            let Some(exchange) = self.exchange_over(id) else { return };
             return self.conclude_role(id, exchange.role, epoch, had_session, outcome);
         };
         self.timers.set(Timer::Linger(id), self.now + 5 * SECOND);
@@ -66,6 +60,11 @@ impl Engine {
     /// on the standalone stream, or the session is a zombie: find out.
     pub(super) fn on_post_accepted(&mut self, key: RequestKey) {
         if let Some(request) = self.requests.get_mut(&key) {
+            if request.origin == Origin::Ping && self.transport == Some(Transport::StreamableHttp) {
+                let reason = "the server takes a ping and does not answer it".to_string();
+                self.forget(key);
+                return self.recover(Trouble::SessionLost(reason));
+            }
             request.delivery = Delivery::Accepted(None);
             let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != request.epoch);
             let sse = self.transport == Some(Transport::HttpSse);
@@ -158,7 +157,11 @@ impl Engine {
             Evidence::SessionLost => self.recover(Trouble::SessionLost(reason)),
             Evidence::Busy { retry_after } => self.rest(retry_after, reason),
             Evidence::Unauthorized => self.on_unauthorized(refusal),
-            Evidence::Unknown => self.recover(Trouble::Broken(reason)),
+            // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
+            Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
+                self.recover(Trouble::Broken(reason));
+            }
+            Evidence::Unknown => self.doubt = true,
             Evidence::NotSent | Evidence::Refused => {}
         }
     }
@@ -175,6 +178,14 @@ impl Engine {
                     self.recover(Trouble::Broken(reason.to_string()));
                 }
             }
+            // The call still runs; its stream can be asked for later.
+            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 429) => {
+                self.resume_later(key);
+                if current {
+                    let evidence = refusal.evidence(Transport::StreamableHttp, true);
+                    self.after_refusal(evidence, &refusal, refusal.describe());
+                }
+            }
             Outcome::Refused(refusal) => {
                 let reason = alloc::format!("its stream broke and could not be resumed ({})", refusal.describe());
                 self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
@@ -183,10 +194,7 @@ impl Engine {
                 }
             }
             Outcome::Failed { reason, .. } => {
-                self.timers.clear(Timer::Reopen(key));
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.delivery = Delivery::Resuming;
-                }
+                self.resume_later(key);
                 if current {
                     self.recover(Trouble::Unreachable(reason.to_string()));
                 }
@@ -209,7 +217,11 @@ impl Engine {
             }
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
-        let again = matches!(evidence, Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. });
+        let again = match evidence {
+            Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. } => true,
+            Evidence::Unauthorized => self.options.can_refresh_credentials && !self.refreshed,
+            Evidence::Unknown | Evidence::Refused => false,
+        };
         if again && !self.closing {
             self.held_bytes += queued.message.text().map_or(0, str::len);
             self.requeue(queued);

@@ -142,16 +142,17 @@ impl Engine {
         self.program.answered = None;
         self.program.initialized = false;
         self.program.lists_changed = false;
+        self.program.promised = false;
         self.restorable = Default::default();
         let key = self.admit(request);
         self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
         if self.options.start_timeout > 0 {
             self.timers.set(Timer::Start, self.now + self.options.start_timeout);
         }
-        match self.link {
-            Link::Waiting => self.hurry(),
-            _ if restart => self.on_reconnect(),
-            _ => self.attempt(),
+        if restart {
+            self.on_reconnect();
+        } else {
+            self.attempt();
         }
     }
 
@@ -176,7 +177,7 @@ impl Engine {
             _ => replay::is_safe(method),
         };
         Request {
-            progress_token: params.own_progress_token().map(ToString::to_string),
+            progress_token: params.own_progress_token().map(json::canonical),
             ..delivery::new_request(Origin::Program, method, text.to_string(), id_at, safe, learn)
         }
     }
@@ -202,7 +203,7 @@ impl Engine {
         };
         let key = self.admit(request);
         self.timers.set(Timer::Hold(key), self.now + hold);
-        self.outbox.push_back(Queued { order: key.0, message: Outgoing::Request(key) });
+        self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
         self.on_demand(key);
     }
 
@@ -217,7 +218,7 @@ impl Engine {
     }
 
     fn has_room(&mut self, request: &Request) -> bool {
-        let full = if self.requests.len() + self.outbox.len() >= self.options.max_queue_messages {
+        let full = if self.requests.len() + self.queued_notes() >= self.options.max_queue_messages {
             alloc::format!(
                 "{} messages are held or in flight (option max-queue-messages)",
                 self.options.max_queue_messages
@@ -247,9 +248,7 @@ impl Engine {
                 }
             }
             "notifications/progress" => {
-                let Some(token) = params.progress_token.map(|token| token.get()) else {
-                    return;
-                };
+                let Some(token) = params.progress_token.map(|token| token.get()) else { return };
                 let epoch = self.epoch;
                 let asked = self
                     .server_requests
@@ -281,7 +280,7 @@ impl Engine {
     /// Queues a notification or response.
     pub(super) fn enqueue(&mut self, message: Outgoing) {
         let bytes = message.text().map_or(0, str::len);
-        if self.requests.len() + self.outbox.len() >= self.options.max_queue_messages
+        if self.requests.len() + self.queued_notes() >= self.options.max_queue_messages
             || self.held_bytes + bytes > self.options.max_queue_bytes
         {
             self.log(Level::Warn, "the queue is full: a notification or answer of the program was dropped");
@@ -292,9 +291,17 @@ impl Engine {
         self.outbox.push_back(Queued { order, message });
     }
 
+    /// Messages in the queue that are no requests. Requests in it are counted as requests.
+    fn queued_notes(&self) -> usize {
+        self.outbox.len() - self.held_requests.min(self.outbox.len())
+    }
+
     /// Puts a message back where it stood in the program's order.
     pub(super) fn requeue(&mut self, queued: Queued) {
-        let at = self.outbox.partition_point(|other| other.order < queued.order);
+        if matches!(queued.message, Outgoing::Request(_)) {
+            self.held_requests += 1;
+        }
+        let at = self.outbox.partition_point(|other| other.order <= queued.order);
         self.outbox.insert(at, queued);
     }
 
@@ -308,9 +315,7 @@ impl Engine {
                 request.origin == Origin::Program && !request.cancelled && same_id(request.client_id(), id)
             })
             .map(|(key, request)| (*key, request.delivery.clone(), request.wire, request.epoch));
-        let Some((key, delivery, wire, epoch)) = found else {
-            return;
-        };
+        let Some((key, delivery, wire, epoch)) = found else { return };
         match delivery {
             // `initialize` cannot be cancelled (MCP, "Cancellation").
             Delivery::Handshake => return,
@@ -360,9 +365,7 @@ impl Engine {
     /// Starts what can be started, in order.
     pub(super) fn pump(&mut self) {
         while matches!(self.link, Link::Ready) {
-            let Some(Queued { message, .. }) = self.outbox.front() else {
-                break;
-            };
+            let Some(Queued { message, .. }) = self.outbox.front() else { break };
             match message {
                 Outgoing::Request(key) => {
                     let key = *key;
@@ -372,13 +375,12 @@ impl Engine {
                         break;
                     }
                     self.outbox.pop_front();
+                    self.held_requests -= 1;
                     self.post_request(key);
                 }
                 _ if self.notifying.is_some() => break,
                 _ => {
-                    let Some(queued) = self.outbox.pop_front() else {
-                        break;
-                    };
+                    let Some(queued) = self.outbox.pop_front() else { break };
                     self.held_bytes -= queued.message.text().map_or(0, str::len).min(self.held_bytes);
                     let epoch = self.session.as_ref().map_or(0, |session| session.epoch);
                     match &queued.message {
@@ -420,8 +422,5 @@ impl Engine {
 
 /// Whether two raw ids are the same id: strings may be escaped differently.
 fn same_id(a: &str, b: &str) -> bool {
-    a == b
-        || (a.starts_with('"')
-            && b.starts_with('"')
-            && serde_json::from_str::<String>(a).ok() == serde_json::from_str::<String>(b).ok())
+    a == b || json::canonical(a) == json::canonical(b)
 }

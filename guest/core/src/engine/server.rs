@@ -3,15 +3,28 @@
 use alloc::string::{String, ToString};
 
 use super::Engine;
-use super::exchange::Role;
+use crate::Level;
 use crate::json::{self, Envelope, Kind, Params, Parsed};
+use crate::request::RequestKey;
 use crate::session::ServerRequest;
-use crate::{ExchangeId, Level};
 
 /// What may come before the program's `initialize` is answered.
 const MAX_EARLY: usize = 64;
 /// Questions of the server that the program has not answered.
 const MAX_ASKED: usize = 1024;
+
+/// The longest id or token of the server that is kept, in bytes.
+const MAX_ID: usize = 1024;
+
+/// Where a message of the server came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub epoch: u64,
+    /// The request whose response it came in.
+    pub owner: Option<RequestKey>,
+    /// It came in the response to the handshake's `initialize`.
+    pub handshake: bool,
+}
 
 /// What to do with a message, decided while it is borrowed.
 enum Verdict {
@@ -25,7 +38,7 @@ enum Verdict {
 
 impl Engine {
     /// A JSON text of the server.
-    pub(super) fn on_server_text(&mut self, via: ExchangeId, text: String) {
+    pub(super) fn on_server_text(&mut self, via: Source, text: String) {
         match json::parse(&text) {
             Ok(Parsed::One(envelope)) => {
                 let verdict = judge(&envelope, &text);
@@ -47,26 +60,19 @@ impl Engine {
         }
     }
 
-    fn on_server_message(&mut self, via: ExchangeId, verdict: Verdict, text: String) {
-        // An earlier message of a batch may have ended the exchange.
-        let Some(exchange) = self.exchanges.get(&via) else {
-            return;
-        };
-        let epoch = exchange.epoch;
-        let owner = match exchange.role {
-            Role::Post(key) | Role::Resume(key) => Some(key),
-            _ => None,
-        };
+    fn on_server_message(&mut self, via: Source, verdict: Verdict, text: String) {
+        let Source { epoch, owner, handshake } = via;
         let current = epoch == self.epoch;
         let first_contact = self.program.answered.is_none();
         match verdict {
             Verdict::Answer { wire, id_at, error } => {
-                if wire.is_some_and(|wire| self.is_handshake_answer(wire)) {
+                let unnamed = error.is_some() && wire.is_none();
+                if wire.is_some_and(|wire| self.is_handshake_answer(wire)) || (handshake && current && unnamed) {
                     return self.on_initialize_answer(text);
                 }
                 let known = wire.and_then(|wire| self.wire.get(&wire).copied());
                 // An error that names no request, in the response to one, is about that one.
-                let key = known.or(if error.is_some() && wire.is_none() { owner } else { None });
+                let key = known.or(if unnamed { owner } else { None });
                 match key {
                     Some(key) if known.is_some() => self.on_answer(key, text, id_at, error),
                     Some(key) => self.on_unnamed_error(key, &text, error),
@@ -79,7 +85,7 @@ impl Engine {
                 self.send_aside(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#), epoch);
             }
             Verdict::Progress { token } => {
-                let known = token.and_then(|token| self.progress_tokens.get(&token).copied());
+                let known = token.and_then(|token| self.progress_tokens.get(&json::canonical(&token)).copied());
                 match known {
                     Some(key) => {
                         self.on_request_progress(key);
@@ -91,13 +97,18 @@ impl Engine {
                 }
             }
             _ if first_contact => {
-                if self.early.len() < MAX_EARLY && text.len() <= self.options.max_event_bytes {
-                    self.early.push(text);
+                let bytes: usize = self.early.iter().map(|(_, text)| text.len()).sum();
+                if self.early.len() < MAX_EARLY && bytes + text.len() <= self.options.max_event_bytes {
+                    self.early.push((epoch, text));
                 } else {
                     self.log_dropped("a message before the initialize result", "there are too many");
                 }
             }
+            Verdict::Ask { id, .. } if id.len() > MAX_ID => {
+                self.log_dropped("a question of the server", "its id is over 1 KiB");
+            }
             Verdict::Ask { id, id_at, token } => {
+                let token = token.filter(|token| token.len() <= MAX_ID);
                 if self.server_requests.len() >= MAX_ASKED {
                     let text = "too many questions are open";
                     return self.send_aside(crate::errors::response(&id, crate::errors::QUEUE_FULL, text, None), epoch);
@@ -129,14 +140,12 @@ impl Engine {
     }
 
     /// An error without the id of a request, as the whole answer to one.
-    fn on_unnamed_error(&mut self, key: crate::request::RequestKey, text: &str, error: Option<(i64, String)>) {
+    fn on_unnamed_error(&mut self, key: RequestKey, text: &str, error: Option<(i64, String)>) {
         let raw = match json::parse(text) {
             Ok(Parsed::One(Envelope { error: Some(error), .. })) => error.get().to_string(),
             _ => return,
         };
-        let Some(request) = self.requests.get(&key) else {
-            return;
-        };
+        let Some(request) = self.requests.get(&key) else { return };
         // Built anew with an id in a known place, so that it goes the way of every answer.
         let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"error":{raw}}}"#, request.wire);
         let id_at = 22..22 + request.wire.to_string().len();
@@ -148,7 +157,7 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
     let params = &envelope.params;
     match &envelope.kind {
         Kind::Response { id } => Verdict::Answer {
-            wire: id.as_ref().and_then(|id| id.raw.parse().ok()),
+            wire: id.as_ref().and_then(|id| json::integer(id.raw)),
             id_at: id.as_ref().map(|id| id.range()),
             error: envelope.error.map(json::error_of),
         },

@@ -10,12 +10,15 @@ use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
 const STANDALONE_CAP: Nanos = 30 * SECOND;
+/// A stream that lasted this long was no failure.
+const HEALTHY: Nanos = 10 * SECOND;
 
 impl Engine {
     /// Opens the standalone stream, if this transport has one.
     pub(super) fn open_standalone(&mut self) {
         let Some(session) = &self.session else { return };
-        let wanted = session.transport == Transport::StreamableHttp && session.standalone.exchange.is_none();
+        let stream = &session.standalone;
+        let wanted = session.transport == Transport::StreamableHttp && stream.exchange.is_none() && !stream.absent;
         if !wanted || !matches!(self.link, Link::Ready) {
             return;
         }
@@ -28,20 +31,18 @@ impl Engine {
 
     pub(super) fn on_standalone_open(&mut self) {
         if let Some(session) = &mut self.session {
-            session.standalone.opened = true;
-            session.standalone.failures = 0;
+            session.standalone.opened_at = Some(self.now);
         }
     }
 
     /// The standalone stream ended or was refused. Never a session loss by itself.
     pub(super) fn on_standalone_over(&mut self, clean: bool, trouble: Trouble) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
+        let Some(session) = &mut self.session else { return };
         let stream = &mut session.standalone;
         stream.exchange = None;
-        stream.failures = stream.failures.saturating_add(1);
-        let (failures, opened) = (stream.failures, stream.opened);
+        let lasted = stream.opened_at.is_some_and(|at| self.now - at >= HEALTHY);
+        stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
+        let (failures, opened) = (stream.failures, stream.opened_at.is_some());
         let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
         match trouble {
             // 409: a lost stream still holds the place.
@@ -52,10 +53,8 @@ impl Engine {
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
             Trouble::Refused(refusal) => {
+                stream.absent = true;
                 if opened && matches!(refusal.status, 400 | 404) {
-                    if let Some(session) = &mut self.session {
-                        session.standalone.opened = false;
-                    }
                     self.probe_soon();
                 }
             }
@@ -67,7 +66,11 @@ impl Engine {
                 let delay = schedule::idle_delay(&mut self.rng, failures, wish.max(STANDALONE_DELAY), STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay.max(wish));
             }
-            other => self.recover(Trouble::Broken(other.reason())),
+            other => {
+                let delay = schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
+                self.timers.set(Timer::Standalone, self.now + delay);
+                self.recover(Trouble::Broken(other.reason()));
+            }
         }
     }
 }

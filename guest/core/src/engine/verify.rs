@@ -27,9 +27,7 @@ impl Engine {
 
     /// Asks for a list that the server declared. `ping` would not do: an uninitialised session answers it.
     pub(super) fn verify(&mut self, key: RequestKey, answer: String) {
-        let Some(list) = self.session.as_ref().and_then(|session| session.server.a_list()) else {
-            return;
-        };
+        let Some(list) = self.session.as_ref().and_then(|session| session.server.a_list()) else { return };
         if let Some(request) = self.requests.get_mut(&key) {
             let exchange = request.exchange();
             request.delivery = Delivery::Verifying(answer);
