@@ -9,10 +9,10 @@ mod credentials;
 mod hostile;
 #[path = "faults/lost.rs"]
 mod lost;
-#[path = "faults/requests.rs"]
-mod requests;
 #[path = "faults/replay.rs"]
 mod replay;
+#[path = "faults/requests.rs"]
+mod requests;
 #[path = "faults/resume.rs"]
 mod resume;
 #[path = "faults/sessions.rs"]
@@ -52,6 +52,15 @@ fn must_run_once(server: &Fault, bridge: &mut Bridge, mark: &str) {
 fn must_have_run_once(server: &Fault, bridge: &Bridge, call: &str, mark: &str) {
     assert_eq!(text(&bridge.result(call)), mark);
     assert_eq!(server.executions(mark), 1, "{mark} ran more or less than once");
+}
+
+/// Takes the server down, and waits until the bridge has noticed. (A call that goes into a dying connection has an unknown
+/// outcome, which is another story.)
+fn take_down(server: &mut Fault, bridge: &mut Bridge) {
+    server.down();
+    let mark = bridge.log_mark();
+    bridge.request("resources/list", json!({}));
+    bridge.wait_for_log(mark, &["trying again"]);
 }
 
 /// How often a call with this mark came, whatever became of it.

@@ -40,7 +40,7 @@ matrix! {
         the_client_is_told_to_list_again,
         a_held_call_fails_at_its_deadline,
         a_server_that_is_down_at_launch_is_picked_up,
-        two_restarts_in_a_row,
+        restarts_in_a_row,
         the_end_of_input_ends_the_session,
         sigterm_ends_the_bridge,
     }
@@ -49,11 +49,19 @@ matrix! {
 /// A bridge that has answered a call.
 fn working(server: &Server, options: &[&str]) -> Bridge {
     let url = server.url();
-    let mut arguments = vec![url.as_str()];
+    let mut arguments = vec![url.as_str(), "--log", "debug"];
     arguments.extend_from_slice(options);
     let mut bridge = Bridge::connected(&arguments);
     must_echo(&mut bridge, server.kind, "first");
     bridge
+}
+
+/// `kill -9`, and waits until the bridge has noticed. (A call that goes into a dying connection has an unknown outcome, which
+/// is another case.)
+fn kill(server: &mut Server, bridge: &Bridge) {
+    let mark = bridge.log_mark();
+    server.kill();
+    bridge.wait_for_log(mark, &["broke off", "a request failed", "trying again"]);
 }
 
 fn must_echo(bridge: &mut Bridge, kind: Kind, words: &str) {
@@ -83,7 +91,8 @@ fn a_session_works(kind: Kind) {
 fn the_first_call_after_a_restart_is_answered(kind: Kind) {
     let mut server = Server::started(kind);
     let mut bridge = working(&server, &[]);
-    server.restart();
+    kill(&mut server, &bridge);
+    server.start();
     must_echo(&mut bridge, kind, "after");
     must_echo(&mut bridge, kind, "and again");
     bridge.finish();
@@ -92,7 +101,7 @@ fn the_first_call_after_a_restart_is_answered(kind: Kind) {
 fn a_call_made_while_the_server_is_down_is_held(kind: Kind) {
     let mut server = Server::started(kind);
     let mut bridge = working(&server, &[]);
-    server.kill();
+    kill(&mut server, &bridge);
     let calls: Vec<_> = (0..5).map(|n| bridge.request("tools/call", kind.echo(&format!("held-{n}")))).collect();
     let list = bridge.request("tools/list", json!({}));
     server.start();
@@ -110,9 +119,12 @@ fn a_call_in_flight_is_answered_once_and_never_repeated(kind: Kind) {
     bridge.call("tools/list", json!({}));
     let call = bridge.request("tools/call", kind.unsafe_call("in-flight-mark"));
     server.wait_for_mark("in-flight-mark", 1);
-    server.kill();
-    outcome_unknown(&bridge.error(&call), "tools/call");
+    kill(&mut server, &bridge);
+    if !kind.has_event_ids() {
+        outcome_unknown(&bridge.error(&call), "tools/call");
+    }
     server.start();
+    outcome_unknown(&bridge.error(&call), "tools/call");
     must_echo(&mut bridge, kind, "after");
     assert_eq!(server.count("in-flight-mark"), 1, "the call was sent twice");
     bridge.finish();
@@ -143,7 +155,8 @@ fn the_client_is_told_to_list_again(kind: Kind) {
     let mut server = Server::started(kind);
     let mut bridge = working(&server, &[]);
     let mark = bridge.mark();
-    server.restart();
+    kill(&mut server, &bridge);
+    server.start();
     let call = bridge.request("tools/call", kind.echo("after"));
     bridge.wait_for_method(mark, "notifications/tools/list_changed");
     assert!(text(&bridge.result(&call)).contains("after"));
@@ -153,7 +166,7 @@ fn the_client_is_told_to_list_again(kind: Kind) {
 fn a_held_call_fails_at_its_deadline(kind: Kind) {
     let mut server = Server::started(kind);
     let mut bridge = working(&server, &["--hold-timeout", "2s"]);
-    server.kill();
+    kill(&mut server, &bridge);
     let start = Instant::now();
     let call = bridge.request("tools/call", kind.echo("never"));
     let error = bridge.error(&call);
@@ -178,14 +191,17 @@ fn a_server_that_is_down_at_launch_is_picked_up(kind: Kind) {
     bridge.finish();
 }
 
-fn two_restarts_in_a_row(kind: Kind) {
+fn restarts_in_a_row(kind: Kind) {
     let mut server = Server::started(kind);
     let mut bridge = working(&server, &[]);
-    server.restart();
+    kill(&mut server, &bridge);
+    server.start();
     let call = bridge.request("tools/call", kind.echo("between"));
     server.restart();
     // It may have been answered, held and sent again, or caught in flight; but it has its answer, and life goes on.
     bridge.answer(&call);
+    kill(&mut server, &bridge);
+    server.start();
     must_echo(&mut bridge, kind, "after both");
     bridge.finish();
 }
@@ -227,7 +243,8 @@ mod state {
         let mut server = Server::started(kind);
         let mut bridge = working(&server, &["--trust-annotations"]);
         bridge.call("tools/list", json!({}));
-        let call = bridge.request("tools/call", json!({"name": "look", "arguments": {"seconds": 2, "mark": "look-mark"}}));
+        let call =
+            bridge.request("tools/call", json!({"name": "look", "arguments": {"seconds": 2, "mark": "look-mark"}}));
         server.wait_for_mark("look-mark", 1);
         let lost = bridge.request("tools/call", kind.unsafe_call("unsafe-mark"));
         server.wait_for_mark("unsafe-mark", 1);
@@ -259,7 +276,8 @@ mod state {
         bridge.call("resources/subscribe", json!({"uri": "memo://other"}));
         bridge.call("resources/unsubscribe", json!({"uri": "memo://other"}));
         let mark = bridge.mark();
-        server.restart();
+        kill(&mut server, &bridge);
+        server.start();
         must_echo(&mut bridge, kind, "after");
         server.wait_for_mark("level warning\n", 2);
         server.wait_for_mark("\nsubscribe memo://note\n", 2);

@@ -15,7 +15,8 @@ mod engine_config;
 const GUEST_TARGET: &str = "wasm32-wasip2";
 
 /// What the component is built from, relative to the workspace.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "guest/core/Cargo.toml", "guest/core/src", "guest/transport", "wit"];
+const SOURCES: [&str; 6] =
+    ["Cargo.toml", "Cargo.lock", "guest/core/Cargo.toml", "guest/core/src", "guest/transport", "wit"];
 
 fn main() {
     if let Err(error) = build() {
@@ -68,22 +69,15 @@ fn ensure_target() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let toolchain = toolchain.map(|name| format!(" --toolchain {name}")).unwrap_or_default();
-    Err(format!("the Rust target {GUEST_TARGET} is missing; add it with: rustup target add {GUEST_TARGET}{toolchain}").into())
+    Err(format!("the Rust target {GUEST_TARGET} is missing; add it with: rustup target add {GUEST_TARGET}{toolchain}")
+        .into())
 }
 
 /// Builds the component with a cargo of its own; gives the path of the result.
 fn build_guest(workspace: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut cargo = Command::new(variable("CARGO")?);
-    // What the cargo that runs us tells its children is about the host's build: flags, wrappers, profiles, this
-    // package. Only where to find things and how to reach them holds for the guest too.
     for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        let scrub = text.starts_with("CARGO")
-            && !["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR"].iter().any(|kept| text.starts_with(kept))
-            || text.starts_with("RUSTC_")
-            || ["RUSTFLAGS", "RUSTDOCFLAGS", "MAKEFLAGS", "MFLAGS", "TARGET", "HOST", "OUT_DIR", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS"]
-                .contains(&&*text);
-        if scrub {
+        if is_about_the_host(&name.to_string_lossy()) {
             cargo.env_remove(&name);
         }
     }
@@ -101,6 +95,20 @@ fn build_guest(workspace: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn E
         return Err("the component mcp-reconnect-transport does not build, see the compiler's messages below".into());
     }
     Ok(target_dir.join(GUEST_TARGET).join("guest").join("mcp_reconnect_transport.wasm"))
+}
+
+/// Whether a variable of this script's environment is about the host's build: flags, wrappers, profiles, this package.
+/// Where to find things and how to reach them holds for the guest too.
+fn is_about_the_host(name: &str) -> bool {
+    const KEPT: [&str; 4] = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR"];
+    const PREFIXES: [&str; 2] = ["CARGO", "RUSTC_"];
+    #[rustfmt::skip]
+    const NAMES: [&str; 11] = [
+        "DEBUG", "HOST", "MAKEFLAGS", "MFLAGS", "NUM_JOBS", "OPT_LEVEL", "OUT_DIR", "PROFILE", "RUSTDOCFLAGS", "RUSTFLAGS",
+        "TARGET",
+    ];
+    NAMES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.iter().any(|kept| name.starts_with(kept))
 }
 
 fn variable(name: &str) -> Result<OsString, String> {

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::support::http::{Next, Reply};
 use super::support::script::{Call, Outcome, Script};
-use super::{HTTP_ERROR, OUTCOME_UNKNOWN, SESSION_UNSTABLE, begin, connected, must_fail, must_have_run_once, must_run_once};
+use super::{
+    HTTP_ERROR, OUTCOME_UNKNOWN, SESSION_UNSTABLE, begin, connected, must_fail, must_have_run_once, must_run_once, take_down,
+};
 
 /// The connections stay, the sessions are lost, and the server says so in its own words.
 fn is_recognised(script: Script, words: impl Fn(&Call<'_>, Reply) -> Next + Send + Sync + 'static) {
@@ -215,8 +217,16 @@ fn a_server_without_a_get_stream() {
     for (status, kind, body) in [
         (405, "text/plain", "Method Not Allowed"),
         (404, "text/plain", "Not Found"),
-        (400, "application/json", r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"GET is not supported"},"id":null}"#),
-        (409, "application/json", r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Conflict: only one SSE stream is allowed per session"},"id":null}"#),
+        (
+            400,
+            "application/json",
+            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"GET is not supported"},"id":null}"#,
+        ),
+        (
+            409,
+            "application/json",
+            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Conflict: only one SSE stream is allowed per session"},"id":null}"#,
+        ),
         (500, "text/plain", "oops"),
         (200, "text/html", "<p>A page</p>"),
     ] {
@@ -245,7 +255,9 @@ fn losing_the_get_stream_is_not_losing_the_session() {
     drop(server.take_stream());
     server.wait_for("GET", 2);
     must_run_once(&server, &mut bridge, "after");
-    server.push(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "again"}}));
+    server.push(
+        &json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "again"}}),
+    );
     bridge.wait_for_method(0, "notifications/message");
     assert_eq!(server.records_of("initialize").len(), 1);
     bridge.finish();
@@ -254,7 +266,9 @@ fn losing_the_get_stream_is_not_losing_the_session() {
 /// A container is recreated behind a proxy: for a while everything is 404, 502 or 503.
 #[test]
 fn a_proxy_during_a_deploy() {
-    for (status, body) in [(404, "404 page not found\n"), (502, "<h1>502 Bad Gateway</h1>"), (503, "no healthy upstream")] {
+    for (status, body) in
+        [(404, "404 page not found\n"), (502, "<h1>502 Bad Gateway</h1>"), (503, "no healthy upstream")]
+    {
         let deploying = Arc::new(AtomicBool::new(false));
         let proxy = deploying.clone();
         let server = Script::http()
@@ -311,7 +325,7 @@ fn a_stateless_server_that_restarts() {
     let mut server = Script::http().stateless().start();
     let mut bridge = connected(&server, &[]);
     must_run_once(&server, &mut bridge, "before");
-    server.down();
+    take_down(&mut server, &mut bridge);
     let call = begin(&mut bridge, "during");
     server.up();
     must_have_run_once(&server, &bridge, &call, "during");

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::support::http::{Next, Reply};
 use super::support::script::{Call, Outcome, Script};
-use super::{HTTP_ERROR, OUTCOME_UNKNOWN, UNAVAILABLE, begin, connected, deliveries, must_fail, must_have_run_once, must_run_once};
+use super::{
+    HTTP_ERROR, OUTCOME_UNKNOWN, UNAVAILABLE, begin, connected, deliveries, must_fail, must_have_run_once,
+    must_run_once, take_down,
+};
 
 /// A server whose first `tools/call` and first `tools/list` meet a fault.
 fn faulty(script: Script, fault: impl Fn(&Call<'_>, Reply) -> Next + Send + Sync + 'static) -> Script {
@@ -51,7 +54,7 @@ fn connection_refused() {
     for script in [Script::http(), Script::sse()] {
         let mut server = script.start();
         let mut bridge = connected(&server, &[]);
-        server.down();
+        take_down(&mut server, &mut bridge);
         let call = begin(&mut bridge, "held");
         server.up();
         must_have_run_once(&server, &bridge, &call, "held");
@@ -126,14 +129,18 @@ fn a_response_that_ends_without_the_answer() {
         None
     });
     is_ambiguous(Script::http(), "an event stream that breaks", |_, reply| {
-        reply.events(&[]).event(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}}));
+        reply.events(&[]).event(
+            &json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}}),
+        );
         None
     });
     is_ambiguous(Script::http(), "a JSON body that breaks", |_, reply| {
         reply.open(200, &[("content-type", "application/json")]).raw(b"{\"jsonrpc\":\"2.0\",");
         None
     });
-    is_ambiguous(Script::http(), "an early end", |_, reply| reply.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"));
+    is_ambiguous(Script::http(), "an early end", |_, reply| {
+        reply.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+    });
     is_ambiguous(Script::http(), "no HTTP", |_, reply| reply.raw(b"SSH-2.0-OpenSSH_9.2\r\n"));
 }
 
@@ -271,7 +278,7 @@ fn a_held_request_that_failed_is_never_sent() {
     for script in [Script::http(), Script::sse()] {
         let mut server = script.start();
         let mut bridge = connected(&server, &["--hold-timeout", "1s"]);
-        server.down();
+        take_down(&mut server, &mut bridge);
         let call = begin(&mut bridge, "expired");
         must_fail(&bridge, &call, UNAVAILABLE);
         server.up();

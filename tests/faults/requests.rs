@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::support::bridge::text;
 use super::support::script::{Outcome, Script};
-use super::{begin, connected, deliveries, marked, must_have_run_once, must_run_once};
+use super::{begin, connected, deliveries, marked, must_have_run_once, must_run_once, take_down};
 
 /// Nothing of a message is touched but its id, and the answer comes back under the client's exact bytes.
 #[test]
@@ -19,14 +19,14 @@ fn messages_pass_byte_for_byte() {
                 let answer = format!(r#"{{ "result" : {RESULT} , "id":{} ,"jsonrpc":"2.0"}}"#, call.message["id"]);
                 if call.http.target.starts_with("/message") {
                     let next = reply.empty(202);
-                    call.server.with_stream(|stream| drop(stream.raw(format!("data: {answer}\n\n").as_bytes())));
+                    call.server.with_stream(|stream| stream.raw(format!("data: {answer}\n\n").as_bytes()));
                     return Outcome::Done(next);
                 }
                 Outcome::Done(reply.text(200, "application/json", &answer))
             })
             .start();
         let mut bridge = connected(&server, &[]);
-        let params = r#"{ "b" : 1e400, "a":[ 1 , 2.50 ],"id":"not this", "é":"\u00e9\n\ud83e\udd80", "n":9007199254740993, "b":0 }"#;
+        let params = r#"{ "b" : 1E+2, "a":[ 1 , 2.50 ],"id":"not this", "é":"\u00e9\n\ud83e\udd80", "n":9007199254740993, "b":0 }"#;
         let id = r#""esc\u0061ped \/ \"id\"""#;
         bridge.expect_answer_to(id, "x/raw");
         bridge.line(&format!(r#"{{ "params" : {params} , "id" : {id}, "method":"x\/raw","jsonrpc":"2.0"}}"#));
@@ -44,8 +44,23 @@ fn messages_pass_byte_for_byte() {
 #[test]
 fn every_kind_of_id() {
     let ids = [
-        "0", "-1", "1.0", "1e3", "9007199254740993", "-9223372036854775809", "123456789012345678901234567890", r#""""#, r#""1""#,
-        r#""esc\u0061ped""#, r#""esc\u0061ped""#, r#""escaped""#, "\"\u{1F980}\"", r#""\ud83e\udd80""#, r#""a\"b""#, "7", "7",
+        "0",
+        "-1",
+        "1.0",
+        "1e3",
+        "9007199254740993",
+        "-9223372036854775809",
+        "123456789012345678901234567890",
+        r#""""#,
+        r#""1""#,
+        r#""esc\u0061ped""#,
+        r#""esc\u0061ped""#,
+        r#""escaped""#,
+        "\"\u{1F980}\"",
+        r#""\ud83e\udd80""#,
+        r#""a\"b""#,
+        "7",
+        "7",
     ];
     for script in [Script::http(), Script::http().events(), Script::sse()] {
         let server = script.start();
@@ -112,7 +127,7 @@ fn cancelled_requests() {
         let cancelled = server.wait_for("notifications/cancelled", 1);
         assert_eq!(cancelled.message["params"]["requestId"], call.message["id"]);
         assert_eq!(cancelled.message["params"]["reason"], "test");
-        server.down();
+        take_down(&mut server, &mut bridge);
         let held = begin(&mut bridge, "held");
         let safe = bridge.request("resources/read", json!({"uri": "memo://held"}));
         bridge.cancel(&held);
@@ -146,7 +161,8 @@ fn a_cancelled_safe_request_is_not_repeated() {
     server.wait_for("resources/read", 1);
     bridge.cancel(&read);
     server.wait_for("notifications/cancelled", 1);
-    server.restart();
+    take_down(&mut server, &mut bridge);
+    server.up();
     must_run_once(&server, &mut bridge, "later");
     assert_eq!(server.records_of("resources/read").len(), 1);
     bridge.finish();
@@ -163,7 +179,8 @@ fn notifications_keep_their_order() {
         }
         must_run_once(&server, &mut bridge, "later");
         server.wait_for("notifications/x", 30);
-        let seen: Vec<_> = server.records_of("notifications/x").iter().map(|note| note.message["params"]["n"].clone()).collect();
+        let seen: Vec<_> =
+            server.records_of("notifications/x").iter().map(|note| note.message["params"]["n"].clone()).collect();
         assert_eq!(seen, (0..30).map(Value::from).collect::<Vec<_>>());
         bridge.finish();
     }
@@ -175,7 +192,7 @@ fn notifications_while_the_server_is_away() {
     let mut server = Script::http().start();
     let mut bridge = connected(&server, &[]);
     must_run_once(&server, &mut bridge, "before");
-    server.down();
+    take_down(&mut server, &mut bridge);
     for n in 0..5 {
         bridge.notify("notifications/x", json!({"n": n}));
         bridge.notify("notifications/roots/list_changed", json!({}));
@@ -184,7 +201,8 @@ fn notifications_while_the_server_is_away() {
     server.up();
     must_have_run_once(&server, &bridge, &call, "held");
     must_run_once(&server, &mut bridge, "later");
-    let seen: Vec<_> = server.records_of("notifications/x").iter().map(|note| note.message["params"]["n"].clone()).collect();
+    let seen: Vec<_> =
+        server.records_of("notifications/x").iter().map(|note| note.message["params"]["n"].clone()).collect();
     assert!(seen.is_sorted_by(|a, b| a.as_i64() < b.as_i64()), "{seen:?}");
     assert_eq!(server.records_of("notifications/roots/list_changed").len(), 1);
     bridge.finish();

@@ -81,7 +81,8 @@ fn the_cursor_moves_on() {
 /// rmcp repeats the event that the cursor names: the client must not hear it twice.
 #[test]
 fn a_repeated_event_is_dropped() {
-    let note = |n: u32| json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": n}});
+    let note =
+        |n: u32| json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": n}});
     let pending: Arc<Mutex<Value>> = Arc::default();
     let server = Script::http()
         .on(move |call, reply| {
@@ -108,7 +109,8 @@ fn a_repeated_event_is_dropped() {
     let mut bridge = connected(&server, &[]);
     let call = begin(&mut bridge, "resumed");
     assert_eq!(text(&bridge.result(&call)), "resumed");
-    let heard: Vec<_> = bridge.messages_of("notifications/message").iter().map(|note| note["params"]["data"].clone()).collect();
+    let heard: Vec<_> =
+        bridge.messages_of("notifications/message").iter().map(|note| note["params"]["data"].clone()).collect();
     assert_eq!(heard, [1, 2, 3]);
     bridge.finish();
 }

@@ -63,10 +63,10 @@ fn everything_in_one_chunk() {
 
 #[test]
 fn every_line_end() {
-    arrives("LF", |stream, answer| drop(stream.raw(format!("data: {answer}\n\n").as_bytes())));
-    arrives("CRLF", |stream, answer| drop(stream.raw(format!("data: {answer}\r\n\r\n").as_bytes())));
+    arrives("LF", |stream, answer| stream.raw(format!("data: {answer}\n\n").as_bytes()));
+    arrives("CRLF", |stream, answer| stream.raw(format!("data: {answer}\r\n\r\n").as_bytes()));
     // The event whose last byte is a lone CR is complete; a LF that follows later belongs to it.
-    arrives("CR", |stream, answer| drop(stream.raw(format!("data: {answer}\r\r").as_bytes())));
+    arrives("CR", |stream, answer| stream.raw(format!("data: {answer}\r\r").as_bytes()));
     arrives("CR, then LF", |stream, answer| {
         stream.raw(format!("data: {answer}\r\n\r").as_bytes());
         stream.raw(b"\n");
@@ -110,7 +110,9 @@ fn a_byte_order_mark() {
 #[test]
 fn nonsense_before_the_answer() {
     arrives("nonsense", |stream, answer| {
-        stream.raw(b"data: hello\n\ndata: {\"jsonrpc\":\"2.0\"\n\ndata: 17\n\ndata: \xff\xfe\n\nevent: other\ndata: {}\n\n");
+        stream.raw(
+            b"data: hello\n\ndata: {\"jsonrpc\":\"2.0\"\n\ndata: 17\n\ndata: \xff\xfe\n\nevent: other\ndata: {}\n\n",
+        );
         stream.raw(format!("data: {answer}\n\n").as_bytes());
     });
 }
@@ -123,7 +125,8 @@ fn duplicate_answers() {
             stream.raw(format!("data: {answer}\n\n").as_bytes());
         }
         stream.raw(b"data: {\"jsonrpc\":\"2.0\",\"id\":987654,\"result\":{}}\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":{}}\n\n");
-        stream.raw(b"data: {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"for nobody\"}}\n\n");
+        stream
+            .raw(b"data: {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"for nobody\"}}\n\n");
     });
 }
 
@@ -187,7 +190,7 @@ fn an_endless_event() {
             let stream = reply.events(&[]);
             stream.raw(b"data: ");
             // 64 MiB, or until the bridge has had enough.
-            let _ = (0..1024).all(|_| stream.raw(&[b'x'; 65536]));
+            let _ = (0..1024).all(|_| stream.try_raw(&[b'x'; 65536]));
             Outcome::Done(None)
         })
         .start();
@@ -205,7 +208,9 @@ fn an_endless_event() {
 
 #[test]
 fn a_wrong_content_type() {
-    for (kind, body) in [("text/html", "<h1>Sign in to the network</h1>"), ("application/json", "not JSON"), ("application/json", "{}")] {
+    for (kind, body) in
+        [("text/html", "<h1>Sign in to the network</h1>"), ("application/json", "not JSON"), ("application/json", "{}")]
+    {
         let server = Script::http()
             .on(move |call, reply| match call.kind {
                 "tools/call" if call.before == 0 => Outcome::Done(reply.text(200, kind, body)),

@@ -129,7 +129,14 @@ impl Bridge {
         let from = self.mark();
         self.line(line);
         self.null_answers += 1;
-        self.wait_after(from, "an error without an id", |message| message["id"].is_null() && message["error"].is_object())
+        self.wait_after(from, "an error without an id", |message| {
+            message["id"].is_null() && message["error"].is_object()
+        })
+    }
+
+    /// Notes lines that the test wrote itself and that are answered with an error without an id.
+    pub fn expect_refusals(&mut self, times: usize) {
+        self.null_answers += times;
     }
 
     /// Notes a request that the test writes itself with [`Bridge::line`].
@@ -221,7 +228,8 @@ impl Bridge {
 
     /// All messages received so far.
     pub fn messages(&self) -> Vec<Value> {
-        let parse = |(_, line): &(Instant, String)| serde_json::from_str(line).expect("standard output holds JSON only");
+        let parse =
+            |(_, line): &(Instant, String)| serde_json::from_str(line).expect("standard output holds JSON only");
         self.process.stdout.all().iter().map(parse).collect()
     }
 
@@ -233,6 +241,18 @@ impl Bridge {
     /// What it wrote to standard error.
     pub fn stderr(&self) -> String {
         self.process.stderr.text()
+    }
+
+    /// Waits until it has written one of `words` to standard error, after line number `from`.
+    pub fn wait_for_log(&self, from: usize, words: &[&str]) {
+        let is_one = |line: &str| words.iter().any(|words| line.contains(words));
+        let found = self.process.stderr.find(from, PATIENCE, |_, line| is_one(line).then_some(()));
+        assert!(found.is_some(), "waited {PATIENCE:?} in vain for one of {words:?} on standard error");
+    }
+
+    /// The number of lines on standard error so far, for [`Bridge::wait_for_log`].
+    pub fn log_mark(&self) -> usize {
+        self.process.stderr.all().len()
     }
 
     /// The process, for signals and `/proc`.

@@ -114,7 +114,11 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the client:\n{}\n--- its standard error:\n{}", self.process.stdout.text(), self.process.stderr.text());
+            eprintln!(
+                "--- the client:\n{}\n--- its standard error:\n{}",
+                self.process.stdout.text(),
+                self.process.stderr.text()
+            );
         }
     }
 }

@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 use super::http::{self, Next, Reply, Request, Stream};
+use super::port::Port;
 use super::script::{Call, Outcome, Record, Script};
 
 /// The part of the server that hooks can reach.
 pub struct Scripted {
     script: Script,
+    port: u16,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -65,6 +67,10 @@ impl Scripted {
 
     fn handle(self: &Arc<Self>, http: Request, reply: Reply) -> Next {
         let message = http.json();
+        if self.script.sse && http.method == "POST" && !http.target.starts_with("/message") {
+            // A client that does not know the transport tries Streamable HTTP first.
+            return reply.empty(405);
+        }
         let kind = match (http.method.as_str(), message["method"].as_str()) {
             ("POST", Some(method)) => method.to_owned(),
             ("POST", None) => "answer".to_owned(),
@@ -80,12 +86,21 @@ impl Scripted {
             let before = state.records.iter().filter(|record| record.kind == kind).count();
             let known = session.as_ref().is_some_and(|id| state.sessions.contains_key(id));
             state.violations.extend(self.judge_headers(&http, &kind));
-            let record = Record { http: http.clone(), kind: kind.clone(), message: message.clone(), session: session.clone() };
+            let record =
+                Record { http: http.clone(), kind: kind.clone(), message: message.clone(), session: session.clone() };
             state.records.push(record);
             (before, known)
         };
         self.changed.notify_all();
-        let call = Call { http: &http, kind: &kind, before, message: &message, session: session.as_deref(), known, server: self };
+        let call = Call {
+            http: &http,
+            kind: &kind,
+            before,
+            message: &message,
+            session: session.as_deref(),
+            known,
+            server: self,
+        };
         match (self.script.hook)(&call, reply) {
             Outcome::Done(next) => next,
             Outcome::Good(reply) => self.good(&call, reply),
@@ -179,7 +194,8 @@ impl Scripted {
     fn open_sse(&self, reply: Reply) -> Next {
         let stream = reply.events(&[]);
         let id = self.begin(None);
-        stream.raw(format!("event: endpoint\ndata: /message?session={id}\n\n").as_bytes());
+        let endpoint = self.script.endpoint.replace("{port}", &self.port.to_string());
+        stream.raw(format!("event: endpoint\ndata: {endpoint}{id}\n\n").as_bytes());
         self.attach(&id, stream);
         None
     }
@@ -365,9 +381,11 @@ pub struct Fault {
 impl Fault {
     /// Reserves a port; connections are refused until [`Fault::up`].
     pub fn reserve(script: Script) -> Self {
-        let scripted = Arc::new(Scripted { script, state: Mutex::default(), changed: Condvar::new() });
+        let port = Port::reserve();
+        let scripted =
+            Arc::new(Scripted { script, port: port.number(), state: Mutex::default(), changed: Condvar::new() });
         let handler = scripted.clone();
-        let http = http::Server::reserved(move |request, reply| handler.handle(request, reply));
+        let http = http::Server::reserved(port, move |request, reply| handler.handle(request, reply));
         Self { scripted, http }
     }
 

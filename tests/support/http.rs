@@ -116,8 +116,13 @@ fn push_headers(head: &mut String, headers: &[(&str, &str)]) {
 pub struct Stream(Arc<TcpStream>);
 
 impl Stream {
+    /// Sends bytes as one chunk.
+    pub fn raw(&self, bytes: &[u8]) {
+        let _ = self.try_raw(bytes);
+    }
+
     /// Sends bytes as one chunk. False: the other side is gone.
-    pub fn raw(&self, bytes: &[u8]) -> bool {
+    pub fn try_raw(&self, bytes: &[u8]) -> bool {
         let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
         chunk.extend_from_slice(bytes);
         chunk.extend_from_slice(b"\r\n");
@@ -126,12 +131,12 @@ impl Stream {
 
     /// Sends a message as an event.
     pub fn event(&self, message: &Value) -> bool {
-        self.raw(format!("event: message\ndata: {message}\n\n").as_bytes())
+        self.try_raw(format!("event: message\ndata: {message}\n\n").as_bytes())
     }
 
     /// Sends a message as an event with an id.
     pub fn event_with_id(&self, id: &str, message: &Value) -> bool {
-        self.raw(format!("id: {id}\ndata: {message}\n\n").as_bytes())
+        self.try_raw(format!("id: {id}\ndata: {message}\n\n").as_bytes())
     }
 
     /// Ends the body as it should end.
@@ -171,15 +176,15 @@ pub struct Server {
 impl Server {
     /// Reserves a port and starts listening.
     pub fn start(handler: impl Fn(Request, Reply) -> Next + Send + Sync + 'static) -> Self {
-        let mut server = Self::reserved(handler);
+        let mut server = Self::reserved(Port::reserve(), handler);
         server.up();
         server
     }
 
-    /// Reserves a port; connections are refused until [`Server::up`].
-    pub fn reserved(handler: impl Fn(Request, Reply) -> Next + Send + Sync + 'static) -> Self {
+    /// Connections are refused until [`Server::up`].
+    pub fn reserved(port: Port, handler: impl Fn(Request, Reply) -> Next + Send + Sync + 'static) -> Self {
         let connections = Arc::default();
-        Self { port: Port::reserve(), handler: Arc::new(handler), connections, listener: None }
+        Self { port, handler: Arc::new(handler), connections, listener: None }
     }
 
     /// Its port.
@@ -246,7 +251,10 @@ fn accept(
 
 fn serve(mut connection: Arc<TcpStream>, handler: &Handler) {
     loop {
-        let Some(request) = read_request(&mut BufReader::new(&*connection)) else { return };
+        let Some(request) = read_request(&mut BufReader::new(&*connection)) else {
+            Reply(connection).raw(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+            return;
+        };
         match handler(request, Reply(connection)) {
             Some(next) => connection = next,
             None => return,

@@ -57,7 +57,12 @@ impl Lines {
 
     /// Waits until `find` gives something; it sees each line once, from number `from` on. `None`: not in time, or the
     /// source ended without it.
-    pub fn find<T>(&self, from: usize, patience: Duration, mut find: impl FnMut(usize, &str) -> Option<T>) -> Option<T> {
+    pub fn find<T>(
+        &self,
+        from: usize,
+        patience: Duration,
+        mut find: impl FnMut(usize, &str) -> Option<T>,
+    ) -> Option<T> {
         let end = Instant::now() + patience;
         let mut next = from;
         let mut collected = self.0.0.lock().unwrap();

@@ -94,6 +94,7 @@ pub struct Script {
     pub(super) events: bool,
     pub(super) stateless: bool,
     pub(super) stream: bool,
+    pub(super) endpoint: String,
     pub(super) authorization: Option<String>,
     pub(super) capabilities: Value,
     pub(super) hook: Box<Hook>,
@@ -111,6 +112,7 @@ impl Script {
             events: false,
             stateless: false,
             stream: true,
+            endpoint: "/message?session=".to_owned(),
             authorization: None,
             capabilities: json!({"tools": {}, "resources": {"subscribe": true}, "prompts": {}, "logging": {}}),
             hook: Box::new(|_, reply| Outcome::Good(reply)),
@@ -140,6 +142,12 @@ impl Script {
     /// No GET stream: 405.
     pub fn without_stream(mut self) -> Self {
         self.stream = false;
+        self
+    }
+
+    /// HTTP+SSE: the beginning of the endpoint's URI, to which the session's id is added; `{port}` is the server's port.
+    pub fn endpoint(mut self, endpoint: &str) -> Self {
+        self.endpoint = endpoint.to_owned();
         self
     }
 

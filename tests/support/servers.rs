@@ -33,6 +33,12 @@ impl Kind {
         matches!(self, Self::EverythingSse | Self::PythonSse | Self::RustSse)
     }
 
+    /// Whether its event streams carry ids. Then a call whose stream breaks is not lost before the resume is refused: an
+    /// unreachable server may be the network's fault.
+    pub fn has_event_ids(self) -> bool {
+        matches!(self, Self::EverythingHttp | Self::RustHttp)
+    }
+
     /// Parameters of a `tools/call` that gives `text` back.
     pub fn echo(self, text: &str) -> Value {
         match self {

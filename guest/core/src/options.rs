@@ -34,6 +34,9 @@ pub struct Options {
     /// Believe the server's tool annotations (`readOnlyHint`, `idempotentHint`) when deciding whether a `tools/call`
     /// may be sent again. Default: no.
     pub trust_annotations: bool,
+    /// Tell the program of connection changes with `notifications/message` too, so that the model and the person above
+    /// it see them. Default: no.
+    pub notify_client: bool,
     /// The host answers [`crate::Event::CredentialsNeeded`] with fresh headers; a rejected request waits for them
     /// for [`Options::credentials_timeout`] instead of failing at once. Default: no.
     pub can_refresh_credentials: bool,
@@ -83,6 +86,7 @@ impl Options {
             headers: Vec::new(),
             transport: TransportChoice::Auto,
             trust_annotations: false,
+            notify_client: false,
             can_refresh_credentials: false,
             credentials_timeout: 15 * SECOND,
             heartbeat_interval: 30 * SECOND,

@@ -88,6 +88,7 @@ const CASES: &[Case] = &[
     (r#"{"id":1 2,"method":"a"}"#, Some("1"), None, false),
     (r#"{"id",1,"method":"a"}"#, None, None, false),
     (r#"{"id":,"method":"a"}"#, None, None, false),
+    (r#"{"a":},"id":1}"#, None, None, false),
     (r#"{id:1,"method":"a"}"#, None, None, false),
     (r#"{"id":1;"method":"a"}"#, None, None, false),
 ];

@@ -36,6 +36,10 @@ impl wit::GuestOptions for OptionsResource {
         };
     }
 
+    fn set_notify_client(&self, notify: bool) {
+        self.0.borrow_mut().notify_client = notify;
+    }
+
     fn set_trust_annotations(&self, trust: bool) {
         self.0.borrow_mut().trust_annotations = trust;
     }
@@ -136,7 +140,7 @@ impl wit::GuestConnection for ConnectionResource {
 
     fn send(&self, message: String) -> Result<(), wit::SendError> {
         let mut driver = self.driver.borrow_mut();
-        if driver.closed || driver.engine.status().state == core_::State::Closed {
+        if driver.closed || driver.engine.is_closed() {
             return Err(wit::SendError::Closed);
         }
         driver.handle(Input::Message(message));
@@ -271,15 +275,15 @@ impl Driver {
         loop {
             // In the order of the exchanges' ids, which is that of the engine's `Start`s.
             self.exchanges.retain(|_, task| !task.run());
-            let reports = core::mem::take(&mut *self.reports.borrow_mut());
-            if reports.is_empty() {
-                return;
-            }
-            self.reports.borrow_mut().extend(reports);
+            let mut reported = false;
             loop {
                 // One at a time: what the engine makes of a report may cancel the exchange of the next.
                 let Some((_, input)) = self.reports.borrow_mut().pop_front() else { break };
                 self.handle(input);
+                reported = true;
+            }
+            if !reported {
+                return;
             }
         }
     }

@@ -72,26 +72,18 @@ impl Instance {
     /// Opens a connection. Does no network I/O.
     pub(crate) async fn open(options: Options, wake: Wake) -> Result<Self, OpenError> {
         let client = HttpClient::new(&options.http, &options.url)?;
-        let (mut instance, options) = Self::start(options, client, wake).await.map_err(component_error)?;
-        let client = instance.transport.mcp_reconnect_transport_client();
-        let opened =
-            client.connection().call_open(&mut instance.store, options).await.map_err(component_error)?;
-        instance.connection = opened.map_err(open_error)?;
-        Ok(instance)
+        Self::start(options, client, wake).await.map_err(component_error)?.map_err(open_error)
     }
 
-    /// Starts an instance and fills the component's `options`. The instance has no connection yet.
-    async fn start(options: Options, client: HttpClient, wake: Wake) -> wasmtime::Result<(Self, ResourceAny)> {
+    async fn start(options: Options, client: HttpClient, wake: Wake) -> wasmtime::Result<Result<Self, wit::OpenError>> {
         let pre = prepared()?;
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELD_BYTES);
         let host = Host {
             table: ResourceTable::new(),
             // Nothing inherited: no files, no environment, no standard streams, no sockets.
             wasi: WasiCtx::builder().build(),
-            http: {
-                let mut http = WasiHttpCtx::new();
-                http.set_field_size_limit(FIELD_BYTES);
-                http
-            },
+            http,
             client,
             limits: limits(&options),
         };
@@ -101,8 +93,10 @@ impl Instance {
         let table = &mut store.data_mut().table;
         let wake = table.push(wake)?;
         let until = subscribe(table, wake)?.rep();
-        let resource = fill_options(&mut store, &transport, options).await?;
-        Ok((Self { store, transport, connection: resource, until }, resource))
+        let options = fill_options(&mut store, &transport, options).await?;
+        let connection = transport.mcp_reconnect_transport_client().connection();
+        let opened = connection.call_open(&mut store, options).await?;
+        Ok(opened.map(|connection| Self { store, transport, connection, until }))
     }
 
     /// Gives the component a message of the program.
@@ -181,7 +175,9 @@ fn prepare() -> wasmtime::Result<TransportPre<Host>> {
     wasmtime_wasi::p2::bindings::io::poll::add_to_linker::<Host, HasSelf<ResourceTable>>(&mut linker, Host::table)?;
     wasmtime_wasi::p2::bindings::io::streams::add_to_linker::<Host, HasSelf<ResourceTable>>(&mut linker, Host::table)?;
     wasmtime_wasi::p2::bindings::clocks::monotonic_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
-    wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Host, WasiRandom>(&mut linker, |host| host.wasi.random())?;
+    wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Host, WasiRandom>(&mut linker, |host| {
+        host.wasi.random()
+    })?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     TransportPre::new(linker.instantiate_pre(&component)?)
 }
@@ -208,7 +204,9 @@ impl WasiHttpView for Host {
 fn limits(options: &Options) -> StoreLimits {
     const MIB: u64 = 1 << 20;
     let set = &options.settings;
-    let bytes = set.max_queue.map_or(128 * MIB, |(_, bytes)| bytes)
+    let bytes = set
+        .max_queue
+        .map_or(128 * MIB, |(_, bytes)| bytes)
         .saturating_add(set.max_message_bytes.unwrap_or(64 * MIB))
         .saturating_add(set.max_event_bytes.unwrap_or(16 * MIB))
         .saturating_add(set.max_body_bytes.unwrap_or(64 * MIB))
@@ -236,6 +234,9 @@ async fn fill_options(
             TransportChoice::HttpSse => wit::TransportChoice::HttpSse,
         };
         guest.call_set_transport(&mut *store, resource, choice).await?;
+    }
+    if let Some(notify) = set.notify_client {
+        guest.call_set_notify_client(&mut *store, resource, notify).await?;
     }
     if let Some(trust) = set.trust_annotations {
         guest.call_set_trust_annotations(&mut *store, resource, trust).await?;

@@ -148,7 +148,6 @@ impl Receiver {
 }
 
 /// What a program wants beside sending. Orders overtake messages, so that they work while a connection is held up.
-#[derive(Debug)]
 enum Order {
     SetHeaders(Vec<(String, String)>, oneshot::Sender<Result<(), OpenError>>),
     Reconnect,
@@ -184,9 +183,10 @@ impl From<wasmtime::Error> for Stop {
 impl Driver {
     async fn run(mut self) {
         let Err(Stop::Failed(error)) = self.work().await else { return };
+        // The backtrace is for the log, the cause for everyone.
         tracing::error!("the transport component failed: {error:?}");
         let Self { instance, messages, orders, events, failure, .. } = self;
-        let text = format!("{error:#}");
+        let text = error.root_cause().to_string();
         // Before the channels close, so that who finds them closed finds the reason.
         let _ = failure.set(text.clone());
         drop((instance, messages, orders));

@@ -6,7 +6,6 @@ use wasmtime::Config;
 /// The settings.
 pub(crate) fn engine_config() -> Config {
     let mut config = Config::new();
-    config.wasm_component_model(true);
     // For WASI 0.3, which is not used.
     config.concurrency_support(false);
     config

@@ -52,7 +52,11 @@ pub(crate) fn request_error(error: &reqwest::Error, https: bool) -> Error {
 /// Why a response's body broke off.
 pub(crate) fn response_error(error: &reqwest::Error) -> Error {
     tracing::debug!("a response broke off: {}", chain(error));
-    Error::InternalError(Some(reason(error)))
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => Error::HttpResponseIncomplete,
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => Error::ConnectionTerminated,
+        _ => Error::InternalError(Some(reason(error))),
+    }
 }
 
 fn tls_error(error: &rustls::Error) -> Error {

@@ -39,6 +39,7 @@ pub struct Options {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub transport: Option<TransportChoice>,
+    pub notify_client: Option<bool>,
     pub trust_annotations: Option<bool>,
     pub credentials_timeout: Option<Duration>,
     pub heartbeat_interval: Option<Duration>,
@@ -84,6 +85,13 @@ impl Options {
     /// Which transport to speak. Default: [`TransportChoice::Auto`].
     pub fn transport(mut self, choice: TransportChoice) -> Self {
         self.settings.transport = Some(choice);
+        self
+    }
+
+    /// Tell the program of connection changes with `notifications/message` too, so that the model and the person above it
+    /// see them. Default: no.
+    pub fn notify_client(mut self, notify: bool) -> Self {
+        self.settings.notify_client = Some(notify);
         self
     }
 

@@ -19,9 +19,10 @@ pub(crate) fn config(ca_certificates: &[Vec<u8>]) -> Result<ClientConfig, OpenEr
     for pem in ca_certificates {
         let before = extra.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            extra.push(certificate.map_err(|error| {
-                OpenError::InvalidOption(format!("a CA certificate is not valid PEM: {error}"))
-            })?);
+            extra
+                .push(certificate.map_err(|error| {
+                    OpenError::InvalidOption(format!("a CA certificate is not valid PEM: {error}"))
+                })?);
         }
         if extra.len() == before {
             return Err(OpenError::InvalidOption("a CA certificate file holds no PEM certificate".to_owned()));

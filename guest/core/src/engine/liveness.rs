@@ -10,7 +10,7 @@ use crate::options::SECOND;
 use crate::replay::Evidence;
 use crate::request::{Delivery, Origin, RequestKey};
 use crate::schedule::Timer;
-use crate::{Event, Level, Nanos, loss};
+use crate::{Event, Level, Nanos, Transport, loss};
 /// A probe on request is given this long.
 const PROBE_TIME: Nanos = 5 * SECOND;
 
@@ -111,6 +111,11 @@ impl Engine {
                     self.recover(Trouble::SessionLost(end.reason.clone()));
                 }
                 Evidence::NotSent => self.attempt_failed(Trouble::Unreachable(end.reason.clone())),
+                // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
+                Evidence::Unknown if end.refusal.is_none() && self.transport == Some(Transport::HttpSse) => {
+                    self.forget(key);
+                    self.ping_unanswered(true, end.reason.clone());
+                }
                 Evidence::Unknown => self.attempt_failed(match end.refusal {
                     Some(refusal) => Trouble::Refused(refusal.clone()),
                     None => Trouble::Broken(end.reason.clone()),
@@ -170,6 +175,23 @@ impl Engine {
         }
     }
 
+    /// Silence: a busy server is left alone, unless it is to be strict; otherwise the session is given up.
+    fn ping_unanswered(&mut self, probing: bool, reason: String) {
+        let busy = self.program_requests().any(|(_, request)| {
+            let verifying = matches!(request.delivery, Delivery::Verifying(_));
+            !request.cancelled && request.is_out() && !verifying
+        });
+        if !busy || self.options.heartbeat_strict {
+            return self.unresponsive(reason);
+        }
+        let epoch = self.epoch;
+        self.emit(Event::Suspect { epoch, reason });
+        if probing {
+            self.link = Link::Waiting;
+            self.probe();
+        }
+    }
+
     /// A request of the engine's own was not answered in time.
     pub(super) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
         let probing = self.link == Link::Probing(key);
@@ -181,20 +203,7 @@ impl Engine {
         match origin {
             Origin::Ping => {
                 let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
-                let busy = self.program_requests().any(|(_, request)| {
-                    let verifying = matches!(request.delivery, Delivery::Verifying(_));
-                    !request.cancelled && request.is_out() && !verifying
-                });
-                if busy && !self.options.heartbeat_strict {
-                    let epoch = self.epoch;
-                    self.emit(Event::Suspect { epoch, reason });
-                    if probing {
-                        self.link = Link::Waiting;
-                        self.probe();
-                    }
-                } else {
-                    self.unresponsive(reason);
-                }
+                self.ping_unanswered(probing, reason);
             }
             Origin::Verify(_) => self.verified(true),
             Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),

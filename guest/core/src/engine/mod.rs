@@ -8,6 +8,7 @@ mod exchange;
 mod handshake;
 mod link;
 mod liveness;
+mod notice;
 mod outcome;
 mod program;
 mod resume;
@@ -366,6 +367,12 @@ impl Engine {
     }
 
     fn emit(&mut self, event: Event) {
+        if self.options.notify_client
+            && self.program.initialized
+            && let Some(text) = notice::of(&event, &self.server_name())
+        {
+            self.outputs.push_back(Output::Event(Event::Message(text)));
+        }
         self.outputs.push_back(Output::Event(event));
     }
 

@@ -14,7 +14,8 @@ use super::{duration, header, size};
 use crate::demo;
 
 const AFTER_HELP: &str = "\
-Durations: 500ms, 30s, 5m, 1h. Sizes: 65536, 64K, 16M.
+URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
+TIME is 500ms, 30s, 5m or 1h; SIZE is 65536, 64K or 16M.
 Signals: SIGHUP begins a new session, SIGUSR1 writes the status to stderr, SIGTERM and SIGINT end.
 Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the command line is wrong.
 
@@ -55,34 +56,35 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct BridgeArgs {
     /// The server's MCP endpoint or SSE URL, http or https
-    #[arg(value_name = "URL")]
-    url: Option<String>,
-    /// The transport to speak: auto, http (Streamable HTTP) or sse (HTTP+SSE)
+    // Several are taken so that one too many can be named.
+    #[arg(value_name = "URL", hide = true)]
+    urls: Vec<String>,
+    /// Streamable HTTP (http), HTTP+SSE (sse), or find out
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
     transport: TransportArg,
-    /// 'Name: value' for each request; takes ${VAR} and ${VAR:-default}
+    /// 'Name: value' for every request; ${VAR} is expanded
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
-    /// What to say on stderr: off, error, warn, info, debug, trace
+    /// Says on stderr: off, error, warn, info, debug or trace
     #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
     /// Silence after which the server is pinged, or off [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = span_or_off)]
+    #[arg(long, value_name = "TIME", value_parser = span_or_off)]
     heartbeat: Option<Span>,
     /// How long a ping may stay unanswered [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     heartbeat_timeout: Option<Duration>,
     /// An unanswered ping counts even while a request runs
     #[arg(long)]
     heartbeat_strict: bool,
     /// How long a request may run without progress [default: 1h]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     request_timeout: Option<Duration>,
     /// How long a request may wait for a server that is away [default: 3m]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     hold_timeout: Option<Duration>,
     /// How long initialize may wait for it, or off [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = span_or_off)]
+    #[arg(long, value_name = "TIME", value_parser = span_or_off)]
     start_timeout: Option<Span>,
     /// The largest server-sent event [default: 16M]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
@@ -93,7 +95,7 @@ pub struct BridgeArgs {
     /// The largest message from the client [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     max_message_bytes: Option<usize>,
-    /// Believe tool annotations: read-only and idempotent calls may be sent again
+    /// Repeat a lost call of a read-only or idempotent tool
     #[arg(long)]
     trust_annotations: bool,
 }
@@ -153,7 +155,13 @@ impl BridgeArgs {
     /// The transport's options; what is not given keeps the library's default. An error says what is wrong and how to mend
     /// it, and holds no secret.
     pub fn options(&self, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Options, String> {
-        let url = self.url.as_deref().ok_or("the server's URL is missing; write mcp-reconnect https://HOST/PATH")?;
+        let url = match &self.urls[..] {
+            [url] => url,
+            [] => return Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
+            [_, second, ..] => {
+                return Err(format!("'{second}' is one URL too many; give each server a bridge of its own"));
+            }
+        };
         let mut options = Options::new(url)
             .transport(match self.transport {
                 TransportArg::Auto => TransportChoice::Auto,
@@ -199,9 +207,121 @@ impl BridgeArgs {
     }
 }
 
-/// clap's message without its usage and its hint, as one line.
+/// clap's message as one line, without its usage and its hints that are no help.
 fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    let text: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
-    text.join(" ").trim_start_matches("error: ").to_owned()
+    let paragraphs = message.split("\n\n").map(|paragraph| {
+        let lines: Vec<_> = paragraph.lines().map(str::trim).collect();
+        lines.join(" ")
+    });
+    const NO_HELP: [&str; 3] = ["Usage:", "For more information", "to pass "];
+    let useful: Vec<_> = paragraphs
+        .map(|paragraph| paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").trim().to_owned())
+        .filter(|text| !text.is_empty() && !NO_HELP.iter().any(|start| text.starts_with(start)))
+        .collect();
+    useful.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(arguments: &[&str]) -> String {
+        let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied());
+        one_line(&Cli::try_parse_from(all).expect_err("a wrong command line").to_string())
+    }
+
+    fn options(arguments: &[&str]) -> Result<Options, String> {
+        let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied());
+        let cli = Cli::try_parse_from(all).expect("clap takes it");
+        cli.bridge.options(|_| Err(VarError::NotPresent))
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_line() {
+        assert_eq!(
+            wrong(&["--transport", "pigeon", "http://h/"]),
+            "invalid value 'pigeon' for '--transport <NAME>' [possible values: auto, http, sse]"
+        );
+        assert_eq!(wrong(&["--nope", "http://h/"]), "unexpected argument '--nope' found");
+        assert_eq!(
+            wrong(&["--heder", "x", "http://h/"]),
+            "unexpected argument '--heder' found; a similar argument exists: '--header'"
+        );
+        assert_eq!(
+            wrong(&["--heartbeat", "soon", "http://h/"]),
+            "invalid value 'soon' for '--heartbeat <TIME>': write a duration such as 500ms, 30s, 5m or 1h"
+        );
+    }
+
+    #[test]
+    fn one_url() {
+        assert!(options(&["http://h/"]).is_ok());
+        assert!(options(&[]).unwrap_err().contains("URL is missing"));
+        assert!(options(&["http://h/", "http://i/"]).unwrap_err().contains("'http://i/'"));
+    }
+
+    #[test]
+    fn headers_in_any_number_and_no_secret_in_an_error() {
+        let options_ = options(&["-H", "A: 1", "--header", "B: ${NONE:-2}", "http://h/"]).unwrap();
+        assert!(format!("{options_:?}").contains(r#"["A", "B"]"#), "{options_:?}");
+        let error = options(&["-H", "A: s3cret ${NONE}", "http://h/"]).unwrap_err();
+        assert!(error.contains("NONE") && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn options_reach_the_library() {
+        let set = options(&[
+            "http://h/",
+            "--transport",
+            "sse",
+            "--heartbeat",
+            "off",
+            "--heartbeat-timeout",
+            "2s",
+            "--heartbeat-strict",
+            "--request-timeout",
+            "3s",
+            "--hold-timeout",
+            "4s",
+            "--start-timeout",
+            "5s",
+            "--max-event-bytes",
+            "6K",
+            "--max-body-bytes",
+            "7K",
+            "--max-message-bytes",
+            "8K",
+            "--trust-annotations",
+        ]);
+        let shown = format!("{:?}", set.unwrap());
+        for part in [
+            "transport: Some(HttpSse)",
+            "heartbeat_interval: Some(0ns)",
+            "heartbeat_timeout: Some(2s)",
+            "heartbeat_strict: Some(true)",
+            "run_timeout: Some(3s)",
+            "hold_timeout: Some(4s)",
+            "start_timeout: Some(5s)",
+            "max_event_bytes: Some(6144)",
+            "max_body_bytes: Some(7168)",
+            "max_message_bytes: Some(8192)",
+            "trust_annotations: Some(true)",
+        ] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_stays_the_default_of_the_library() {
+        let shown = format!("{:?}", options(&["http://h/"]).unwrap());
+        assert!(shown.contains("hold_timeout: None") && shown.contains("heartbeat_interval: None"), "{shown}");
+    }
+
+    #[test]
+    fn the_help_fits_on_a_screen() {
+        use clap::CommandFactory;
+        let help = Cli::command().render_help().to_string();
+        assert!(help.lines().count() <= 45, "{} lines", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
 }

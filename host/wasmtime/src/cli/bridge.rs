@@ -21,29 +21,39 @@ const GOODBYE: Duration = Duration::from_millis(950);
 /// A shell's exit code for a process that SIGINT ended: a second signal does not wait for the goodbye.
 const INTERRUPTED: u8 = 130;
 
+/// What ends a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The client closed stdin.
+    Stdin,
+    /// The client closed stdout.
+    Stdout,
+    /// A signal asked for it.
+    Signal,
+}
+
 /// Bridges until the client closes stdin or stdout, or a signal asks to end.
 pub async fn run(sender: Sender, receiver: Receiver, max_message_bytes: usize) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let lines = input::lines(max_message_bytes)?;
     let (output, mut written) = Output::stdout()?;
 
-    let mut to_server = pin!(to_server(lines, &sender, output.clone(), max_message_bytes));
+    let mut to_server = Box::pin(to_server(lines, &sender, output.clone(), max_message_bytes));
     let mut to_client = pin!(to_client(receiver, output));
-
     let mut sleep = SleepWatch::new();
 
-    let cause = loop {
+    let end = loop {
         tokio::select! {
-            () = &mut to_server => break "the client closed stdin",
+            () = &mut to_server => break End::Stdin,
             // It has said why.
             () = &mut to_client => return Ok(ExitCode::FAILURE),
-            _ = &mut written => break "the client closed stdout",
+            _ = &mut written => break End::Stdout,
             slept = sleep.woke() => {
                 tracing::info!("the machine slept for {} s: checking the connection", slept.as_secs());
                 let _ = sender.probe().await;
             }
             wish = signals.next() => match wish {
-                Wish::End => break "a signal",
+                Wish::End => break End::Signal,
                 // These fail only where the transport failed, which ends the loop.
                 Wish::Reconnect => drop(sender.reconnect().await),
                 Wish::Status => if let Ok(status) = sender.status().await {
@@ -52,12 +62,16 @@ pub async fn run(sender: Sender, receiver: Receiver, max_message_bytes: usize) -
             },
         }
     };
-    tracing::debug!("ending: {cause}");
+    tracing::debug!("ending: {end:?}");
+    // It may still hold stdout open, where a signal was the cause.
+    drop(to_server);
     let deadline = Instant::now() + GOODBYE;
     let goodbye = async {
         sender.close().await;
         to_client.await;
-        let _ = written.await;
+        if end != End::Stdout {
+            let _ = written.await;
+        }
     };
     Ok(tokio::select! {
         _ = timeout_at(deadline, goodbye) => ExitCode::SUCCESS,

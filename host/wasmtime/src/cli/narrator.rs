@@ -8,8 +8,10 @@ use mcp_reconnect::{Event, Level, SessionInfo, State, Status};
 /// Turns events into log lines.
 #[derive(Debug, Default)]
 pub struct Narrator {
-    /// Why the last attempt that was told had failed: told again at `info` only when it changes.
+    /// The reason that was told last: an attempt is told at `info` only if it is the first or has another reason.
     told: Option<String>,
+    /// Whether an attempt was told since the connection was lost.
+    trying: bool,
 }
 
 impl Narrator {
@@ -19,24 +21,28 @@ impl Narrator {
             Event::Message(_) => {}
             Event::Connecting => tracing::debug!("connecting"),
             Event::Connected(session) => {
-                self.told = None;
+                *self = Self::default();
                 tracing::info!("connected: {}", Named(session));
             }
             Event::Disconnected { reason, .. } => {
-                self.told = None;
+                *self = Self { told: Some(reason.clone()), trying: false };
                 tracing::info!("disconnected: {reason}");
             }
             Event::Suspect { reason, .. } => tracing::info!("no sign of life from the server: {reason}"),
             Event::Reconnecting { attempt, delay, reason } => {
-                if self.told.as_deref() == Some(reason) {
-                    tracing::debug!("attempt {attempt} in {}: {reason}", Short(*delay));
-                } else {
-                    tracing::info!("trying again (attempt {attempt} in {}): {reason}", Short(*delay));
+                let news = self.told.as_ref() != Some(reason);
+                if news {
+                    tracing::info!("trying again in {}: {reason}", Short(*delay));
                     self.told = Some(reason.clone());
+                } else if !self.trying {
+                    tracing::info!("trying again in {}", Short(*delay));
+                } else {
+                    tracing::debug!("attempt {attempt} in {}: {reason}", Short(*delay));
                 }
+                self.trying = true;
             }
             Event::Reconnected { session, new_session, server_changed } => {
-                self.told = None;
+                *self = Self::default();
                 let kind = if *new_session { "reconnected, new session" } else { "reconnected, same session" };
                 let change = if *server_changed { "; the server has changed" } else { "" };
                 tracing::info!("{kind}: {}{change}", Named(session));

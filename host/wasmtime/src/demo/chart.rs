@@ -8,31 +8,30 @@ use super::story::Told;
 use super::timeline::{Colour, Style};
 
 /// Columns of names, and of time.
-const NAMES: usize = 18;
-const COLUMNS: usize = 58;
+const NAMES: usize = 21;
+const COLUMNS: usize = 56;
 
 /// Draws what happened.
 pub fn draw(told: &Told, style: Style) -> String {
     let scale = Scale { end: told.end };
     let mut text = String::new();
-    let mut row = |name: &str, cells: Vec<Cell>, note: &str| {
-        let note = if note.is_empty() { String::new() } else { style.paint(Colour::Faint, &format!(" {note}")) };
-        let _ = writeln!(text, "  {name:NAMES$}{}{note}", paint(&cells, style));
+    let mut row = |name: &str, cells: Vec<Cell>| {
+        let _ = writeln!(text, "  {name:NAMES$}{}", paint(&cells, style));
     };
 
-    row("", scale.seconds(), "");
+    row("", scale.seconds());
     let mut server = Row::default();
     server.fill(0, scale.column(told.killed), '█', Colour::Good);
     server.fill(scale.column(told.killed), scale.column(told.back), '┄', Colour::Bad);
     server.fill(scale.column(told.back), COLUMNS, '█', Colour::Good);
     server.set(scale.column(told.killed), '╳', Colour::Bad);
-    row("server", server.0, "");
+    row("server", server.0);
 
     let mut steady = Row::default();
     for call in told.before.iter().chain(&told.after) {
         steady.set(scale.column(call.asked), '●', colour(call));
     }
-    row("calls", steady.0, "");
+    row("calls", steady.0);
     for (call, about) in [(&told.deploy, "unsafe"), (&told.report, "read-only")] {
         let mut cells = Row::default();
         let (asked, killed) = (scale.column(call.asked), scale.column(told.killed));
@@ -41,13 +40,13 @@ pub fn draw(told: &Told, style: Style) -> String {
         cells.fill(killed, answered.min(scale.column(told.back)), '┄', Colour::Waiting);
         cells.fill(scale.column(told.back), answered, '━', Colour::Good);
         cells.set(answered, mark(call), colour(call));
-        row(&format!("#{} {} ({about})", call.number, call.tool), cells.0, "");
+        row(&format!("#{} {} ({about})", call.number, call.tool), cells.0);
     }
     for call in &told.during {
         let mut cells = Row::default();
         cells.fill(scale.column(call.asked), scale.column(call.answered), '┄', Colour::Waiting);
         cells.set(scale.column(call.answered), mark(call), colour(call));
-        row(&format!("#{} {} (held)", call.number, call.tool), cells.0, "");
+        row(&format!("#{} {} (held)", call.number, call.tool), cells.0);
     }
     let legend = "█ up   ━ running   ┄ waiting   ● answered   ◆ answered 'outcome unknown'   ╳ killed or failed";
     let _ = writeln!(text, "\n  {}", style.paint(Colour::Faint, legend));

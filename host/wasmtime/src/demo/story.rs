@@ -8,6 +8,7 @@ use rmcp::model::JsonObject;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Transport;
 use super::children::{self, Server};
@@ -100,11 +101,10 @@ pub async fn tell(transport: Transport, timeline: &Arc<Timeline>) -> anyhow::Res
 
     let mut during = held.join_all().await;
     during.sort_by_key(|call| call.number);
+    let after = steady(&mut client, AFTER).await;
     let mut slow = slow.join_all().await;
     slow.sort_by_key(|call| call.number);
     let [deploy, report] = <[Call; 2]>::try_from(slow).map_err(|_| anyhow::anyhow!("a slow call was lost"))?;
-
-    let after = steady(&mut client, AFTER).await;
     let list_changed = client.list_changed(NEWS).await;
     let end = timeline.now();
     let tap = client.tap().clone();
@@ -140,7 +140,7 @@ fn heading(transport: Transport, timeline: &Timeline) {
 /// Calls at the pace, each answered before the next.
 async fn steady(client: &mut Client, count: usize) -> Vec<Call> {
     let mut calls = Vec::new();
-    let mut pace = tokio::time::interval(PACE);
+    let mut pace = tokio::time::interval_at(Instant::now() + PACE, PACE);
     for _ in 0..count {
         pace.tick().await;
         calls.push(append(client).await);

@@ -1,6 +1,6 @@
 //! What is shown while it happens: one line for each thing, with its time.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -64,14 +64,25 @@ pub enum Who {
 pub struct Timeline {
     start: Instant,
     style: Style,
+    /// The characters that the text of a line may have, so that it stays one line on a terminal.
+    room: usize,
 }
+
+/// Where the terminal does not tell its width.
+const USUAL_COLUMNS: usize = 100;
+/// The characters of a line before its text.
+const MARGIN: usize = 19;
 
 impl Timeline {
     /// Begins now, on stdout.
     pub fn stdout() -> Self {
         let colours =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { start: Instant::now(), style: if colours { Style::Terminal } else { Style::Plain } }
+        let (style, room) = match colours {
+            true => (Style::Terminal, columns().saturating_sub(MARGIN).max(40)),
+            false => (Style::Plain, usize::MAX),
+        };
+        Self { start: Instant::now(), style, room }
     }
 
     /// How it is drawn.
@@ -91,17 +102,10 @@ impl Timeline {
             Who::Bridge => ("bridge", Colour::Bridge),
             Who::Client => ("client", Colour::Strong),
         };
-        let mut line = String::new();
-        let _ = write!(
-            line,
-            "{}  {} ",
-            self.style.paint(Colour::Faint, &format!("{:7.3} s", self.now().as_secs_f64())),
-            self.style.paint(name_colour, name)
-        );
-        line.push(' ');
-        line.push_str(&self.style.paint(colour, text));
-        line.push('\n');
-        self.print(&line);
+        let time = self.style.paint(Colour::Faint, &format!("{:7.3} s", self.now().as_secs_f64()));
+        let name = self.style.paint(name_colour, name);
+        let text = self.style.paint(colour, &cut(text, self.room));
+        self.print(&format!("{time}  {name}  {text}\n"));
     }
 
     /// Shows text as it is.
@@ -110,6 +114,32 @@ impl Timeline {
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
+}
+
+/// The text, with its end cut off if it is longer than `room` characters.
+fn cut(text: &str, room: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(room) {
+        None => Cow::Borrowed(text),
+        Some(_) => {
+            let kept: String = text.chars().take(room.saturating_sub(1)).collect();
+            Cow::Owned(kept + "…")
+        }
+    }
+}
+
+/// The width of the terminal.
+#[cfg(unix)]
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(USUAL_COLUMNS, |size| match size.ws_col {
+        0 => USUAL_COLUMNS,
+        columns => columns.into(),
+    })
+}
+
+/// The width of the terminal.
+#[cfg(not(unix))]
+fn columns() -> usize {
+    USUAL_COLUMNS
 }
 
 /// A duration as people read it.
@@ -121,5 +151,23 @@ pub fn short(duration: Duration) -> String {
         format!("{:.0} ms", seconds * 1000.0)
     } else {
         format!("{seconds:.2} s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!(cut("", 0), "");
+    }
+
+    #[test]
+    fn plain_text_has_no_colours() {
+        assert_eq!(Style::Plain.paint(Colour::Bad, "x"), "x");
+        assert_eq!(Style::Terminal.paint(Colour::Bad, "x"), "\x1b[31mx\x1b[0m");
     }
 }

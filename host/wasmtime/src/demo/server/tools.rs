@@ -110,7 +110,10 @@ impl DemoServer {
     async fn append(&self, Parameters(Append { line }): Parameters<Append>) -> String {
         let mut lines = self.memory.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(line);
-        format!("{} lines", lines.len())
+        match lines.len() {
+            1 => "1 line".into(),
+            count => format!("{count} lines"),
+        }
     }
 
     #[tool(

@@ -1,0 +1,128 @@
+//! Random runs of the engine against a model server and a hostile network, under a virtual clock.
+//!
+//! `simulate 100000` runs so many seeds on all cores and stops at the first that fails, whose story it prints, made
+//! shorter. `simulate --seed 7 --trace` tells the story of one.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use support::plan::{Outcome, Plan};
+
+const USAGE: &str = "usage: simulate [COUNT] [--from SEED] [--keep-going]
+       simulate --seed SEED [--trace] [--shrink]";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (mut count, mut from, mut seed) = (20_000, 0, None);
+    let (mut trace, mut shrink, mut keep_going) = (false, false, false);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
+        match argument.as_str() {
+            "--trace" => trace = true,
+            "--shrink" => shrink = true,
+            "--keep-going" => keep_going = true,
+            "--seed" => match number() {
+                Some(number) => seed = Some(number),
+                None => return usage(),
+            },
+            "--from" => match number() {
+                Some(number) => from = number,
+                None => return usage(),
+            },
+            text => match text.parse() {
+                Ok(number) => count = number,
+                Err(_) => return usage(),
+            },
+        }
+    }
+    match seed {
+        Some(seed) => one(seed, trace, shrink),
+        None => many(from, count, keep_going),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn one(seed: u64, trace: bool, shrink: bool) -> ExitCode {
+    let mut plan = Plan::of(seed);
+    if shrink {
+        plan = plan.shrink();
+    }
+    let outcome = plan.run(true);
+    println!("{}", plan.describe());
+    if trace {
+        println!("{}", outcome.story);
+    }
+    judge(&outcome)
+}
+
+fn judge(outcome: &Outcome) -> ExitCode {
+    for violation in &outcome.violations {
+        println!("!!! {violation}");
+    }
+    if outcome.violations.is_empty() {
+        println!("nothing is wrong");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
+    let began = Instant::now();
+    let next = AtomicU64::new(from);
+    let stop = AtomicBool::new(false);
+    let totals: [AtomicU64; 6] = Default::default();
+    let failed = std::sync::Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + count {
+                        break;
+                    }
+                    let outcome = Plan::of(seed).run(false);
+                    for (total, add) in totals.iter().zip([
+                        1,
+                        outcome.asked as u64,
+                        outcome.results as u64,
+                        outcome.unknown as u64,
+                        outcome.sessions,
+                        outcome.replays,
+                    ]) {
+                        total.fetch_add(add, Ordering::Relaxed);
+                    }
+                    if let Some(first) = outcome.violations.first() {
+                        failed.lock().unwrap().push((seed, first.clone()));
+                        stop.store(!keep_going, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let [runs, asked, results, unknown, sessions, replays] = totals.map(|total| total.load(Ordering::Relaxed));
+    println!(
+        "{runs} runs in {:.1} s: {asked} requests, {results} results, {unknown} of unknown outcome, {sessions} sessions, \
+         {replays} replays",
+        began.elapsed().as_secs_f64()
+    );
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    for (seed, what) in &failed {
+        println!("seed {seed}: {what}");
+    }
+    match failed.first() {
+        Some((seed, _)) if !keep_going => one(*seed, true, true),
+        Some(_) => ExitCode::FAILURE,
+        None => ExitCode::SUCCESS,
+    }
+}

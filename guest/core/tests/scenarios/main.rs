@@ -1,0 +1,20 @@
+//! One small story per rule of the protocol, told with the real engine in a simulated world. One file per topic.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod backoff;
+mod cancelling;
+mod closing;
+mod credentials;
+mod deadlines;
+mod heartbeat;
+mod limits;
+mod lost;
+mod messages;
+mod redirects;
+mod replay;
+mod restore;
+mod resume;
+mod standalone;
+mod start;

@@ -1,0 +1,171 @@
+//! What must always be true: the promises, each checked where it could break.
+
+use mcp_reconnect_core::{ExchangeId, Method, Request};
+use serde_json::Value;
+
+use super::program::{Answer, DID_NOT_RUN, Tag};
+use super::world::World;
+
+impl World {
+    /// An HTTP request of the engine's.
+    pub(super) fn check_request(&mut self, id: ExchangeId, request: &Request) {
+        // Promise 8: nothing goes anywhere else, and no header is broken.
+        if request.authority != "server.test:9000" || request.https {
+            self.violate(format!("#{} goes to {}", id.0, request.authority));
+        }
+        for (name, value) in &request.headers {
+            let broken = |text: &str| text.bytes().any(|byte| !(b' '..=b'~').contains(&byte));
+            if broken(name) || broken(value) {
+                self.violate(format!("#{} has a broken header {name}", id.0));
+            }
+        }
+        for name in ["mcp-session-id", "last-event-id", "accept", "content-type"] {
+            let times = request.headers.iter().filter(|(other, _)| other == name).count();
+            if times > 1 {
+                self.violate(format!("#{} has {name} {times} times", id.0));
+            }
+        }
+        if request.method != Method::Post {
+            return;
+        }
+        self.check_order(&request.body);
+    }
+
+    /// Promise 4: first sendings follow the order of the program's messages.
+    fn check_order(&mut self, body: &[u8]) {
+        let body = std::str::from_utf8(body).unwrap_or("");
+        // Reading the whole message here would cost half of a run's time.
+        let tag = body
+            .split_once(r#""tag":"#)
+            .and_then(|(_, rest)| rest.split([',', '}']).next()?.parse::<Tag>().ok());
+        let Some(tag) = tag.filter(|_| !body.contains(r#""method":"initialize""#)) else {
+            return;
+        };
+        if !self.program.first_sent.insert(tag) {
+            return;
+        }
+        if self.program.highest_sent > tag {
+            let highest = self.program.highest_sent;
+            self.violate(format!("tag {tag} is sent for the first time after tag {highest}"));
+        }
+        self.program.highest_sent = self.program.highest_sent.max(tag);
+    }
+
+    /// A message that a session accepts.
+    pub(super) fn check_message(&mut self, sid: &str, method: &str, message: &Value) {
+        let stateless = self.server.knobs.stateless;
+        let kind = if method.is_empty() { String::from("answer") } else { method.to_string() };
+        let Some(session) = self.server.sessions.get_mut(sid) else {
+            return;
+        };
+        session.log.push(kind);
+        // Pings and their answers may come at any time.
+        let said: Vec<_> =
+            session.log.iter().filter(|kind| *kind != "ping" && *kind != "answer").take(3).cloned().collect();
+        let id = message["id"].to_string();
+        let repeated = !method.is_empty() && id != "null" && !session.ids.insert(id.clone());
+        let place = said.len();
+        // Promise 3.
+        match place {
+            1 if method == "initialize" => {}
+            _ if method == "ping" || method.is_empty() => {}
+            0 => {}
+            1 => self.violate(format!("the first message of {sid} is {method}")),
+            2 if method == "notifications/initialized" => {}
+            2 => self.violate(format!("the second message of {sid} is {method}")),
+            _ if method == "initialize" => {
+                self.violate(format!("{sid} is initialized more than once"));
+            }
+            _ => {}
+        }
+        if repeated && !stateless {
+            self.violate(format!("the id {id} is used twice in {sid}"));
+        }
+    }
+
+    /// A notification or question that reaches the program.
+    pub(super) fn check_told(&mut self, method: &str, params: &Value) {
+        if let Some(session) = params["session"].as_str() {
+            let known = &self.program.session;
+            // Promise 3: what an old session says means nothing any more.
+            if serial(session) < serial(known) {
+                let known = known.clone();
+                self.violate(format!("{method} of {session} while {known} is the session"));
+            }
+        }
+        if method == "notifications/progress"
+            && let Some(tag) = params["progressToken"].as_u64()
+        {
+            let dead =
+                self.program.asked.get(&tag).is_none_or(|asked| !asked.answers.is_empty() || asked.cancelled.is_some());
+            if dead {
+                self.violate(format!("progress of tag {tag}, which is not asked"));
+            }
+        }
+    }
+
+    /// An answer that reaches the program.
+    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer) {
+        let asked = self.program.asked[&tag].clone();
+        // Promise 1.
+        if !asked.answers.is_empty() {
+            self.violate(format!("tag {tag} is answered twice: {answer:?}"));
+        }
+        if asked.cancelled.is_some() {
+            self.violate(format!("tag {tag} was cancelled and is answered: {answer:?}"));
+        }
+        match answer {
+            Answer::Result(result) => {
+                if let Some(named) = result["tag"].as_u64()
+                    && named != tag
+                {
+                    self.violate(format!("tag {tag} gets the result of tag {named}"));
+                }
+            }
+            // An error that says that the request did not run must be true.
+            Answer::Error(code, text) if DID_NOT_RUN.contains(code) && self.server.runs_of(tag) > 0 && !asked.safe => {
+                self.violate(format!("tag {tag} has run and got {code}: {text}"));
+            }
+            Answer::Error(..) => {}
+        }
+    }
+
+    /// Promise 2, at the end: no unsafe request ran twice, and no safe one more often than the table allows.
+    pub fn check_runs(&mut self) {
+        let asked: Vec<_> =
+            self.program.asked.iter().map(|(tag, asked)| (*tag, asked.safe, asked.method.clone())).collect();
+        for (tag, safe, method) in asked {
+            let runs = self.server.runs_of(tag);
+            let most = if safe { 2 } else { 1 };
+            if runs > most && method != "initialize" {
+                self.violate(format!("tag {tag} ({method}) ran {runs} times"));
+            }
+        }
+        let mut notified = self.server.notified.clone();
+        notified.sort_unstable();
+        if let Some(twice) = notified.windows(2).find(|pair| pair[0] == pair[1]) {
+            self.violate(format!("the notification {} was sent twice", twice[0]));
+        }
+    }
+
+    /// Promise 7: when nothing is asked any more, nothing is kept.
+    pub fn check_rest(&mut self) {
+        let status = self.engine.status();
+        if status.queued > 0 {
+            self.violate(format!("{} messages are still queued", status.queued));
+        }
+        let open = self.open_exchanges();
+        if open > 4 {
+            self.violate(format!("{open} exchanges are still open"));
+        }
+        let size = format!("{:?}", self.engine).len();
+        if size > 40_000 {
+            self.violate(format!("the idle engine is {size} bytes of text"));
+        }
+    }
+}
+
+/// Sessions are numbered in the order in which they began.
+fn serial(session: &str) -> u64 {
+    session.split_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+}

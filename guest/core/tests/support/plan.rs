@@ -1,0 +1,374 @@
+//! Random runs: what a seed stands for, how it is run, and how a failing one is made shorter.
+
+use mcp_reconnect_core::{Input, Nanos, Options, TransportChoice};
+
+use super::program::{Answer, call_params};
+use super::random::Random;
+use super::server::{Get, Knobs, Lost, Offer, Resume, status};
+use super::world::{Fault, Happening, World};
+use super::{MILLISECOND, SECOND, URL};
+
+/// Something that the program does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    Call(&'static str, u64, u64),
+    Ask(&'static str, &'static str),
+    Notify(&'static str),
+    /// Cancels its newest request.
+    CancelLast,
+    Ping,
+    InitializeAgain,
+    Reconnect,
+    Probe,
+    Headers,
+    /// The next request of this kind is refused with a status.
+    Refuse(&'static str, u16, u32),
+}
+
+/// A run: everything that will happen, and the seed of everything that is left to chance.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub knobs: Knobs,
+    pub options: Options,
+    pub jitter: Nanos,
+    pub shred: bool,
+    pub odd_ids: bool,
+    pub stubborn: bool,
+    pub thinks: Nanos,
+    pub down_at_start: bool,
+    pub acts: Vec<(Nanos, Act)>,
+    pub faults: Vec<(Nanos, Fault)>,
+}
+
+/// What came of a run.
+pub struct Outcome {
+    pub violations: Vec<String>,
+    pub story: String,
+    pub fingerprint: u64,
+    /// Requests that the program made, and how many of them got a result.
+    pub asked: usize,
+    pub results: usize,
+    pub unknown: usize,
+    pub sessions: u64,
+    pub replays: u64,
+}
+
+/// How long things go wrong.
+const TROUBLE: Nanos = 30 * SECOND;
+/// After that every request has its answer within so long: a request that was sent just before may still run for its
+/// run timeout, be replayed, and run again, but no longer than its limit; before that it may have been held.
+const RECOVERY: Nanos = 180 * SECOND;
+
+impl Plan {
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let knobs = some_knobs(&mut random);
+        let mut options = Options::new(URL);
+        options.hold_timeout = random.pick(&[30, 60]) * SECOND;
+        options.run_timeout = 40 * SECOND;
+        options.run_limit = 100 * SECOND;
+        options.response_timeout = random.pick(&[5, 30]) * SECOND;
+        options.heartbeat_interval = random.pick(&[5, 15, 30]) * SECOND;
+        options.heartbeat_timeout = random.pick(&[2, 10]) * SECOND;
+        options.heartbeat_strict = random.percent(20);
+        options.trust_annotations = random.percent(30);
+        options.start_timeout = random.pick(&[0, 2, 20]) * SECOND;
+        options.transport = match (random.percent(60), knobs.offer) {
+            (true, _) => TransportChoice::Auto,
+            (false, Offer::Http) => TransportChoice::StreamableHttp,
+            (false, Offer::Sse) => TransportChoice::HttpSse,
+        };
+        if random.percent(10) {
+            options.max_queue_messages = 4;
+        }
+        let acts = (0..random.within(2, 9)).map(|_| (random.within(0, TROUBLE), some_act(&mut random))).collect();
+        let mut plan = Self {
+            seed,
+            options,
+            jitter: random.pick(&[0, 5, 50]) * MILLISECOND,
+            shred: random.percent(20),
+            odd_ids: random.percent(30),
+            stubborn: random.percent(30),
+            thinks: random.pick(&[1, 300, 5000]) * MILLISECOND,
+            down_at_start: random.percent(15),
+            acts,
+            faults: Vec::new(),
+            knobs,
+        };
+        for _ in 0..random.within(0, 4) {
+            plan.add_fault(&mut random);
+        }
+        plan
+    }
+
+    fn add_fault(&mut self, random: &mut Random) {
+        let at = random.within(0, TROUBLE);
+        let later = at + random.pick(&[20, 500, 3000, 12_000]) * MILLISECOND;
+        let pair = match random.within(0, 9) {
+            0..=2 => (Fault::Kill, Some(Fault::Start)),
+            3 => (Fault::Vanish, Some(Fault::Start)),
+            4 => (Fault::Stop, Some(Fault::Start)),
+            5 => (Fault::Freeze, Some(Fault::Thaw)),
+            6 => (Fault::BlackHole, Some(Fault::Heal)),
+            7 => (Fault::ResetAll, None),
+            8 => (Fault::Forget, None),
+            _ => (Fault::Weather(random.pick(&[5, 20, 60])), Some(Fault::Weather(0))),
+        };
+        self.faults.push((at, pair.0));
+        if let Some(end) = pair.1 {
+            self.faults.push((later, end));
+        }
+    }
+
+    /// Runs it.
+    pub fn run(&self, traced: bool) -> Outcome {
+        let mut world = World::with(self.knobs.clone(), self.options.clone(), self.seed);
+        if !traced {
+            world = world.untraced();
+        }
+        world.net.jitter = self.jitter;
+        world.net.shred = self.shred;
+        world.program.odd_ids = self.odd_ids;
+        world.program.stubborn = self.stubborn;
+        world.program.thinks = self.thinks;
+        world.program.tries_again = true;
+        world.server.up = !self.down_at_start;
+        for (at, fault) in &self.faults {
+            world.at(*at, Happening::Fault(fault.clone()));
+        }
+        for (at, act) in &self.acts {
+            world.at(*at, Happening::Act(act.clone()));
+        }
+        world.initialize();
+        world.run_to(TROUBLE + 13 * SECOND);
+        world.note(|| String::from("======= no more trouble"));
+        world.server.rules.clear();
+        for cure in [Fault::Weather(0), Fault::Heal, Fault::Thaw, Fault::Start] {
+            world.now(cure);
+        }
+        // Promises 1 and 6: everything gets its answer.
+        world.run_until(RECOVERY, |world| world.unanswered().is_empty());
+        for tag in world.unanswered() {
+            let method = world.program.asked[&tag].method.clone();
+            world.violate(format!("tag {tag} ({method}) was never answered"));
+        }
+        // Promise 5: whatever happened, it works again.
+        let proof = world.call("echo", 0);
+        world.run_until(60 * SECOND, |world| world.answer(proof).is_some());
+        if !world.has_result(proof) {
+            let answer = format!("{:?}", world.answer(proof));
+            world.violate(format!("the server is well, and a call gets {answer}"));
+        }
+        world.run_for(12 * SECOND);
+        world.check_runs();
+        world.check_rest();
+        world.outcome()
+    }
+
+    /// The shortest plan that still fails, found by leaving things out.
+    pub fn shrink(&self) -> Self {
+        let fails = |plan: &Self| !plan.run(false).violations.is_empty();
+        let mut best = self.clone();
+        loop {
+            let mut shorter = None;
+            for at in 0..best.acts.len() {
+                let mut plan = best.clone();
+                plan.acts.remove(at);
+                if fails(&plan) {
+                    shorter = Some(plan);
+                    break;
+                }
+            }
+            for at in 0..best.faults.len() {
+                if shorter.is_some() {
+                    break;
+                }
+                let mut plan = best.clone();
+                plan.faults.remove(at);
+                if fails(&plan) {
+                    shorter = Some(plan);
+                }
+            }
+            if shorter.is_none() {
+                let simple = Self {
+                    jitter: 0,
+                    shred: false,
+                    odd_ids: false,
+                    thinks: MILLISECOND,
+                    down_at_start: false,
+                    ..best.clone()
+                };
+                if format!("{simple:?}") != format!("{best:?}") && fails(&simple) {
+                    shorter = Some(simple);
+                }
+            }
+            match shorter {
+                Some(plan) => best = plan,
+                None => return best,
+            }
+        }
+    }
+
+    /// The plan for people.
+    pub fn describe(&self) -> String {
+        let mut text = format!("seed {}\n{:?}\n{:?}\n", self.seed, self.knobs, self.options);
+        let mut all: Vec<_> = self
+            .acts
+            .iter()
+            .map(|(at, act)| (*at, format!("{act:?}")))
+            .chain(self.faults.iter().map(|(at, fault)| (*at, format!("======= {fault:?}"))))
+            .collect();
+        all.sort();
+        for (at, what) in all {
+            text += &format!("{:>8} ms  {what}\n", at / MILLISECOND);
+        }
+        text
+    }
+}
+
+impl World {
+    pub(super) fn act(&mut self, act: Act) {
+        match act {
+            Act::Call(tool, ms, step) => {
+                self.ask("tools/call", &call_params(tool, ms, step));
+            }
+            Act::Ask(method, params) => {
+                self.ask(method, params);
+            }
+            Act::Notify(method) => {
+                self.notify(method);
+            }
+            Act::CancelLast => {
+                let last = self
+                    .program
+                    .asked
+                    .iter()
+                    .next_back()
+                    .filter(|(_, asked)| asked.method != "initialize")
+                    .map(|(tag, _)| *tag);
+                if let Some(tag) = last {
+                    self.cancel(tag);
+                }
+            }
+            Act::Ping => {
+                self.ask("ping", "{}");
+            }
+            Act::InitializeAgain => {
+                self.initialize();
+            }
+            Act::Reconnect => self.host(Input::Reconnect),
+            Act::Probe => self.host(Input::Probe),
+            Act::Headers => {
+                self.host(Input::SetHeaders(vec![(String::from("authorization"), String::from("Bearer other"))]))
+            }
+            Act::Refuse(part, code, times) => self.rules(part, times, status(code)),
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let answers =
+            || self.program.asked.values().filter_map(|asked| asked.answers.first().map(|(_, answer)| answer));
+        let status = self.engine.status();
+        Outcome {
+            story: self.story(),
+            fingerprint: self.fingerprint(),
+            asked: self.program.asked.len(),
+            results: answers().filter(|answer| matches!(answer, Answer::Result(_))).count(),
+            unknown: answers().filter(|answer| answer.code() == Some(super::errors::OUTCOME_UNKNOWN)).count(),
+            sessions: status.reconnects + 1,
+            replays: status.replays,
+            violations: self.violations,
+        }
+    }
+}
+
+fn some_knobs(random: &mut Random) -> Knobs {
+    let mut knobs = if random.percent(60) {
+        let mut knobs = Knobs::http();
+        knobs.lost = random.pick(&[
+            Lost::Code404,
+            Lost::ServerError404,
+            Lost::Plain404,
+            Lost::NoValid400,
+            Lost::NotInitialized400,
+            Lost::Ok200,
+            Lost::Unknown200,
+            Lost::Dropped202,
+            Lost::Never,
+        ]);
+        knobs.stateless = random.percent(10);
+        knobs.durable = random.percent(15);
+        knobs.json = random.percent(20);
+        knobs.event_ids = !knobs.json && random.percent(60);
+        knobs.prime = random.percent(50);
+        knobs.polls = knobs.event_ids && random.percent(30);
+        knobs.retry = random.pick(&[None, Some(0), Some(200), Some(2000)]);
+        knobs.resume = if knobs.event_ids {
+            random.pick(&[
+                Resume::Replay,
+                Resume::Replay,
+                Resume::Replay,
+                Resume::Inclusive,
+                Resume::Status(500),
+                Resume::Status(400),
+                Resume::InstantEnd,
+                Resume::Silent,
+            ])
+        } else {
+            Resume::Status(405)
+        };
+        knobs.get = random.pick(&[Get::Stream, Get::Stream, Get::Status(405), Get::Status(404), Get::Status(400)]);
+        knobs.version = random.pick(&["2025-11-25", "2025-06-18", "2025-03-26"]);
+        knobs
+    } else {
+        let mut knobs = Knobs::sse();
+        knobs.lost = random.pick(&[
+            Lost::CouldNotFind404,
+            Lost::Empty404,
+            Lost::Different400,
+            Lost::NoActive503,
+            Lost::NoActive400,
+            Lost::Never,
+            Lost::Dropped202,
+        ]);
+        knobs.answer_first = random.percent(30);
+        knobs.wrong_transport = random.pick(&[400, 404, 405]);
+        knobs.retry = random.pick(&[None, None, Some(1000)]);
+        knobs
+    };
+    knobs.strict = random.percent(50);
+    knobs.chatty = random.percent(40);
+    knobs.stutters = random.percent(15);
+    knobs.pings = random.percent(20);
+    knobs.crlf = random.percent(20);
+    knobs
+}
+
+fn some_act(random: &mut Random) -> Act {
+    match random.within(0, 39) {
+        0..=9 => Act::Call("echo", 0, 0),
+        10..=15 => Act::Call("slow", random.pick(&[50, 800, 5000, 15_000]), random.pick(&[0, 20, 400])),
+        16..=18 => Act::Call("ask", 0, 0),
+        19 => Act::Call("block", random.pick(&[500, 8000]), 0),
+        20 => Act::Call("read", 0, 0),
+        21..=23 => Act::Ask("tools/list", r#"{"tag":$TAG}"#),
+        24 | 25 => Act::Ask("resources/read", r#"{"tag":$TAG,"uri":"x:1"}"#),
+        26 => Act::Ask("logging/setLevel", r#"{"tag":$TAG,"level":"debug"}"#),
+        27 => Act::Ask("resources/subscribe", r#"{"tag":$TAG,"uri":"x:1"}"#),
+        28 => Act::Ask("custom/act", r#"{"tag":$TAG}"#),
+        29 | 30 => Act::Notify("notifications/custom"),
+        31 => Act::Notify("notifications/roots/list_changed"),
+        32 | 33 => Act::CancelLast,
+        34 => Act::Ping,
+        35 => Act::InitializeAgain,
+        36 => Act::Reconnect,
+        37 => Act::Probe,
+        38 => Act::Headers,
+        _ => Act::Refuse(
+            random.pick(&["tools/call", "ping", "initialize", "POST", "GET"]),
+            random.pick(&[400, 401, 404, 429, 500, 502, 503]),
+            random.within(1, 4) as u32,
+        ),
+    }
+}
