@@ -10,7 +10,7 @@ use support::servers::{Kind, Server};
 fn survives(start: fn(&[&str]) -> Client, kind: Kind) {
     let mut server = Server::started(kind);
     let url = server.url();
-    let mut client = start(&[&url]);
+    let mut client = start(&[&url, "--log", "debug"]);
     assert!(!client.connected().is_empty());
     let tools = client.tools();
     assert!(tools.as_array().is_some_and(|tools| tools.contains(&Value::from("echo"))), "{tools}");
@@ -20,7 +20,9 @@ fn survives(start: fn(&[&str]) -> Client, kind: Kind) {
     let running = client.begin_call(&kind.unsafe_call("in-flight-mark"));
     server.wait_for_mark("in-flight-mark", 1);
     let mark = client.mark();
+    let news = client.log_mark();
     server.kill();
+    client.wait_for_log(news, &["broke off", "a request failed", "trying again"]);
     let held = client.begin_call(&kind.echo("while down"));
     if !kind.has_event_ids() {
         client.end(running);

@@ -229,8 +229,10 @@ fn sigterm_ends_the_bridge(kind: Kind) {
     bridge.terminate();
     // Also while the server is down.
     let mut bridge = working(&server, &[]);
-    server.kill();
+    kill(&mut server, &bridge);
     bridge.request("tools/call", kind.echo("held"));
+    // Answered in the order of reading: now the call has been read too.
+    bridge.call("ping", json!({}));
     bridge.terminate();
 }
 

@@ -247,6 +247,31 @@ fn accepted_and_then_silence() {
     }
 }
 
+/// Whatever goes wrong with the handshake, it is tried again at a bearable pace.
+#[test]
+fn a_handshake_that_fails_does_not_spin() {
+    for (name, status, kind, body) in [
+        ("accepted without an answer", 202, "text/plain", ""),
+        ("an empty answer", 200, "application/json", ""),
+        ("no JSON-RPC", 200, "application/json", "{}"),
+        ("a web page", 200, "text/html", "<h1>Sign in</h1>"),
+        ("an empty event stream", 200, "text/event-stream", ": nothing\n\n"),
+        ("an internal error", 500, "text/plain", "oops"),
+        ("a bad gateway", 502, "text/html", "<h1>502 Bad Gateway</h1>"),
+        ("unavailable", 503, "text/plain", "no healthy upstream"),
+        ("too many requests", 429, "text/plain", ""),
+    ] {
+        let server = Script::http().on(move |_, reply| Outcome::Done(reply.text(status, kind, body))).start();
+        let mut bridge =
+            super::Bridge::start(&[&server.url(), "--transport", "http", "--hold-timeout", "3s", "--start-timeout", "off"]);
+        let initialize = bridge.begin_initialize(json!({}));
+        assert!(bridge.error(&initialize)["code"].is_i64(), "{name}");
+        let attempts = server.records_of("initialize").len();
+        assert!(attempts <= 20, "{name}: {attempts} attempts within 3 s");
+        bridge.finish();
+    }
+}
+
 /// The server says nothing at all: the same deadline, and the server is told.
 #[test]
 fn no_answer_at_all() {

@@ -57,6 +57,18 @@ impl Client {
         self.wait_for(mark, "the news that the tools changed", |line| line["changed"] == "tools");
     }
 
+    /// The number of lines on standard error so far, for [`Client::wait_for_log`].
+    pub fn log_mark(&self) -> usize {
+        self.process.stderr.all().len()
+    }
+
+    /// Waits until the bridge has written one of `words` to standard error, which the client passes on.
+    pub fn wait_for_log(&self, from: usize, words: &[&str]) {
+        let is_one = |line: &str| words.iter().any(|words| line.contains(words));
+        let found = self.process.stderr.find(from, PATIENCE, |_, line| is_one(line).then_some(()));
+        assert!(found.is_some(), "waited {PATIENCE:?} in vain for one of {words:?} on standard error");
+    }
+
     /// Lists the tools.
     pub fn tools(&mut self) -> Value {
         let tag = self.begin(json!({"do": "tools"}));

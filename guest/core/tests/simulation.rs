@@ -58,8 +58,6 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn another_seed_gives_another_run() {
-    let prints: std::collections::BTreeSet<_> = (0..50)
-        .map(|seed| Plan::of(seed).run(false).fingerprint)
-        .collect();
+    let prints: std::collections::BTreeSet<_> = (0..50).map(|seed| Plan::of(seed).run(false).fingerprint).collect();
     assert!(prints.len() > 45);
 }

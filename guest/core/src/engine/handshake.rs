@@ -386,6 +386,10 @@ impl Engine {
                 self.cancel_session_exchanges();
                 self.shake_hands(other, Some(refusal.clone()));
             }
+            // The other transport asks for something, or for patience.
+            (Trouble::Refused(refusal), Some(_)) if trouble.will_pass() || matches!(refusal.status, 401 | 403) => {
+                self.attempt_failed(trouble);
+            }
             // The other transport is no better: the first refusal tells more than the second.
             (Trouble::Refused(_) | Trouble::Broken(_), Some(first)) if first.status != 200 => {
                 let second = trouble.reason();

@@ -129,21 +129,10 @@ fn demands() {
 
 /// Puts a fault between the engine and the world and demands that this promise breaks.
 fn bites(fault: Fault, promise: &'static str, world: World) {
-    let world = World {
-        fault: Some(fault),
-        ..world
-    };
-    let checker = world
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyOf([promise].into()))
-        .spawn_bfs()
-        .join();
+    let world = World { fault: Some(fault), ..world };
+    let checker = world.checker().threads(2).finish_when(HasDiscoveries::AnyOf([promise].into())).spawn_bfs().join();
     let Some(path) = checker.discovery(promise) else {
-        panic!(
-            "{fault:?} broke nothing of \"{promise}\" in {} states",
-            checker.unique_state_count()
-        );
+        panic!("{fault:?} broke nothing of \"{promise}\" in {} states", checker.unique_state_count());
     };
     let last = path.last_state().clone();
     println!(

@@ -123,14 +123,7 @@ impl Server {
         };
         match (style, &wire.said) {
             (Style::Sse, _) => Made {
-                aside: session.stream.map(|stream| (
-                        stream,
-                        Piece::Event {
-                            id: None,
-                            data: answer,
-                            last: false,
-                        },
-                    )),
+                aside: session.stream.map(|stream| (stream, Piece::Event { id: None, data: answer, last: false })),
                 ..reply(202, "")
             },
             (Style::Events, Said::Call { .. }) => session.answer_in_stream(number, answer),

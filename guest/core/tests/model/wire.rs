@@ -250,9 +250,6 @@ impl Wire {
 
     /// Whether nothing of it will come any more.
     pub fn is_over(taken: &Piece) -> bool {
-        matches!(
-            taken,
-            Piece::Reply { .. } | Piece::Event { last: true, .. } | Piece::End
-        )
+        matches!(taken, Piece::Reply { .. } | Piece::Event { last: true, .. } | Piece::End)
     }
 }

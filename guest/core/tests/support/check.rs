@@ -35,9 +35,7 @@ impl World {
     fn check_order(&mut self, body: &[u8]) {
         let body = std::str::from_utf8(body).unwrap_or("");
         // Reading the whole message here would cost half of a run's time.
-        let tag = body
-            .split_once(r#""tag":"#)
-            .and_then(|(_, rest)| rest.split([',', '}']).next()?.parse::<Tag>().ok());
+        let tag = body.split_once(r#""tag":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse::<Tag>().ok());
         let Some(tag) = tag.filter(|_| !body.contains(r#""method":"initialize""#)) else {
             return;
         };

@@ -27,7 +27,7 @@ See it work:      mcp-reconnect demo";
 #[command(
     name = "mcp-reconnect",
     version,
-    about = "Connects an MCP client on stdio to a remote MCP server, and stays when the server goes away and comes back.",
+    about = "Connects an MCP client on stdio to a remote MCP server, and outlives the server's restarts.",
     override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect demo [--transport sse|http]",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
@@ -59,13 +59,13 @@ pub struct BridgeArgs {
     // Several are taken so that one too many can be named.
     #[arg(value_name = "URL", hide = true)]
     urls: Vec<String>,
-    /// Streamable HTTP (http), HTTP+SSE (sse), or find out
+    /// http (Streamable HTTP), sse (HTTP+SSE) or auto
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
     transport: TransportArg,
     /// 'Name: value' for every request; ${VAR} is expanded
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
-    /// Says on stderr: off, error, warn, info, debug or trace
+    /// For stderr: off, error, warn, info, debug or trace
     #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
     /// Silence after which the server is pinged, or off [default: 30s]
@@ -80,7 +80,7 @@ pub struct BridgeArgs {
     /// How long a request may run without progress [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     request_timeout: Option<Duration>,
-    /// How long a request may wait for a server that is away [default: 3m]
+    /// How long a request may wait for an absent server [default: 3m]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     hold_timeout: Option<Duration>,
     /// How long initialize may wait for it, or off [default: 20s]
