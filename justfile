@@ -34,3 +34,7 @@ doc:
 # What the CI runs
 ci:
     .ci/run
+
+# What the bridge costs: a Markdown table, measured here and now
+bench:
+    cargo bench --bench bridge

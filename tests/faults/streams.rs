@@ -250,6 +250,7 @@ fn accepted_and_then_silence() {
 /// Whatever goes wrong with the handshake, it is tried again at a bearable pace.
 #[test]
 fn a_handshake_that_fails_does_not_spin() {
+    let mut spinning = Vec::new();
     for (name, status, kind, body) in [
         ("accepted without an answer", 202, "text/plain", ""),
         ("an empty answer", 200, "application/json", ""),
@@ -267,9 +268,13 @@ fn a_handshake_that_fails_does_not_spin() {
         let initialize = bridge.begin_initialize(json!({}));
         assert!(bridge.error(&initialize)["code"].is_i64(), "{name}");
         let attempts = server.records_of("initialize").len();
-        assert!(attempts <= 20, "{name}: {attempts} attempts within 3 s");
+        // 100 ms is the floor between attempts without progress.
+        if attempts > 31 {
+            spinning.push((name, attempts));
+        }
         bridge.finish();
     }
+    assert!(spinning.is_empty(), "attempts within 3 s: {spinning:?}");
 }
 
 /// The server says nothing at all: the same deadline, and the server is told.

@@ -33,6 +33,8 @@ pub(crate) struct Request {
     /// How much longer it may be held. Time under way does not count.
     pub hold_left: Nanos,
     pub replays: u32,
+    /// The server had acknowledged a sending whose outcome is unknown.
+    pub accepted: bool,
     pub losses: u32,
     pub rejections: u32,
     /// The cursor of its response stream, for `Last-Event-ID`.

@@ -129,8 +129,10 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 
 /// The delay while a request waits: in proportion to how long the server has been away, so that a short restart is
 /// noticed within milliseconds and a long one is not hammered; never more than a second.
-pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos) -> Nanos {
-    let window = (down_for / 32).clamp(WAITING_FLOOR, WAITING_CAP);
+///
+/// `barren` counts sessions in a row that nothing came of: each doubles the delay.
+pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, barren: u32) -> Nanos {
+    let window = (down_for / 32).max(WAITING_FLOOR << barren.min(8)).min(WAITING_CAP);
     window / 2 + rng.up_to(window / 2)
 }
 
@@ -172,9 +174,10 @@ mod tests {
     fn waiting_delays_follow_the_outage() {
         let mut rng = Rng::new(7);
         for _ in 0..200 {
-            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0)));
-            assert!(waiting_delay(&mut rng, 2 * SECOND) <= 63 * MILLISECOND);
-            assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND)));
+            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 0)));
+            assert!(waiting_delay(&mut rng, 2 * SECOND, 0) <= 63 * MILLISECOND);
+            assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND, 0)));
+            assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 3)));
         }
     }
 

@@ -243,7 +243,9 @@ impl Session {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Standalone {
     pub exchange: Option<ExchangeId>,
-    /// When it was last opened in this session.
+    /// There was one in this session.
+    pub opened: bool,
+    /// When the one that is open was opened.
     pub opened_at: Option<Nanos>,
     /// The server has none.
     pub absent: bool,

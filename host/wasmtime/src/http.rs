@@ -188,3 +188,32 @@ impl Body for SharedBody {
         Pin::new(body).poll_frame(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_never_proxied() {
+        for url in ["http://localhost:1/x", "https://a.localhost/", "http://127.3.2.1/", "http://[::1]:80/mcp"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://localhost.example/", "http://10.0.0.1/", "http://[2001:db8::1]/", "nonsense"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn options_are_shown_without_passwords() {
+        let shown = format!("{:?}", HttpOptions::default().proxy("http://me:secret@proxy.internal"));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        let url = "https://jarvis.internal/mcp";
+        for options in [HttpOptions::default().proxy("::"), HttpOptions::default().ca_certificates("no PEM")] {
+            assert!(matches!(HttpClient::new(&options, url), Err(OpenError::InvalidOption(_))));
+        }
+    }
+}

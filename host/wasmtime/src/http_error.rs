@@ -117,3 +117,25 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_found_inside_io_errors() {
+        let inner = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
+        let outer = io::Error::other(inner);
+        assert_eq!(find::<rustls::Error>(&outer), Some(&rustls::Error::DecryptError));
+        assert!(find::<LookupError>(&outer).is_none());
+    }
+
+    #[test]
+    fn tls_errors_keep_their_words() {
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let Error::TlsAlertReceived { alert_id: None, alert_message: Some(text) } = tls_error(&expired) else {
+            panic!("not a TLS error");
+        };
+        assert!(text.contains("Expired"), "{text}");
+    }
+}

@@ -39,3 +39,37 @@ impl Pollable for Wake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn stays_ready_until_cleared() {
+        let (wake, mut pollable) = pair();
+        wake.set();
+        pollable.ready().await;
+        pollable.ready().await;
+        wake.clear();
+        assert!(tokio::time::timeout(Duration::from_millis(20), pollable.ready()).await.is_err());
+        wake.set();
+        pollable.ready().await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn wakes_who_waits_also_after_an_abandoned_wait() {
+        let (wake, mut pollable) = pair();
+        // What a poll of several pollables does when another one is ready first.
+        assert!(tokio::time::timeout(Duration::from_millis(1), pollable.ready()).await.is_err());
+        let waiting = tokio::spawn(async move { pollable.ready().await });
+        tokio::task::yield_now().await;
+        wake.set();
+        waiting.await.expect("the task ends");
+    }
+
+    fn pair() -> (Wake, Wake) {
+        let wake = Wake::default();
+        (wake.clone(), wake)
+    }
+}

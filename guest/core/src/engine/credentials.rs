@@ -33,7 +33,7 @@ impl Engine {
         self.link = Link::Credentials(challenge);
         self.attempts = self.attempts.saturating_add(1);
         // Fresh headers are asked for once; if they are rejected too, that is said.
-        if self.options.can_refresh_credentials && !self.refreshed {
+        if self.options.can_refresh_credentials && !core::mem::replace(&mut self.asked_for_headers, true) {
             self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
         } else {
             self.on_credentials_over();
@@ -43,7 +43,6 @@ impl Engine {
     /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
     pub(super) fn on_credentials_over(&mut self) {
         self.timers.clear(Timer::Credentials);
-        self.refreshed = false;
         let Link::Credentials(challenge) = self.link.clone() else { return };
         for key in self.waiting_requests() {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
@@ -76,7 +75,6 @@ impl Engine {
         }
         self.options.headers = headers;
         if matches!(self.link, Link::Credentials(_)) {
-            self.refreshed = self.timers.is_set(Timer::Credentials);
             self.timers.clear(Timer::Credentials);
             self.attempt();
         }

@@ -53,6 +53,7 @@ pub(super) fn new_request(
         sent_at: None,
         hold_left: 0,
         replays: 0,
+        accepted: false,
         losses: 0,
         rejections: 0,
         cursor: None,
@@ -179,7 +180,7 @@ impl Engine {
             rejections: request.rejections,
             can_refresh: self.options.can_refresh_credentials,
         };
-        let (method, epoch) = (request.method.clone(), request.epoch);
+        let method = request.method.clone();
         match decide(end.evidence, facts) {
             Action::Drop => {
                 self.forget(key);
@@ -201,27 +202,14 @@ impl Engine {
             Action::Replay => {
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.replays += 1;
+                    request.accepted = end.accepted;
                     request.hold_left = self.options.hold_timeout;
                 }
                 self.replays += 1;
                 self.emit(Event::Replayed { method, reason: end.reason });
                 self.hold(key);
             }
-            Action::AnswerUnknown => {
-                let changed = self.session.as_ref().is_none_or(|session| session.epoch != epoch);
-                let data = alloc::format!(
-                    r#"{{"method":{},"accepted":{},"sessionChanged":{changed}}}"#,
-                    json::quote(&method),
-                    end.accepted
-                );
-                let text = alloc::format!(
-                    "The outcome of {method} is unknown: {}. It may or may not have run and was not sent again; check \
-                     before you repeat it.",
-                    end.reason
-                );
-                self.emit(Event::OutcomeUnknown { method, accepted: end.accepted, reason: end.reason });
-                self.answer_error(key, errors::OUTCOME_UNKNOWN, &text, Some(&data));
-            }
+            Action::AnswerUnknown => self.answer_unknown(key, end.accepted, end.reason),
             Action::AnswerUnstable => {
                 let text = alloc::format!(
                     "{method} lost its session twice, so it was given up; it did not run. Sessions of {} do not stick: \
@@ -250,6 +238,21 @@ impl Engine {
         let left = request.hold_left;
         self.timers.set(Timer::Hold(key), self.now + left);
         self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
+    }
+
+    fn answer_unknown(&mut self, key: RequestKey, accepted: bool, reason: String) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let (method, epoch, replays) = (request.method.clone(), request.epoch, request.replays);
+        let changed = self.session.as_ref().is_none_or(|session| session.epoch != epoch);
+        let data =
+            alloc::format!(r#"{{"method":{},"accepted":{accepted},"sessionChanged":{changed}}}"#, json::quote(&method));
+        let again = if replays == 0 { "was not sent again" } else { "was sent again once, which is as often as it is" };
+        let text = alloc::format!(
+            "The outcome of {method} is unknown: {reason}. It may or may not have run and {again}; check before you repeat \
+             it."
+        );
+        self.emit(Event::OutcomeUnknown { method, accepted, reason });
+        self.answer_error(key, errors::OUTCOME_UNKNOWN, &text, Some(&data));
     }
 
     fn answer_refused(&mut self, key: RequestKey, end: &End) {
@@ -281,6 +284,16 @@ impl Engine {
 
     /// The one place where a request of the program gets an error of the engine's.
     pub(super) fn answer_error(&mut self, key: RequestKey, code: i64, text: &str, data: Option<&str>) {
+        let Some(request) = self.requests.get(&key) else { return };
+        // These errors say that the request did not run, which is not known of one that was sent before.
+        let denies =
+            matches!(code, errors::UNAVAILABLE | errors::UNAUTHORIZED | errors::SESSION_UNSTABLE | errors::CLOSED);
+        if denies && request.replays > 0 && request.delivery == Delivery::Held && !request.cancelled {
+            let why = if self.last_error.is_empty() { "the connection was closed" } else { &self.last_error };
+            let reason = alloc::format!("it was sent, the connection broke, and it could not be sent again ({why})");
+            let accepted = request.accepted;
+            return self.answer_unknown(key, accepted, reason);
+        }
         let Some(request) = self.forget(key) else { return };
         if !request.cancelled {
             self.emit_message(response(request.client_id(), code, text, data));
@@ -443,7 +456,7 @@ impl Engine {
             session.progress = true;
             self.attempts = 0;
             self.redirects = 0;
-            self.refreshed = false;
+            self.asked_for_headers = false;
             self.told_without_progress = false;
         }
         if success {

@@ -4,13 +4,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::delivery::End;
 use super::exchange::Role;
 use super::link::{Link, Trouble};
 use super::server::Source;
 use crate::json::{self, Envelope, Parsed};
 use crate::loss::Refusal;
 use crate::options::SECOND;
-use crate::request::Origin;
+use crate::replay::Evidence;
+use crate::request::{Delivery, Origin};
 use crate::schedule::Timer;
 use crate::session::{Answered, Server, Session, Standalone, declare_list_changed};
 use crate::url::Url;
@@ -230,7 +232,7 @@ impl Engine {
             self.program.lists_changed = true;
         }
         if changed {
-            self.restorable.tools.clear();
+            self.distrust_annotations();
         }
         let answer = declare_list_changed(&text, result);
         self.program.answered = Some(Answered { server: server.clone(), provisional: false });
@@ -265,6 +267,24 @@ impl Engine {
             self.send_initialized();
         } else {
             self.link = Link::AwaitInitialized;
+        }
+    }
+
+    /// What the old server said of its tools does not bind the new one.
+    fn distrust_annotations(&mut self) {
+        self.restorable.tools.clear();
+        let mut sent = Vec::new();
+        for (key, request) in &mut self.requests {
+            if request.method == "tools/call" && request.safe && request.origin == Origin::Program {
+                request.safe = false;
+                if request.delivery == Delivery::Held && request.replays > 0 {
+                    sent.push((*key, request.accepted));
+                }
+            }
+        }
+        for (key, accepted) in sent {
+            let reason = "it was sent, and the server that came back is another one".to_string();
+            self.conclude(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
         }
     }
 

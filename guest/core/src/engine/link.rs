@@ -271,19 +271,21 @@ impl Engine {
         let delay = match (self.someone_waits(), refused) {
             (false, _) => idle,
             (true, true) => idle.min(REFUSED_CAP),
-            (true, false) => {
-                let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
-                schedule::waiting_delay(&mut self.rng, down_for)
-            }
+            (true, false) => self.waiting_delay(),
         };
         delay.max(self.not_before.saturating_sub(self.now))
     }
 
+    /// The delay between attempts while a request waits. It grows with the outage, and with sessions that nothing comes of:
+    /// behind a balancer without stickiness every handshake succeeds.
+    fn waiting_delay(&mut self) -> Nanos {
+        let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
+        schedule::waiting_delay(&mut self.rng, down_for, self.barren)
+    }
+
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(super) fn hurry(&mut self) {
-        let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
-        let soon =
-            (self.last_attempt + schedule::waiting_delay(&mut self.rng, down_for)).max(self.now).max(self.not_before);
+        let soon = (self.last_attempt + self.waiting_delay()).max(self.now).max(self.not_before);
         if matches!(self.link, Link::Waiting) {
             let planned = self.timers.next_of(Timer::Attempt);
             if planned.is_none_or(|at| at > soon) {
@@ -359,6 +361,7 @@ impl Engine {
     /// Forgets the session, and settles what depended on it.
     pub(super) fn end_session(&mut self, reason: &str) {
         let Some(session) = self.session.take() else { return };
+        self.barren = if session.progress { 0 } else { self.barren.saturating_add(1) };
         self.cancel_session_exchanges();
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
             self.timers.clear(timer);

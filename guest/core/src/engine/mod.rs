@@ -86,6 +86,8 @@ pub struct Engine {
 
     /// Attempts since the last progress.
     attempts: u32,
+    /// Sessions in a row that ended before a request of the program was answered.
+    barren: u32,
     down: Option<link::Down>,
     last_attempt: Nanos,
     /// The server asked for rest until then.
@@ -96,8 +98,8 @@ pub struct Engine {
     doubt: bool,
     /// `list_changed` was sent and nothing of the program was answered since.
     told_without_progress: bool,
-    /// The headers were replaced after a challenge, and nothing was answered since.
-    refreshed: bool,
+    /// Fresh headers were asked for, and nothing was answered since.
+    asked_for_headers: bool,
     closing: bool,
     reconnects: u64,
     replays: u64,
@@ -179,13 +181,14 @@ impl Engine {
             notifying: None,
             server_requests: BTreeMap::new(),
             attempts: 0,
+            barren: 0,
             down: None,
             last_attempt: 0,
             not_before: 0,
             heard_at: now,
             doubt: false,
             told_without_progress: false,
-            refreshed: false,
+            asked_for_headers: false,
             closing: false,
             reconnects: 0,
             replays: 0,

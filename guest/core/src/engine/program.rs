@@ -183,6 +183,11 @@ impl Engine {
     }
 
     fn on_request(&mut self, request: Request) {
+        if self.closing {
+            let text = alloc::format!("{} came after the close; it was not sent.", request.method);
+            self.emit_message(response(request.client_id(), errors::CLOSED, &text, None));
+            return;
+        }
         if !self.has_room(&request) {
             return;
         }

@@ -31,6 +31,7 @@ impl Engine {
 
     pub(super) fn on_standalone_open(&mut self) {
         if let Some(session) = &mut self.session {
+            session.standalone.opened = true;
             session.standalone.opened_at = Some(self.now);
         }
     }
@@ -40,9 +41,9 @@ impl Engine {
         let Some(session) = &mut self.session else { return };
         let stream = &mut session.standalone;
         stream.exchange = None;
-        let lasted = stream.opened_at.is_some_and(|at| self.now - at >= HEALTHY);
+        let lasted = stream.opened_at.take().is_some_and(|at| self.now - at >= HEALTHY);
         stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
-        let (failures, opened) = (stream.failures, stream.opened_at.is_some());
+        let (failures, opened) = (stream.failures, stream.opened);
         let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
         match trouble {
             // 409: a lost stream still holds the place.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcp_reconnect_core::{Event, Method, Output, Request};
+use mcp_reconnect_core::{Event, Method, Nanos, Output, Request};
 use serde_json::Value;
 
 use crate::wire::{Call, Cursor, Said, Wire};
@@ -39,6 +39,7 @@ pub struct Asked {
     pub succeeded: bool,
     /// The answer was an error of this code.
     pub code: i64,
+    pub answered_at: Nanos,
     /// POSTs of it that were started.
     pub posts: u8,
     /// The session and id of its last POST.
@@ -46,6 +47,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// It failed with this code, just now.
+    pub fn failed(&self, code: i64, now: Nanos) -> bool {
+        self.answers > 0 && self.code == code && self.answered_at == now
+    }
+
     pub fn is_open(&self) -> bool {
         self.place > 0 && self.answers == 0 && !self.cancelled
     }
@@ -82,6 +88,7 @@ pub struct Audit {
     /// Exchanges started since time passed.
     pub burst: u8,
     pub closing: bool,
+    pub now: Nanos,
     pub closed: bool,
     /// What has happened, to see that the model is not vacuous.
     pub replayed: bool,
@@ -301,6 +308,7 @@ impl Audit {
             self.broke(Promise::OneAnswer, "a request was answered after its cancellation");
         }
         asked.answers += 1;
+        asked.answered_at = self.now;
         if let Some(result) = json.get("result") {
             asked.succeeded = true;
             if result["of"].as_str() != Some(call.method()) {

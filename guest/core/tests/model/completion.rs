@@ -1,28 +1,65 @@
-//! What becomes of a state when the world turns kind, and when it falls silent.
+//! What becomes of a state when the world stays in one mood from there on.
 //!
 //! "Eventually" is checked from every state that is reached: let nothing go wrong any more, and everything must be
-//! answered and a last call must succeed; let nothing come any more, and everything must be answered still. Both are
-//! functions of the state, so that what was once found good need not be followed again.
+//! answered and a last call must succeed; let everything go wrong in one way for ever, and everything must be answered
+//! still. What follows is a function of the state, so that what was once found good need not be followed again.
 
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
-use crate::audit::Init;
-use crate::server::Style;
-use crate::wire::{Call, Said, Stage};
+use mcp_reconnect_core::{Nanos, SECOND, errors};
+
+use crate::audit::{Init, Promise};
+use crate::wire::{Call, Stage, Wire};
 use crate::world::{Action, Budget, State, World};
+
+/// How the world treats the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mood {
+    /// Anything may happen: the exploration.
+    Any,
+    /// Nothing goes wrong any more.
+    Kind,
+    /// The sessions below this number are never answered; otherwise nothing goes wrong.
+    Zombie(u8),
+    /// Nothing comes any more.
+    Silent,
+    /// No connection can be made.
+    Refusing,
+    /// Every connection breaks.
+    Breaking,
+    /// Every request is answered 503 by a proxy that has no server.
+    Busy,
+    /// Every request is answered 404.
+    Lost,
+    /// Every request is answered 401.
+    Unauthorized,
+}
+
+/// The moods that last in this check.
+const MOODS: [Mood; 8] = [
+    Mood::Kind,
+    Mood::Zombie(0),
+    Mood::Silent,
+    Mood::Refusing,
+    Mood::Breaking,
+    Mood::Busy,
+    Mood::Lost,
+    Mood::Unauthorized,
+];
 
 /// What was found out about states.
 #[derive(Default)]
-pub struct Known {
-    kind: Mutex<HashSet<u64>>,
-    silent: Mutex<HashSet<u64>>,
-}
+pub struct Known(Mutex<HashSet<u64>>);
 
 /// More steps than any way back takes.
-const STEPS: usize = 3000;
+const STEPS: usize = 4000;
+/// Calls that are made to see whether one succeeds: more than one only where the first may have to fail.
+const TRIES: u8 = 4;
+/// In a kind world nothing that was held fails later than this for not having been sent.
+const PATIENCE: Nanos = 5 * SECOND;
 
 /// What to do next.
 enum Step {
@@ -39,7 +76,7 @@ impl Hasher for Quick {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word) ^ (chunk.len() as u64) << 56);
+            self.write_u64(u64::from_le_bytes(word) ^ ((chunk.len() as u64) << 56));
         }
     }
 
@@ -70,47 +107,41 @@ fn fingerprint(state: &State) -> u64 {
 impl World {
     /// Promise 5: once nothing goes wrong any more, everything is answered and works again.
     pub fn recovers(&self, state: &State) -> bool {
-        self.follow(state, &self.known.kind, Self::next_kind, false, None)
+        [Mood::Kind, Mood::Zombie(0)].into_iter().all(|mood| self.follow(state, mood, &self.known, None))
     }
 
-    /// Promises 1 and 6: if nothing comes any more, everything is answered still.
-    pub fn is_answered_in_silence(&self, state: &State) -> bool {
-        self.follow(state, &self.known.silent, Self::next_silent, true, None)
+    /// Promises 1 and 6: whatever goes wrong for ever, everything is answered.
+    pub fn is_answered(&self, state: &State) -> bool {
+        MOODS[2..].iter().all(|mood| self.follow(state, *mood, &self.known, None))
     }
 
-    /// What was done in a completion that came to a bad end.
+    /// What was done where a state came to a bad end.
     pub fn explain(&self, state: &State) -> String {
         let mut log = String::new();
-        let none = Mutex::default();
-        for (name, next, silent) in [
-            ("when nothing goes wrong any more", Self::next_kind as fn(&Self, &State) -> Step, false),
-            ("when nothing comes any more", Self::next_silent, true),
-        ] {
+        for mood in MOODS {
             let mut steps = String::new();
-            if !self.follow(state, &none, next, silent, Some(&mut steps)) {
-                let _ = write!(log, "{name}:\n{steps}");
+            if !self.follow(state, mood, &Known::default(), Some(&mut steps)) {
+                let _ = write!(log, "if the world stays {mood:?}:\n{steps}");
             }
         }
         log
     }
 
-    fn follow(
-        &self,
-        state: &State,
-        known: &Mutex<HashSet<u64>>,
-        next: fn(&Self, &State) -> Step,
-        silent: bool,
-        mut log: Option<&mut String>,
-    ) -> bool {
+    fn follow(&self, state: &State, mood: Mood, known: &Known, mut log: Option<&mut String>) -> bool {
         if state.audit.broken.is_some() {
             return true;
         }
         let mut state = state.clone();
         state.left = Budget::default();
-        state.completing = true;
+        state.since = state.now;
+        state.tries = 0;
+        state.mood = match mood {
+            Mood::Zombie(_) => Mood::Zombie(state.shared.next_session),
+            mood => mood,
+        };
         let mut passed = Vec::new();
         for _ in 0..STEPS {
-            if silent {
+            if state.mood == Mood::Silent {
                 state.wires.clear();
             }
             let mut note = |what: &dyn std::fmt::Debug| {
@@ -123,14 +154,15 @@ impl World {
                 return false;
             }
             let print = fingerprint(&state);
-            if known.lock().unwrap().contains(&print) {
+            if known.0.lock().unwrap().contains(&print) {
                 break;
             }
             passed.push(print);
-            match next(self, &state) {
+            match self.next(&state) {
                 Step::Do(action) => {
                     note(&action);
                     self.apply(&mut state, action);
+                    self.judge(&mut state);
                 }
                 Step::Done => break,
                 Step::Failed(why) => {
@@ -141,61 +173,80 @@ impl World {
         }
         let finished = passed.len() < STEPS;
         if finished {
-            known.lock().unwrap().extend(passed);
+            known.0.lock().unwrap().extend(passed);
         }
         finished
     }
 
-    fn next_kind(&self, state: &State) -> Step {
+    /// In a kind world nothing fails for not having been sent.
+    fn judge(&self, state: &mut State) {
+        if state.mood != Mood::Kind || self.balanced || state.audit.closing || state.now < state.since + PATIENCE {
+            return;
+        }
+        let unsent = state.audit.calls.values().any(|asked| asked.failed(errors::UNAVAILABLE, state.now));
+        if unsent || state.audit.init == Init::Refused {
+            state.audit.broke(Promise::AnotherAttempt, "a request was never sent though nothing went wrong");
+        }
+    }
+
+    fn next(&self, state: &State) -> Step {
         let audit = &state.audit;
         if audit.closed {
             return Step::Done;
         }
-        if let Some(down) = state.servers.iter().position(|server| !server.up) {
-            return Step::Do(Action::Start(down));
+        if let Some(action) = self.next_of_network(state) {
+            return Step::Do(action);
         }
-        for (id, wire) in &state.wires {
-            match wire.stage {
-                Stage::Going { .. } => {
-                    let number = *id as usize % self.servers;
-                    return Step::Do(Action::Arrive(*id, number));
-                }
-                Stage::At { .. } if !wire.pieces.is_empty() => {
-                    return Step::Do(Action::Deliver(*id));
-                }
-                Stage::At { .. } if wire.doomed => return Step::Do(Action::Break(*id)),
-                // A stream that the server has lost sight of is found out by no one but the network.
-                Stage::At { .. } => {}
-            }
-        }
-        let tick = || match state.machine.deadline() {
+        let time = match state.machine.deadline() {
             Some(_) => Step::Do(Action::Tick),
             None => Step::Failed("nothing is waited for"),
         };
-        if audit.closing {
-            return tick();
+        if audit.closing || audit.someone_waits() {
+            return time;
+        }
+        if !matches!(state.mood, Mood::Kind | Mood::Zombie(_)) {
+            return Step::Done;
         }
         let last = audit.call(Call::Last);
         match audit.init {
             Init::Unsent | Init::Refused => Step::Do(Action::Initialize),
             Init::Answered if !audit.initialized => Step::Do(Action::Initialized),
-            Init::Open => tick(),
             _ if last.succeeded => Step::Done,
-            _ if audit.someone_waits() => tick(),
-            _ if last.place == 0 => Step::Do(Action::Request(Call::Last)),
-            // Sessions that do not stick are no use, but say so.
-            _ if self.balanced => Step::Done,
+            // Sessions that do not stick are of no use, but say so.
+            _ if last.place > 0 && self.balanced => Step::Done,
+            _ if last.place == 0 || state.may_try_again() => Step::Do(Action::Request(Call::Last)),
             _ => Step::Failed("the last call failed"),
         }
     }
 
-    fn next_silent(&self, state: &State) -> Step {
-        let audit = &state.audit;
-        let waits = audit.someone_waits() || (audit.closing && !audit.closed);
-        match (waits, state.machine.deadline()) {
-            (false, _) => Step::Done,
-            (true, Some(_)) => Step::Do(Action::Tick),
-            (true, None) => Step::Failed("nothing is waited for"),
+    fn next_of_network(&self, state: &State) -> Option<Action> {
+        let kind = matches!(state.mood, Mood::Kind | Mood::Zombie(_));
+        if let Some(down) = state.servers.iter().position(|server| !server.up)
+            && kind
+        {
+            return Some(Action::Start(down));
+        }
+        state.wires.iter().find_map(|(id, wire)| self.next_of_wire(state, *id, wire))
+    }
+
+    fn next_of_wire(&self, state: &State, id: u64, wire: &Wire) -> Option<Action> {
+        let going = matches!(wire.stage, Stage::Going { .. });
+        match state.mood {
+            Mood::Any | Mood::Silent => None,
+            Mood::Zombie(below) if wire.session.is_some_and(|session| session < below) => None,
+            Mood::Zombie(_) | Mood::Kind => match wire.stage {
+                Stage::Going { .. } => Some(Action::Arrive(id, id as usize % self.servers)),
+                Stage::At { .. } if !wire.pieces.is_empty() => Some(Action::Deliver(id)),
+                // A stream that the server has lost sight of is found out by no one but the network.
+                Stage::At { .. } => wire.doomed.then_some(Action::Break(id)),
+            },
+            // What the engine hears no more of is of no interest here.
+            _ if wire.orphan => None,
+            Mood::Refusing if going => Some(Action::Refuse(id)),
+            Mood::Busy if going => Some(Action::Unavailable(id)),
+            Mood::Lost if going => Some(Action::NotFound(id)),
+            Mood::Unauthorized if going => Some(Action::Unauthorized(id)),
+            Mood::Refusing | Mood::Breaking | Mood::Busy | Mood::Lost | Mood::Unauthorized => Some(Action::Break(id)),
         }
     }
 
@@ -212,5 +263,18 @@ impl World {
                 None => return,
             }
         }
+    }
+}
+
+impl State {
+    /// Where the last call may have to fail at first: a session that nobody has found dead yet, or credentials that are
+    /// asked for again only now and then.
+    fn may_try_again(&self) -> bool {
+        let code = self.audit.call(Call::Last).code;
+        let excused = match self.mood {
+            Mood::Zombie(_) => true,
+            _ => code == errors::UNAUTHORIZED,
+        };
+        excused && self.tries < TRIES
     }
 }

@@ -163,7 +163,7 @@ impl Machine {
                 outputs.push(Output::Start(exchange, request));
             }
             (Fault::OldAnswer, Output::Start(exchange, request)) => {
-                if header(&request, "mcp-session-id").is_some() {
+                if request.method == Method::Post && header(&request, "mcp-session-id").is_some() {
                     self.held = Some((exchange, request.clone()));
                 }
                 outputs.push(Output::Start(exchange, request));

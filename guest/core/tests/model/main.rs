@@ -15,12 +15,15 @@ use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
+use mcp_reconnect_core::SECOND;
+
 use machine::Fault;
 use server::Style;
 use wire::Call;
 use world::{Budget, World};
 
 const BOTH: &[Call] = &[Call::Safe, Call::Unsafe];
+const NO_CALL: &[Call] = &[];
 const UNSAFE: &[Call] = &[Call::Unsafe];
 
 fn world(style: Style, calls: &'static [Call], budget: Budget) -> World {
@@ -46,7 +49,7 @@ fn check(name: &str, world: World, floor: usize) {
             let last = path.last_state().clone();
             let actions = path.into_actions();
             panic!(
-                "{name}: \"{}\" is broken: {:?} {:?}\nafter {actions:#?}\n{}\n{:#?}",
+                "{name}: \"{}\" is broken: {:?} {:?}\nafter {actions:?}\n{}\n{:?}",
                 property.name,
                 last.audit.broken,
                 last.shared,
@@ -68,63 +71,152 @@ fn bounds(usual: Budget, large: Budget) -> Budget {
     if std::env::var("MODEL").is_ok_and(|size| size == "large") { large } else { usual }
 }
 
-const NONE: Budget =
-    Budget { kills: 0, faults: 0, ticks: 0, dozes: 0, cancels: 0, asks: 0, notifies: 0, demands: 0, closes: 0 };
+const NONE: Budget = Budget {
+    kills: 0,
+    faults: 0,
+    ticks: 0,
+    dozes: 0,
+    cancels: 0,
+    asks: 0,
+    pings: 0,
+    notifies: 0,
+    demands: 0,
+    closes: 0,
+};
 
 #[test]
-fn json_restart() {
+fn a_call_across_a_restart() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    check("json", world(Style::Json, UNSAFE, usual), 1);
+    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
 }
 
 #[test]
-fn json_two_calls() {
-    let usual = Budget { faults: 1, ticks: 1, dozes: 1, cancels: 1, notifies: 1, ..NONE };
-    check("json two", world(Style::Json, BOTH, usual), 1);
-}
-
-#[test]
-fn events() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, asks: 1, ..NONE };
-    check("events", world(Style::Events, UNSAFE, usual), 1);
-}
-
-#[test]
-fn sse() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    check("sse", world(Style::Sse, UNSAFE, usual), 1);
-}
-
-#[test]
-fn stateless() {
+fn a_call_across_a_restart_told_by_an_error() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    check("stateless", world(Style::Stateless, BOTH, usual), 1);
+    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, JSON, errors", world(Style::Loose, UNSAFE, bounds(usual, large)), 1);
 }
 
 #[test]
-fn balanced() {
-    let usual = Budget { ticks: 2, dozes: 1, ..NONE };
-    let world = World { servers: 2, balanced: true, ..world(Style::Json, UNSAFE, usual) };
-    check("balanced", world, 1);
+fn a_call_whose_stream_breaks() {
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+    let large = Budget { faults: 2, ticks: 2, ..usual };
+    check("call, events", world(Style::Events, UNSAFE, bounds(usual, large)), 1);
 }
 
 #[test]
-fn from_the_first_byte() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, dozes: 1, ..NONE };
-    let world = World { ready: false, ..world(Style::Json, UNSAFE, usual) };
-    check("first", world, 1);
+fn a_call_over_http_sse() {
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
+    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, large)), 1);
 }
 
 #[test]
-fn closing() {
+fn a_call_without_sessions() {
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
+    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, stateless", world(Style::Stateless, UNSAFE, bounds(usual, large)), 1);
+}
+
+#[test]
+fn two_calls() {
+    let usual = Budget { faults: 1, ticks: 1, ..NONE };
+    let large = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
+    check("two calls, JSON", world(Style::Json, BOTH, bounds(usual, large)), 1);
+}
+
+#[test]
+fn a_call_and_a_notification() {
+    let usual = Budget { faults: 1, ticks: 1, notifies: 1, ..NONE };
+    let large = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
+    check("call and notification, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
+}
+
+#[test]
+fn two_calls_over_http_sse() {
+    let usual = Budget { kills: 1, faults: 0, ticks: 1, ..NONE };
+    let large = Budget { faults: 1, cancels: 1, ticks: 2, ..usual };
+    check("two calls, HTTP+SSE", world(Style::Sse, BOTH, bounds(usual, large)), 1);
+}
+
+#[test]
+fn a_question_across_a_restart() {
+    let usual = Budget { kills: 1, ticks: 1, asks: 1, ..NONE };
+    let large = Budget { kills: 1, faults: 1, ticks: 2, asks: 2, ..usual };
+    check("question, events", world(Style::Events, NO_CALL, bounds(usual, large)), 1);
+    check("question, HTTP+SSE", world(Style::Sse, NO_CALL, bounds(usual, large)), 1);
+}
+
+#[test]
+fn two_servers_behind_a_balancer() {
+    let usual = Budget { ticks: 2, ..NONE };
+    let large = Budget { faults: 1, ticks: 4, dozes: 1, cancels: 1, ..usual };
+    let world = World { servers: 2, balanced: true, ..world(Style::Json, UNSAFE, bounds(usual, large)) };
+    check("balancer, JSON", world, 1);
+}
+
+#[test]
+fn from_the_first_message() {
+    for style in [Style::Json, Style::Sse] {
+        let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+        let large = Budget { faults: 2, ticks: 2, pings: 1, ..usual };
+        let world = World { ready: false, ..world(style, UNSAFE, bounds(usual, large)) };
+        check("from the first message", world, 1);
+    }
+}
+
+#[test]
+fn pings_and_questions_during_the_handshake() {
+    for style in [Style::Sse, Style::Events] {
+        let usual = Budget { faults: 1, ticks: 2, pings: 1, ..NONE };
+        let large = Budget { kills: 1, faults: 2, ticks: 2, pings: 2, ..usual };
+        let world = World { ready: false, ..world(style, NO_CALL, bounds(usual, large)) };
+        check("pings", world, 1);
+    }
+    let usual = Budget { faults: 1, ticks: 1, asks: 1, ..NONE };
+    let large = Budget { faults: 2, ticks: 2, asks: 2, ..usual };
+    let world = World { ready: false, ..world(Style::Sse, NO_CALL, bounds(usual, large)) };
+    check("questions", world, 1);
+}
+
+#[test]
+fn a_server_that_comes_late() {
+    let usual = Budget { kills: 1, ticks: 2, dozes: 1, ..NONE };
+    let large = Budget { faults: 1, ticks: 4, ..usual };
+    let world = World { ready: false, start_timeout: SECOND, ..world(Style::Json, BOTH, bounds(usual, large)) };
+    check("provisional", world, 1);
+}
+
+#[test]
+fn credentials_that_run_out() {
+    let usual = Budget { faults: 1, ticks: 2, demands: 1, ..NONE };
+    let large = Budget { faults: 2, ticks: 3, kills: 1, ..usual };
+    let world = World { can_refresh: true, ..world(Style::Json, UNSAFE, bounds(usual, large)) };
+    check("credentials", world, 1);
+}
+
+#[test]
+fn long_sleeps() {
+    let usual = Budget { kills: 1, dozes: 2, cancels: 1, ..NONE };
+    let large = Budget { faults: 1, dozes: 3, ..usual };
+    check("sleeps, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
+    check("sleeps, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, large)), 1);
+}
+
+#[test]
+fn new_sessions_on_demand() {
+    let usual = Budget { ticks: 1, demands: 1, asks: 1, ..NONE };
+    let large = Budget { faults: 1, demands: 2, ..usual };
+    check("demands, events", world(Style::Events, UNSAFE, bounds(usual, large)), 1);
+}
+
+#[test]
+fn closing_at_any_moment() {
     let usual = Budget { faults: 1, ticks: 1, kills: 1, closes: 1, ..NONE };
-    check("closing", world(Style::Json, UNSAFE, usual), 1);
-}
-
-#[test]
-fn demands() {
-    let usual = Budget { faults: 1, ticks: 1, demands: 1, asks: 1, ..NONE };
-    check("demands", world(Style::Events, UNSAFE, usual), 1);
+    let large = Budget { faults: 2, ticks: 2, cancels: 1, ..usual };
+    check("closing, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
+    check("closing, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, large)), 1);
 }
 
 /// Puts a fault between the engine and the world and demands that this promise breaks.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mcp_reconnect_core::ExchangeId;
 
-use crate::wire::{Call, Cursor, Piece, Said, Wire};
+use crate::wire::{Call, Cursor, PING, Piece, Said, Wire};
 
 /// How a server of this run behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +13,9 @@ pub enum Style {
     Json,
     /// Streamable HTTP that answers with event streams that can be resumed, and has a standalone stream.
     Events,
+    /// As `Json`, but a session that is gone is told by an error with status 200, and notifications are answered with a
+    /// body.
+    Loose,
     /// Streamable HTTP without sessions.
     Stateless,
     /// HTTP+SSE.
@@ -81,24 +84,27 @@ impl Server {
             return self.stateless(shared, wire);
         }
         let Some(session) = wire.session.and_then(|session| self.sessions.get_mut(&session)) else {
-            let body = match style {
-                Style::Sse => "Could not find session",
-                _ => r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}"#,
+            let lost = r#""error":{"code":-32600,"message":"Session not found"}"#;
+            return match (style, &wire.said) {
+                (Style::Sse, _) => reply(404, "Could not find session"),
+                (Style::Loose, Said::Call { wire, .. } | Said::Own { wire, .. }) => {
+                    reply(200, &format!(r#"{{"jsonrpc":"2.0","id":{wire},{lost}}}"#))
+                }
+                _ => reply(404, &format!(r#"{{"jsonrpc":"2.0","id":null,{lost}}}"#)),
             };
-            return reply(404, body);
         };
         let number = wire.session.unwrap_or_default();
         let answer = match &wire.said {
             Said::Initialize { wire } => result(*wire, INITIALIZED),
             Said::Initialized => {
                 session.initialized = true;
-                return reply(202, "");
+                return if style == Style::Loose { reply(200, "{}") } else { reply(202, "") };
             }
             Said::Goodbye => {
                 self.sessions.remove(&number);
                 return reply(200, "");
             }
-            Said::Stream if style == Style::Json => return reply(405, ""),
+            Said::Stream if matches!(style, Style::Json | Style::Loose) => return reply(405, ""),
             Said::Stream => return session.stream(id, number, wire.cursor),
             Said::Call { call, wire } => {
                 if !session.initialized {
@@ -119,7 +125,7 @@ impl Server {
                 }
                 return reply(202, "");
             }
-            Said::Cancelled { .. } | Said::Notification => return reply(202, ""),
+            Said::Cancelled { .. } | Said::Pong | Said::Notification => return reply(202, ""),
         };
         match (style, &wire.said) {
             (Style::Sse, _) => Made {
@@ -216,16 +222,24 @@ impl Session {
 
     /// Asks the client something, on the stream that is there for it.
     pub fn ask(&mut self, style: Style, number: u8) -> Option<(ExchangeId, Piece)> {
-        let stream = self.stream?;
         self.asked = true;
         let data = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{{"nonce":{number}}}}}"#);
+        self.say(style, number, data)
+    }
+
+    /// Asks the client whether it is there.
+    pub fn ping(&mut self, style: Style, number: u8) -> Option<(ExchangeId, Piece)> {
+        self.say(style, number, ping())
+    }
+
+    fn say(&mut self, style: Style, number: u8, data: String) -> Option<(ExchangeId, Piece)> {
+        let stream = self.stream?;
         let id = (style == Style::Events).then(|| {
             let sent = self.sent.entry(0).or_default();
             sent.push(data.clone());
             Cursor { session: number, stream: 0, event: sent.len() as u8 }
         });
-        let last = false;
-        Some((stream, Piece::Event { id, data, last }))
+        Some((stream, Piece::Event { id, data, last: false }))
     }
 }
 
@@ -235,6 +249,11 @@ impl Shared {
             self.ran += 1;
         }
     }
+}
+
+/// A ping of a server.
+pub fn ping() -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":"{PING}","method":"ping"}}"#)
 }
 
 const INITIALIZED: &str =

@@ -88,10 +88,15 @@ pub enum Said {
         id: String,
         nonce: u8,
     },
+    /// The answer to a ping of the server.
+    Pong,
     Notification,
     Stream,
     Goodbye,
 }
+
+/// The id of a server's ping.
+pub const PING: &str = "are you there?";
 
 /// How far it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -192,9 +197,10 @@ impl Wire {
                 Some(call) => Said::Call { call, wire },
                 None => Said::Own { method: method.into(), wire },
             },
-            (None, _) => Said::Answer {
-                id: json["id"].to_string(),
-                nonce: json["result"]["nonce"].as_u64().ok_or("an answer to nothing")? as u8,
+            (None, _) => match json["result"]["nonce"].as_u64() {
+                Some(nonce) => Said::Answer { id: json["id"].to_string(), nonce: nonce as u8 },
+                None if json["id"] == PING => Said::Pong,
+                None => return Err("an answer to nothing".into()),
             },
         };
         Ok(said)

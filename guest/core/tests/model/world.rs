@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use mcp_reconnect_core::{ExchangeId, Failure, Input, MILLISECOND, Nanos, Options, Output, SECOND};
 use stateright::{Model, Property};
 
-use crate::audit::{Audit, Init, Promise};
-use crate::completion::Known;
+use crate::audit::{Asked, Audit, Init, Promise};
+use crate::completion::{Known, Mood};
 use crate::machine::{Fault, Machine};
-use crate::server::{Server, Shared, Style};
+use crate::server::{ping, Server, Shared, Style};
 use crate::wire::{Call, Piece, Said, Stage, Wire};
 
 /// How often something may happen.
@@ -30,6 +30,8 @@ pub struct Budget {
     pub cancels: u8,
     /// Questions that a server asks.
     pub asks: u8,
+    /// Pings of a server.
+    pub pings: u8,
     /// Notifications of the client.
     pub notifies: u8,
     /// Times that the client or host demands a new session, or a probe.
@@ -49,6 +51,10 @@ pub struct World {
     /// The calls that the client makes.
     pub calls: &'static [Call],
     pub budget: Budget,
+    /// A server that is not there is stood in for after this, if it is not 0.
+    pub start_timeout: Nanos,
+    /// The host answers challenges with fresh headers.
+    pub can_refresh: bool,
     pub fault: Option<Fault>,
     pub known: Known,
 }
@@ -62,8 +68,12 @@ pub enum Action {
     Cancel(Call),
     Notify,
     Answer(u64),
+    /// The client initializes once more.
+    Reinitialize,
     Reconnect,
     Probe,
+    /// The host gives other headers.
+    SetHeaders,
     Close,
     /// The engine's deadline comes.
     Tick,
@@ -87,12 +97,18 @@ pub enum Action {
     NotFound(u64),
     /// A proxy answers 503 in words that mean that the request went nowhere.
     Unavailable(u64),
+    /// The server or a proxy wants other credentials, and the request went nowhere.
+    Unauthorized(u64),
     /// A proxy answers 502 in place of the server, which has the request.
     BadGateway(u64),
     Kill(usize),
     Start(usize),
     /// The server asks the client a question in this session.
     Ask(usize, u8),
+    /// The server pings the client in this session.
+    Ping(usize, u8),
+    /// The server pings the client on the stream of this response.
+    PingVia(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,12 +120,15 @@ pub struct State {
     pub shared: Shared,
     pub audit: Audit,
     pub left: Budget,
-    /// Followed to its end instead of explored: what was checked on the way here need not be checked twice.
-    pub completing: bool,
+    pub mood: Mood,
+    /// Since when it lasts.
+    pub since: Nanos,
+    /// How often the last call was made.
+    pub tries: u8,
 }
 
 /// The longest a request is held, in the model.
-pub const HOLD: Nanos = 4 * SECOND;
+pub const HOLD: Nanos = 6 * SECOND;
 /// The longest a request runs.
 pub const RUN: Nanos = 8 * SECOND;
 const DOZE: Nanos = 60 * SECOND;
@@ -125,7 +144,9 @@ impl World {
             response_timeout: 2 * SECOND,
             backoff_base: 500 * MILLISECOND,
             backoff_cap: SECOND,
-            start_timeout: 0,
+            start_timeout: self.start_timeout,
+            can_refresh_credentials: self.can_refresh,
+            credentials_timeout: SECOND,
             transport: match self.style {
                 Style::Sse => mcp_reconnect_core::TransportChoice::HttpSse,
                 _ => mcp_reconnect_core::TransportChoice::StreamableHttp,
@@ -143,7 +164,9 @@ impl World {
             shared: Shared { next_session: 1, ran: 0, complaint: None },
             audit: Audit::default(),
             left: self.budget,
-            completing: false,
+            mood: Mood::Any,
+            since: 0,
+            tries: 0,
         }
     }
 
@@ -172,6 +195,7 @@ impl World {
                     actions.push(Action::Break(id));
                     actions.push(Action::NotFound(id));
                     actions.push(Action::Unavailable(id));
+                    actions.push(Action::Unauthorized(id));
                 }
             }
             Stage::At { .. } => {
@@ -186,6 +210,9 @@ impl World {
                 }
                 if faults && !wire.open && matches!(wire.pieces.front(), Some(Piece::Reply { status: 200, .. })) {
                     actions.push(Action::BadGateway(id));
+                }
+                if state.left.pings > 0 && matches!(wire.pieces.back(), Some(Piece::Event { last: true, .. })) {
+                    actions.push(Action::PingVia(id));
                 }
                 if faults && matches!(wire.pieces.front(), Some(Piece::Event { .. })) {
                     actions.push(Action::Repeat(id));
@@ -237,7 +264,10 @@ impl Model for World {
             }
             actions.extend(audit.questions.keys().map(|id| Action::Answer(*id)));
             if state.left.demands > 0 {
-                actions.extend([Action::Reconnect, Action::Probe]);
+                actions.extend([Action::Reconnect, Action::Probe, Action::SetHeaders]);
+                if audit.init == Init::Answered {
+                    actions.push(Action::Reinitialize);
+                }
             }
             if state.left.closes > 0 {
                 actions.push(Action::Close);
@@ -252,10 +282,13 @@ impl Model for World {
                 false => actions.push(Action::Start(number)),
                 _ => {}
             }
-            if state.left.asks > 0 {
-                let asking =
-                    server.sessions.iter().filter(|(_, session)| session.initialized && session.stream.is_some());
-                actions.extend(asking.map(|(session, _)| Action::Ask(number, *session)));
+            for (session, found) in &server.sessions {
+                if found.stream.is_some() && state.left.asks > 0 {
+                    actions.push(Action::Ask(number, *session));
+                }
+                if found.stream.is_some() && state.left.pings > 0 {
+                    actions.push(Action::Ping(number, *session));
+                }
             }
         }
         if state.left.ticks > 0 && state.machine.deadline().is_some() {
@@ -278,7 +311,7 @@ impl Model for World {
         }
         let mut properties = vec![
             Property::<Self>::always("1: exactly one answer", |world, state| {
-                kept(state, Promise::OneAnswer) && world.is_answered_in_silence(state)
+                kept(state, Promise::OneAnswer) && world.is_answered(state)
             }),
             Property::<Self>::always("2: at most one execution", |_, state| {
                 kept(state, Promise::OneExecution) && state.shared.ran <= 1
@@ -304,29 +337,29 @@ impl Model for World {
 impl World {
     /// What must be reached somewhere, or the exploration says nothing.
     fn reached(&self) -> Vec<Property<Self>> {
-        let mut reached = vec![Property::<Self>::sometimes("an unsafe call was answered", |_, state| {
-            state.audit.call(Call::Unsafe).succeeded
-        })];
-        if self.budget.faults > 0 || self.budget.kills > 0 {
-            reached.extend([
-                Property::<Self>::sometimes("an outcome was unknown", |_, state| state.audit.unknown),
-                Property::<Self>::sometimes("a new session was made", |_, state| state.audit.sessions > 1),
-            ]);
-            if self.calls.contains(&Call::Safe) {
-                reached.push(Property::<Self>::sometimes("a safe call was sent again", |_, state| {
-                    state.audit.replayed && state.audit.call(Call::Safe).succeeded
-                }));
-            }
-            if self.style == Style::Events {
-                reached.push(Property::<Self>::sometimes("a stream was resumed", |_, state| {
-                    state.audit.resumed && state.audit.call(Call::Unsafe).succeeded
-                }));
-            }
-        }
-        if self.budget.closes > 0 {
-            reached.push(Property::<Self>::sometimes("it was closed", |_, state| state.audit.closed));
-        }
+        type Reached = fn(&World, &State) -> bool;
+        let budget = self.budget;
+        let broken = budget.faults > 0 || budget.kills > 0;
+        let calls = self.calls.contains(&Call::Unsafe);
+        let reached: [(&'static str, bool, Reached); 8] = [
+            ("an unsafe call was answered", calls, |_, state| state.audit.call(Call::Unsafe).succeeded),
+            ("an outcome was unknown", calls && broken, |_, state| state.audit.unknown),
+            ("a new session was made", broken || budget.demands > 0, |_, state| state.audit.sessions > 1),
+            ("a safe call was sent again", self.calls.contains(&Call::Safe) && broken, |_, state| {
+                state.audit.replayed && state.audit.call(Call::Safe).succeeded
+            }),
+            ("a stream was resumed", calls && self.style == Style::Events && budget.faults > 0, |_, state| {
+                state.audit.resumed && state.audit.call(Call::Unsafe).succeeded
+            }),
+            ("a call was cancelled", budget.cancels > 0, |_, state| state.audit.call(Call::Unsafe).cancelled),
+            ("a question was asked", budget.asks > 0, |_, state| !state.audit.questions.is_empty()),
+            ("it was closed", budget.closes > 0, |_, state| state.audit.closed),
+        ];
         reached
+            .into_iter()
+            .filter(|(_, wanted, _)| *wanted)
+            .map(|(name, _, reached)| Property::<Self>::sometimes(name, reached))
+            .collect()
     }
 
     /// Does what an action says.
@@ -342,7 +375,8 @@ impl World {
             }
             Action::Request(call) => {
                 let place = state.audit.next_place();
-                state.audit.calls.entry(call).or_default().place = place;
+                state.audit.calls.insert(call, Asked { place, ..Asked::default() });
+                state.tries += u8::from(call == Call::Last);
                 let (id, method) = (call.id(), call.method());
                 self.say(
                     state,
@@ -368,6 +402,16 @@ impl World {
             Action::Answer(id) => {
                 let nonce = state.audit.questions.remove(&id).unwrap_or_default();
                 self.say(state, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"nonce":{nonce}}}}}"#));
+            }
+            Action::Reinitialize => {
+                state.left.demands -= 1;
+                state.audit.init = Init::Open;
+                state.audit.initialized = false;
+                self.say(state, INITIALIZE);
+            }
+            Action::SetHeaders => {
+                state.left.demands -= 1;
+                self.input(state, Input::SetHeaders(vec![("authorization".into(), "new".into())]));
             }
             Action::Reconnect => {
                 state.left.demands -= 1;
@@ -395,10 +439,23 @@ impl World {
             Action::Start(number) => state.servers[number].up = true,
             Action::Ask(number, session) => {
                 state.left.asks -= 1;
-                let asked =
-                    state.servers[number].sessions.get_mut(&session).and_then(|found| found.ask(self.style, session));
-                if let Some((stream, piece)) = asked {
+                let found = state.servers[number].sessions.get_mut(&session);
+                if let Some((stream, piece)) = found.and_then(|found| found.ask(self.style, session)) {
                     state.push(stream, piece);
+                }
+            }
+            Action::Ping(number, session) => {
+                state.left.pings -= 1;
+                let found = state.servers[number].sessions.get_mut(&session);
+                if let Some((stream, piece)) = found.and_then(|found| found.ping(self.style, session)) {
+                    state.push(stream, piece);
+                }
+            }
+            Action::PingVia(id) => {
+                state.left.pings -= 1;
+                if let Some(wire) = state.wires.get_mut(&id) {
+                    let at = usize::from(matches!(wire.pieces.front(), Some(Piece::Open { .. })));
+                    wire.pieces.insert(at, Piece::Event { id: None, data: ping(), last: false });
                 }
             }
             _ => self.apply_network(state, action),
@@ -417,24 +474,26 @@ impl World {
             Action::Deliver(id) => self.deliver(state, id),
             Action::Refuse(id) => {
                 if state.servers.iter().any(|server| server.up) {
-                    state.left.faults -= 1;
+                    state.spend_fault();
                 }
                 state.wires.remove(&id);
                 self.fail(state, id, Failure::Connect);
             }
             Action::Break(id) => {
                 let free = state.wires.get(&id).is_some_and(|wire| wire.doomed);
-                state.left.faults -= u8::from(!free);
+                if !free {
+                    state.spend_fault();
+                }
                 self.end(state, id, true);
                 self.fail(state, id, Failure::Lost);
             }
             Action::EndEarly(id) => {
-                state.left.faults -= 1;
+                state.spend_fault();
                 self.end(state, id, false);
                 self.input(state, Input::End(ExchangeId(id)));
             }
             Action::Repeat(id) => {
-                state.left.faults -= 1;
+                state.spend_fault();
                 if let Some(wire) = state.wires.get_mut(&id)
                     && let Some(Piece::Event { id, data, .. }) = wire.pieces.front().cloned()
                 {
@@ -444,6 +503,7 @@ impl World {
             }
             Action::NotFound(id) => self.interpose(state, id, 404, "404 page not found"),
             Action::Unavailable(id) => self.interpose(state, id, 503, "no healthy upstream"),
+            Action::Unauthorized(id) => self.interpose(state, id, 401, ""),
             Action::BadGateway(id) => self.interpose(state, id, 502, "<html>"),
             _ => unreachable!("{action:?} is not the network's"),
         }
@@ -460,6 +520,7 @@ impl World {
     fn pass_time(&self, state: &mut State, to: Nanos) {
         if to > state.now {
             state.now = to;
+            state.audit.now = to;
             state.audit.burst = 0;
         }
         self.input(state, Input::Tick);
@@ -467,7 +528,7 @@ impl World {
 
     /// A proxy answers in the place of the server.
     fn interpose(&self, state: &mut State, id: u64, status: u16, body: &str) {
-        state.left.faults -= 1;
+        state.spend_fault();
         let Some(wire) = state.wires.get_mut(&id) else {
             return;
         };
@@ -567,6 +628,13 @@ impl World {
 }
 
 impl State {
+    /// Faults are counted while exploring only.
+    fn spend_fault(&mut self) {
+        if self.mood == Mood::Any {
+            self.left.faults -= 1;
+        }
+    }
+
     fn push(&mut self, stream: ExchangeId, piece: Piece) {
         if let Some(wire) = self.wires.get_mut(&stream.0) {
             wire.pieces.push_back(piece);
@@ -576,16 +644,17 @@ impl State {
     /// Nothing waits for another request's answer: what is queued while there is a session waits for a notification, a
     /// ping or the handshake.
     fn flows(&self) -> bool {
-        let waits_for = |wire: &Wire| {
-            !wire.orphan
-                && matches!(
-                    wire.said,
-                    Said::Own { .. }
-                        | Said::Notification
-                        | Said::Answer { .. }
-                        | Said::Cancelled { .. }
-                        | Said::Initialized
-                )
+        let waits_for = |wire: &Wire| match wire.said {
+            _ if wire.orphan => false,
+            Said::Own { .. }
+            | Said::Notification
+            | Said::Answer { .. }
+            | Said::Pong
+            | Said::Cancelled { .. }
+            | Said::Initialized => true,
+            // HTTP+SSE: the answer to a ping is on the way, or never will be.
+            Said::Stream => !wire.pieces.is_empty() || wire.doomed,
+            _ => false,
         };
         self.audit.closed
             || !self.audit.initialized

@@ -97,10 +97,7 @@ fn errors_of_tools_that_speak_of_sessions_are_answers() {
         let mut world = World::new(Knobs::http());
         world.open();
         let body = format!(r#"{{"jsonrpc":"2.0","id":$ID,"error":{{"code":{code},"message":"{message}"}}}}"#);
-        world.rule(
-            "tools/call",
-            Reply::RunThen(200, vec![("content-type", "application/json".into())], body),
-        );
+        world.rule("tools/call", Reply::RunThen(200, vec![("content-type", "application/json".into())], body));
         let call = world.call("echo", 0);
         let answer = world.wait(call, 5 * SECOND);
         assert_eq!(answer, Answer::Error(code, message.into()));
@@ -113,7 +110,8 @@ fn errors_of_tools_that_speak_of_sessions_are_answers() {
 fn a_loss_told_after_progress_is_not_run_again() {
     let mut world = World::new(Knobs::http());
     world.open();
-    let progress = r#"data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2,"progress":1}}"#;
+    let progress =
+        r#"data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2,"progress":1}}"#;
     let error = r#"data: {"jsonrpc":"2.0","id":$ID,"error":{"code":-32600,"message":"Session not found"}}"#;
     world.rule("tools/call", Reply::RunThenEvents(vec![format!("{progress}\n\n"), format!("{error}\n\n")], true));
     let call = world.call("echo", 0);

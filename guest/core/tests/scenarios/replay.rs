@@ -57,7 +57,9 @@ fn a_call_of_unknown_outcome_is_not_run_again() {
 
 #[test]
 fn a_safe_request_of_unknown_outcome_is_run_again_once() {
-    for method in ["tools/list", "resources/read", "prompts/get", "completion/complete", "logging/setLevel", "tasks/get"] {
+    for method in
+        ["tools/list", "resources/read", "prompts/get", "completion/complete", "logging/setLevel", "tasks/get"]
+    {
         let mut world = ready();
         world.fate(method, Fate::ResetAfter);
         let first = world.ask(method, r#"{"tag":$TAG}"#);
@@ -98,8 +100,16 @@ fn statuses_that_prove_that_it_did_not_run() {
         (429, vec![("retry-after", "2".to_string())], ""),
         (503, vec![("Retry-After", "2".to_string())], "upstream reset"),
         (503, vec![], "no healthy upstream"),
-        (503, vec![], "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>"),
-        (503, vec![], "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n</body></html>"),
+        (
+            503,
+            vec![],
+            "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>",
+        ),
+        (
+            503,
+            vec![],
+            "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n</body></html>",
+        ),
     ] {
         let mut world = ready();
         let rests = !headers.is_empty();

@@ -180,7 +180,14 @@ fn headers_are_evaluated_at_every_connect() {
     assert_eq!(world.engine.status().reconnects, 0);
     world.restart(SECOND);
     world.run_for(60 * SECOND);
-    assert!(world.net.started.iter().filter(|one| one.at > world.now - 60 * SECOND).all(|one| one.header("x-key").is_some()));
+    assert!(
+        world
+            .net
+            .started
+            .iter()
+            .filter(|one| one.at > world.now - 60 * SECOND)
+            .all(|one| one.header("x-key").is_some())
+    );
     world.verify();
 }
 
@@ -271,21 +278,34 @@ fn initialized_that_comes_while_the_link_is_probed_is_not_forgotten() {
     let mut world = World::new(Knobs { pings: false, get: Get::Stream, ..Knobs::http() });
     world.program.silent = true;
     // The server pings on the stream that answered `initialize`; the answer to that ping is lost.
+    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"m","version":"1"}}"#;
     world.rule(
         "\"initialize\"",
-        Reply::Events(
-            vec![
-                "data: {\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{},\"serverInfo\":{\"name\":\"m\",\"version\":\"1\"}}}\n\n".into(),
-                "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n\n".into(),
-            ],
-            false,
+        Reply::Status(
+            200,
+            vec![("content-type", "text/event-stream".into()), ("mcp-session-id", "x-1".into())],
+            format!(
+                "data: {{\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":{result}}}\n\ndata: {{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}\n\n"
+            ),
         ),
     );
+    world.rules(
+        "\"method\":\"ping\"",
+        3,
+        crate::support::server::json_body(r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#),
+    );
+    world.rule("initialized", crate::support::server::status(202));
     world.fate("\"result\":{}", Fate::ResetBefore);
     world.initialize();
-    world.run_for(4 * MILLISECOND);
+    world.run_until(5 * SECOND, |world| !world.started("\"result\":{}").is_empty());
+    world.run_for(2 * MILLISECOND);
     world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-    world.run_for(30 * SECOND);
-    assert!(!world.started("notifications/initialized").is_empty(), "{}", world.story());
+    world.run_for(2 * SECOND);
+    let first = world
+        .net
+        .started
+        .iter()
+        .find(|one| one.header("mcp-session-id") == Some("x-1") && one.body().contains("notifications/"));
+    assert!(first.is_some(), "{}", world.story());
     assert_eq!(world.engine.status().state, State::Ready);
 }

@@ -104,7 +104,12 @@ fn what_will_not_pass_is_told_at_once() {
     for (reply, fate) in [
         (Some(status(401)), None),
         (Some(status(403)), None),
-        (Some(json_body(r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32602,"message":"Unsupported protocol version"}}"#)), None),
+        (
+            Some(json_body(
+                r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32602,"message":"Unsupported protocol version"}}"#,
+            )),
+            None,
+        ),
         (Some(json_body(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"Broken by design"}}"#)), None),
         (Some(Reply::Status(200, vec![("content-type", "text/html".into())], "<html>hello".into())), None),
         (None, Some(Fate::BadCertificate)),
@@ -151,7 +156,9 @@ fn list_changed_is_declared_to_the_program() {
 
 #[test]
 fn an_endpoint_in_another_origin_gets_nothing() {
-    for endpoint in ["http://evil.test/messages", "https://server.test:9000/m", "//evil.test/m", "http://server.test:9001/m"] {
+    for endpoint in
+        ["http://evil.test/messages", "https://server.test:9000/m", "//evil.test/m", "http://server.test:9001/m"]
+    {
         let mut options = Options::new(URL);
         options.transport = TransportChoice::HttpSse;
         options.headers = vec![("authorization".into(), "Bearer secret".into())];

@@ -96,6 +96,8 @@ pub struct Net {
     pub shred: bool,
     /// Exchanges that were cancelled by the engine.
     pub cancelled: Vec<(Nanos, ExchangeId)>,
+    /// When bodies ended as they should.
+    pub ended: Vec<Nanos>,
 }
 
 impl World {
@@ -232,6 +234,7 @@ impl World {
             }
             Down::End => {
                 self.note(|| format!("server  → #{} ends", id.0));
+                self.net.ended.push(self.now);
                 self.net.conns.remove(&id);
                 Input::End(id)
             }
@@ -332,6 +335,40 @@ impl World {
         for what in std::mem::take(&mut self.net.stuck) {
             self.after(MILLISECOND, what);
         }
+    }
+
+    /// The server ends a response by hand.
+    pub fn end_exchange(&mut self, id: ExchangeId) {
+        self.write(id, Down::End);
+        self.gone(id);
+    }
+
+    /// The server writes to a response by hand.
+    pub fn body(&mut self, id: ExchangeId, text: &str) {
+        self.write(id, Down::Body(text.as_bytes().to_vec()));
+        self.run_for(2 * MILLISECOND);
+    }
+
+    /// The server begins a response by hand.
+    pub fn head(&mut self, id: ExchangeId, status: u16) {
+        self.write(id, Down::Head(status, Vec::new()));
+    }
+
+    /// The server answers an exchange by hand.
+    pub fn respond(&mut self, id: ExchangeId, status: u16, body: &str) {
+        self.write(id, Down::Head(status, Vec::new()));
+        self.write(id, Down::Body(body.as_bytes().to_vec()));
+        self.write(id, Down::End);
+    }
+
+    /// When responses ended in order.
+    pub fn ended(&self) -> Vec<Nanos> {
+        self.net.ended.clone()
+    }
+
+    /// One connection is reset by something in between.
+    pub fn reset_exchange(&mut self, id: ExchangeId) {
+        self.break_off(id);
     }
 
     /// Exchanges that the engine still listens to.

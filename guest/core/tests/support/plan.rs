@@ -148,22 +148,43 @@ impl Plan {
             world.now(cure);
         }
         // Promises 1 and 6: everything gets its answer.
-        world.run_until(RECOVERY, |world| world.unanswered().is_empty());
+        world.run_until(RECOVERY, |world| world.unanswered().is_empty() && world.is_initialized());
         for tag in world.unanswered() {
             let method = world.program.asked[&tag].method.clone();
             world.violate(format!("tag {tag} ({method}) was never answered"));
         }
         // Promise 5: whatever happened, it works again.
-        let proof = world.call("echo", 0);
-        world.run_until(60 * SECOND, |world| world.answer(proof).is_some());
-        if !world.has_result(proof) {
-            let answer = format!("{:?}", world.answer(proof));
-            world.violate(format!("the server is well, and a call gets {answer}"));
+        world.run_for(self.rest());
+        for safe in [true, false] {
+            // The first may find out that the session is dead; it is safe to repeat. The second must find all well.
+            let proof = if safe { world.ask("resources/read", r#"{"tag":$TAG}"#) } else { world.call("echo", 0) };
+            world.run_until(60 * SECOND, |world| world.answer(proof).is_some());
+            if !world.has_result(proof) {
+                let answer = format!("{:?}", world.answer(proof));
+                world.violate(format!("the server is well, and a request gets {answer}"));
+            }
         }
         world.run_for(12 * SECOND);
         world.check_runs();
         world.check_rest();
         world.outcome()
+    }
+
+    /// How long nothing is asked before the proof that all is well.
+    fn rest(&self) -> Nanos {
+        let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
+        let rejected = self.acts.iter().any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _)));
+        if silent || matches!(self.knobs.lost, Lost::Never | Lost::Dropped202) {
+            // A server that drops what it does not know, and a stream that is half open, look busy as long as anything
+            // is in flight. Only a ping that goes unanswered in an idle moment tells (or the host's TCP keep-alive,
+            // which this network does not have).
+            75 * SECOND
+        } else if rejected {
+            // After a rejection the server is asked again after ten seconds at the earliest.
+            45 * SECOND
+        } else {
+            0
+        }
     }
 
     /// The shortest plan that still fails, found by leaving things out.

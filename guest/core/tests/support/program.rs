@@ -70,11 +70,13 @@ pub struct Program {
     /// What the engine has sent at least once.
     pub first_sent: BTreeSet<Tag>,
     pub highest_sent: Tag,
+    /// The codes of errors that name no request.
+    pub nulls: Vec<i64>,
 }
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(default)]
     method: Option<String>,
@@ -86,8 +88,21 @@ struct Envelope<'a> {
     error: Value,
 }
 
+/// Keeps `null` apart from an absent member.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
 /// The version that the program asks for.
 pub const VERSION: &str = "2025-11-25";
+
+impl Program {
+    /// A tag for a message that the test writes itself.
+    pub fn reserve(&mut self) -> Tag {
+        self.next += 1;
+        self.next
+    }
+}
 
 impl World {
     /// `initialize`; `initialized` follows by itself.
@@ -153,6 +168,11 @@ impl World {
         );
         self.program.by_id.entry(id).or_default().push(tag);
         (tag, text)
+    }
+
+    /// Answers to this id belong to this tag.
+    pub fn claim(&mut self, id: &str, tag: Tag) {
+        self.program.by_id.insert(id.to_string(), vec![tag]);
     }
 
     /// A notification that the server counts.
@@ -225,6 +245,12 @@ impl World {
             .collect()
     }
 
+    /// Whether the newest `initialize` has its result.
+    pub fn is_initialized(&self) -> bool {
+        let newest = self.program.asked.values().rev().find(|asked| asked.method == "initialize");
+        newest.is_some_and(|asked| matches!(asked.answers.first(), Some((_, Answer::Result(_)))))
+    }
+
     /// A message for the program.
     pub(super) fn hear(&mut self, text: String) {
         self.note(|| {
@@ -282,8 +308,9 @@ impl World {
         let Some(tag) =
             tags.iter().find(|tag| named == Some(**tag)).or_else(|| tags.iter().find(open)).or(tags.first()).copied()
         else {
-            if id != "null" {
-                self.violate(format!("an answer to the id {id}, which was never asked"));
+            match (id, &answer) {
+                ("null", Answer::Error(code, _)) => self.program.nulls.push(*code),
+                _ => self.violate(format!("an answer to the id {id}, which was never asked")),
             }
             return;
         };

@@ -899,7 +899,8 @@ impl World {
     }
 
     fn on_client_answer(&mut self, sid: &str, message: &Value) {
-        if message["id"] == json!("server-ping") {
+        // Questions of the model's own have numbers.
+        if !message["id"].is_u64() {
             return;
         }
         let Some(session) = self.server.sessions.get_mut(sid) else {
@@ -976,7 +977,10 @@ impl World {
     /// The server says something on the stream of the current session.
     pub fn server_says(&mut self, text: &str) {
         let sid = self.server.current.clone();
-        let message = serde_json::from_str(text).expect("the test says JSON");
+        let message: Value = serde_json::from_str(text).expect("the test says JSON");
+        if let (Some(id), Some(session)) = (message["id"].as_u64(), self.server.sessions.get_mut(&sid)) {
+            session.questions = session.questions.max(id + 1);
+        }
         self.tell(&sid, &Channel::Session, &message);
     }
 

@@ -16,7 +16,7 @@ use super::sleep::SleepWatch;
 use super::{input, log};
 
 /// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
-const GOODBYE: Duration = Duration::from_millis(950);
+const GOODBYE: Duration = Duration::from_millis(900);
 
 /// A shell's exit code for a process that SIGINT ended: a second signal does not wait for the goodbye.
 const INTERRUPTED: u8 = 130;

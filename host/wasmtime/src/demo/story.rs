@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rmcp::model::JsonObject;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ const AFTER: usize = 5;
 /// Calls while the server is down, one each [`PACE`]: an outage of 1.5 s.
 const DURING: usize = 6;
 /// The slow call that may be sent again takes this long, the one that may not never ends before the kill.
-const REPORT: Duration = Duration::from_millis(1200);
+const REPORT: Duration = Duration::from_secs(2);
 const DEPLOY: Duration = Duration::from_secs(60);
 /// How long the client waits to be told that the list of tools may have changed.
 const NEWS: Duration = Duration::from_secs(2);
@@ -74,18 +74,16 @@ pub async fn tell(transport: Transport, timeline: &Arc<Timeline>) -> anyhow::Res
     let mut before = steady(&mut client, BEFORE).await;
 
     let mut slow = JoinSet::new();
-    let deploy = arguments(json!({ "ms": DEPLOY.as_millis(), "version": "2.0" }));
-    let report_ = arguments(json!({ "ms": REPORT.as_millis() }));
+    let deploy = json!({ "ms": DEPLOY.as_millis(), "version": "2.0" });
     let deploying = slow_call(&mut slow, &mut client, "deploy", deploy);
-    let reporting = slow_call(&mut slow, &mut client, "sleep", report_);
+    let reporting = slow_call(&mut slow, &mut client, "sleep", json!({ "ms": REPORT.as_millis() }));
     server.reports(&deploying).await?;
     server.reports(&reporting).await?;
     before.extend(steady(&mut client, BESIDE).await);
 
-    let pid = server.pid();
-    let first_journal = server.kill().await?;
     let killed = timeline.now();
-    timeline.line(Who::Server, Colour::Bad, &format!("kill -9 {pid}: gone, with two calls in flight"));
+    timeline.line(Who::Server, Colour::Bad, &format!("kill -9 {}: two calls are in flight", server.pid()));
+    let first_journal = server.kill().await?;
 
     let mut held = JoinSet::new();
     for _ in 0..DURING {
@@ -155,15 +153,15 @@ fn append(client: &mut Client) -> impl Future<Output = Call> + Send + use<> {
 }
 
 /// Begins a slow call; returns how the server reports it.
-fn slow_call(calls: &mut JoinSet<Call>, client: &mut Client, tool: &'static str, arguments: JsonObject) -> String {
-    let line = report(tool, &serde_json::Value::Object(arguments.clone()).to_string());
-    calls.spawn(client.call(tool, arguments));
+fn slow_call(calls: &mut JoinSet<Call>, client: &mut Client, tool: &'static str, values: Value) -> String {
+    let line = report(tool, &values.to_string());
+    calls.spawn(client.call(tool, arguments(values)));
     line
 }
 
-fn arguments(value: serde_json::Value) -> JsonObject {
-    match value {
-        serde_json::Value::Object(object) => object,
+fn arguments(values: Value) -> JsonObject {
+    match values {
+        Value::Object(object) => object,
         _ => JsonObject::new(),
     }
 }

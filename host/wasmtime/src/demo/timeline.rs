@@ -76,8 +76,9 @@ const MARGIN: usize = 19;
 impl Timeline {
     /// Begins now, on stdout.
     pub fn stdout() -> Self {
-        let colours =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        let colours = std::io::stdout().is_terminal() && !unwanted;
         let (style, room) = match colours {
             true => (Style::Terminal, columns().saturating_sub(MARGIN).max(40)),
             false => (Style::Plain, usize::MAX),

@@ -1,0 +1,159 @@
+//! 401 and 403: never a restart.
+
+use crate::support::server::status;
+use crate::support::*;
+
+fn refreshing() -> World {
+    let mut options = Options::new(URL);
+    options.can_refresh_credentials = true;
+    options.headers = vec![("authorization".into(), "Bearer old".into())];
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world
+}
+
+fn fresh() -> Input {
+    Input::SetHeaders(vec![("authorization".into(), "Bearer new".into())])
+}
+
+fn unauthorized() -> Reply {
+    Reply::Status(401, vec![("WWW-Authenticate", "Bearer realm=\"x\"".into())], String::new())
+}
+
+#[test]
+fn fresh_headers_are_asked_for_once_and_the_request_is_sent_again() {
+    for code in [401, 403] {
+        let mut world = refreshing();
+        world.rule("tools/call", status(code));
+        let call = world.call("echo", 0);
+        world.run_for(SECOND);
+        assert!(world.answer(call).is_none());
+        assert_eq!(world.count(|event| matches!(event, Event::CredentialsNeeded { .. })), 1);
+        assert_eq!(world.engine.status().state, State::NeedsCredentials);
+        world.host(fresh());
+        assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+        assert_eq!(world.started("tools/call")[1].header("authorization"), Some("Bearer new"));
+        assert_eq!(world.engine.status().reconnects, 0);
+        assert_eq!(world.server.runs_of(call), 1);
+        world.verify();
+    }
+}
+
+#[test]
+fn a_second_rejection_is_the_answer() {
+    let mut world = refreshing();
+    world.rules("tools/call", 2, unauthorized());
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    world.host(fresh());
+    let Answer::Error(code, text) = world.wait(call, 5 * SECOND) else { panic!() };
+    assert_eq!(code, errors::UNAUTHORIZED);
+    assert!(text.contains("401") && text.contains("Bearer realm"), "{text}");
+    assert_eq!(world.started("tools/call").len(), 2);
+    world.verify();
+}
+
+#[test]
+fn headers_that_do_not_come_are_waited_for_so_long() {
+    let mut world = refreshing();
+    world.rules("POST", 1000, status(401));
+    let call = world.call("echo", 0);
+    let asked = world.now;
+    assert_eq!(world.wait(call, 30 * SECOND).code(), Some(errors::UNAUTHORIZED));
+    assert!((15 * SECOND..16 * SECOND).contains(&(world.now - asked)));
+    // Then the challenge is the answer at once, and the server is asked at most every ten seconds.
+    let before = world.net.started.len();
+    for _ in 0..60 {
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, 3 * SECOND).code(), Some(errors::UNAUTHORIZED));
+        world.run_for(SECOND);
+    }
+    let tries = world.net.started.len() - before;
+    assert!((1..=8).contains(&tries), "{tries} attempts in a minute");
+    world.server.rules.clear();
+    world.host(fresh());
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    assert_eq!(world.engine.status().reconnects, 0);
+    world.verify();
+}
+
+#[test]
+fn a_host_that_cannot_refresh_tells_the_program_at_once() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("tools/call", unauthorized());
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND).code(), Some(errors::UNAUTHORIZED));
+    assert_eq!(world.started("tools/call").len(), 1);
+    let again = world.call("echo", 0);
+    assert!(matches!(world.wait(again, SECOND), Answer::Result(_)));
+    assert_eq!(world.engine.status().reconnects, 0);
+    world.verify();
+}
+
+#[test]
+fn a_restarted_server_that_wants_other_credentials() {
+    let mut world = refreshing();
+    world.restart(SECOND);
+    world.run_for(SECOND);
+    world.rules("POST", 3, status(401));
+    world.run_for(60 * SECOND);
+    assert_eq!(world.engine.status().state, State::NeedsCredentials, "{}", world.story());
+    world.server.rules.clear();
+    world.host(fresh());
+    world.run_for(60 * SECOND);
+    assert_eq!(world.engine.status().state, State::Ready);
+    assert_eq!(world.engine.status().reconnects, 1);
+    world.verify();
+}
+
+#[test]
+fn by_itself_the_server_is_asked_again_now_and_then() {
+    let mut world = refreshing();
+    world.rules("POST", 4, status(403));
+    world.call("echo", 0);
+    world.run_for(300 * SECOND);
+    assert_eq!(world.engine.status().state, State::Ready, "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_notification_that_was_rejected_is_sent_again_once() {
+    let mut world = refreshing();
+    world.rule("notifications/custom", status(401));
+    let tag = world.notify("notifications/custom");
+    world.run_for(SECOND);
+    world.host(fresh());
+    world.run_for(5 * SECOND);
+    assert_eq!(world.server.notified, [tag]);
+    world.verify();
+}
+
+#[test]
+fn secrets_are_in_no_event_and_no_message() {
+    let mut world = refreshing();
+    world.restart(SECOND);
+    world.rules("tools/call", 2, status(401));
+    world.call("echo", 0);
+    world.run_for(60 * SECOND);
+    world.host(Input::SetHeaders(vec![("authorization".into(), "Bearer se\r\ncret".into())]));
+    world.run_for(SECOND);
+    let events = format!("{:?}", world.events);
+    for secret in ["Bearer old", "cret", "h1-2", "h2-"] {
+        assert!(!events.contains(secret), "{secret} in {events}");
+    }
+    world.verify();
+}
+
+#[test]
+fn headers_that_are_not_allowed_leave_the_old_ones() {
+    let mut world = refreshing();
+    for bad in [("x y", "1"), ("x", "a\nb"), ("Mcp-Session-Id", "x"), ("host", "x")] {
+        world.host(Input::SetHeaders(vec![(bad.0.into(), bad.1.into())]));
+    }
+    let call = world.call("echo", 0);
+    world.wait(call, SECOND);
+    assert_eq!(world.started("tools/call")[0].header("authorization"), Some("Bearer old"));
+    world.verify();
+}

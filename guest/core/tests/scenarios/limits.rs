@@ -1,0 +1,183 @@
+//! Bounds, each with its error.
+
+use crate::support::*;
+
+#[test]
+fn the_queue_is_bounded_by_messages() {
+    let mut options = Options::new(URL);
+    options.max_queue_messages = 4;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    let calls: Vec<_> = (0..6).map(|_| world.call("echo", 0)).collect();
+    for call in &calls[4..] {
+        let Some(Answer::Error(code, text)) = world.answer(*call) else { panic!("{}", world.story()) };
+        assert_eq!(*code, errors::QUEUE_FULL);
+        assert!(text.contains("max-queue-messages"), "{text}");
+    }
+    world.now(Fault::Start);
+    for call in &calls[..4] {
+        // The first was sent before the engine could know.
+        world.wait(*call, 10 * SECOND);
+    }
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    world.verify();
+}
+
+#[test]
+fn the_queue_is_bounded_by_bytes_in_flight_too() {
+    let mut options = Options::new(URL);
+    options.max_queue_bytes = 1000;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    for _ in 0..5 {
+        let first = world.call("slow", 1000);
+        let big = world.ask("tools/call", &format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(900)));
+        let Some(Answer::Error(code, text)) = world.answer(big) else { panic!() };
+        assert_eq!(*code, errors::QUEUE_FULL);
+        assert!(text.contains("max-queue-bytes"), "{text}");
+        assert!(matches!(world.wait(first, 5 * SECOND), Answer::Result(_)));
+    }
+    world.verify();
+}
+
+#[test]
+fn a_message_of_the_program_is_bounded() {
+    let mut options = Options::new(URL);
+    options.max_message_bytes = 500;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    let big = world.ask("tools/call", &format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(500)));
+    assert_eq!(world.error(big), Some(errors::TOO_LARGE));
+    world.say(&format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","params":"{}"}}"#, "x".repeat(500)));
+    world.run_for(SECOND);
+    assert!(world.started("xxxx").is_empty());
+    world.verify();
+}
+
+#[test]
+fn an_event_over_the_limit_fails_its_request_and_no_other() {
+    for knobs in [Knobs::http(), Knobs::sse(), Knobs::resumable()] {
+        let mut options = Options::new(URL);
+        options.max_event_bytes = 2000;
+        let mut world = World::with(knobs, options, 1);
+        world.open();
+        let slow = world.call("slow", 1000);
+        let big = world.ask("tools/call", r#"{"name":"big","arguments":{"tag":$TAG,"size":100000}}"#);
+        let Answer::Error(code, text) = world.wait(big, 5 * SECOND) else { panic!() };
+        assert_eq!(code, errors::TOO_LARGE);
+        assert!(text.contains("max-event-bytes") && text.contains("2000"), "{text}");
+        assert!(matches!(world.wait(slow, 5 * SECOND), Answer::Result(_)));
+        world.run_for(60 * SECOND);
+        assert_eq!(world.server.runs_of(big), 1);
+        assert_eq!(world.engine.status().reconnects, 0);
+        world.verify();
+    }
+}
+
+#[test]
+fn an_oversized_notification_is_dropped_and_said() {
+    let mut options = Options::new(URL);
+    options.max_event_bytes = 2000;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.server_says(&format!(r#"{{"jsonrpc":"2.0","method":"notifications/big","params":"{}"}}"#, "x".repeat(5000)));
+    world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/small"}"#);
+    world.run_for(SECOND);
+    assert!(world.heard("notifications/big").is_empty());
+    assert_eq!(world.heard("notifications/small").len(), 1);
+    let told = world.count(
+        |event| matches!(event, Event::Diagnostic { text, .. } if text.contains("notifications/big") && text.contains("max-event-bytes")),
+    );
+    assert_eq!(told, 1);
+    world.verify();
+}
+
+#[test]
+fn a_json_body_is_bounded() {
+    let mut options = Options::new(URL);
+    options.max_body_bytes = 2000;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    let body = format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":"{}"}}"#, "x".repeat(5000));
+    world.rule("tools/call", Reply::RunThen(200, vec![("content-type", "application/json".into())], body));
+    let call = world.call("echo", 0);
+    let Answer::Error(code, text) = world.wait(call, SECOND) else { panic!() };
+    assert_eq!(code, errors::TOO_LARGE);
+    assert!(text.contains("max-body-bytes"), "{text}");
+    world.verify();
+}
+
+#[test]
+fn a_refusal_without_end_is_read_for_a_moment() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("tools/call", Reply::Hang);
+    let call = world.call("echo", 0);
+    world.run_for(10 * MILLISECOND);
+    let exchange = world.started("tools/call")[0].id;
+    world.head(exchange, 413);
+    for _ in 0..200 {
+        world.body(exchange, &"y".repeat(1000));
+    }
+    let Answer::Error(code, text) = world.wait(call, 3 * SECOND) else { panic!() };
+    assert_eq!(code, errors::HTTP_ERROR);
+    assert!(text.len() < 1000);
+    world.verify();
+}
+
+#[test]
+fn questions_of_the_server_are_bounded() {
+    let mut world = World::new(Knobs::http());
+    world.program.mute = true;
+    world.open();
+    for id in 0..1100 {
+        world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
+    }
+    let long = "z".repeat(5000);
+    world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"roots/list"}}"#));
+    world.run_for(5 * SECOND);
+    assert_eq!(world.heard("roots/list").len(), 1024);
+    assert!(!world.started("\"error\"").is_empty());
+    world.verify();
+}
+
+#[test]
+fn notifications_that_are_answered_by_endless_streams_do_not_pile_up() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rules("notifications/custom", 100, Reply::Events(vec![], false));
+    for _ in 0..20 {
+        world.notify("notifications/custom");
+        world.run_for(SECOND);
+    }
+    world.run_for(20 * SECOND);
+    assert_eq!(world.open_exchanges(), 0);
+    world.verify();
+}
+
+#[test]
+fn after_a_storm_nothing_is_kept() {
+    let mut world = World::new(Knobs::resumable());
+    world.open();
+    let rest = format!("{:?}", world.engine).len();
+    for round in 0..20 {
+        for _ in 0..10 {
+            world.call("slow", 300);
+            world.call("echo", 0);
+            world.ask("resources/read", r#"{"tag":$TAG}"#);
+            world.notify("notifications/custom");
+        }
+        world.run_for(100 * MILLISECOND);
+        world.now(if round % 2 == 0 { Fault::Kill } else { Fault::ResetAll });
+        world.now(Fault::Start);
+        world.run_for(70 * SECOND);
+    }
+    assert!(world.unanswered().is_empty());
+    let after = format!("{:?}", world.engine).len();
+    assert!(after < rest + 3000, "{rest} before, {after} after");
+    world.check_runs();
+    world.check_rest();
+    world.verify();
+}

@@ -1,0 +1,131 @@
+//! The optional GET stream of Streamable HTTP: its loss is never the session's.
+
+use crate::support::server::status;
+use crate::support::*;
+
+#[test]
+fn a_server_without_one_is_not_asked_twice() {
+    for code in [400, 404, 405, 501, 200, 204] {
+        let mut world = World::new(Knobs { get: Get::Status(code), ..Knobs::http() });
+        world.open();
+        world.run_for(100 * SECOND);
+        let gets = world.started("GET").len();
+        assert!(gets == 1 || code == 501, "{code}: {gets}");
+        assert_eq!(world.engine.status().reconnects, 0, "{code}");
+        let call = world.call("echo", 0);
+        assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
+        world.verify();
+    }
+}
+
+#[test]
+fn a_place_that_is_taken_is_waited_for() {
+    let mut world = World::new(Knobs::http());
+    world.rules("GET", 3, status(409));
+    world.open();
+    world.run_for(120 * SECOND);
+    assert_eq!(world.started("GET").len(), 4);
+    assert_eq!(world.engine.status().reconnects, 0);
+    world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+    world.run_for(SECOND);
+    assert_eq!(world.heard("notifications/x").len(), 1);
+    world.verify();
+}
+
+#[test]
+fn one_that_ends_or_breaks_is_opened_again_in_the_same_session() {
+    for clean in [true, false] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        for _ in 0..5 {
+            let stream = world.started("GET").last().unwrap().id;
+            if clean {
+                world.end_exchange(stream);
+            } else {
+                world.reset_exchange(stream);
+            }
+            world.run_for(40 * SECOND);
+        }
+        assert!(world.started("GET").len() >= 6);
+        assert_eq!(world.engine.status().reconnects, 0);
+        assert_eq!(world.count(|event| matches!(event, Event::Disconnected { .. })), 0, "{}", world.story());
+        world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+        world.run_for(SECOND);
+        assert_eq!(world.heard("notifications/x").len(), 1, "{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn its_first_opening_may_break_too() {
+    for fate in [Fate::ResetBefore, Fate::ResetAfter, Fate::Refused] {
+        let mut world = World::new(Knobs::http());
+        world.fate("GET", fate);
+        world.open();
+        world.run_for(60 * SECOND);
+        world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+        world.run_for(SECOND);
+        assert_eq!(world.heard("notifications/x").len(), 1, "{fate:?}\n{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn retry_and_the_cursor_are_obeyed() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let stream = world.started("GET")[0].id;
+    let sid = world.server.current.clone();
+    world.body(stream, &format!("id: {sid}/standalone/3\nretry: 700\ndata:\n\n"));
+    let ended = world.now;
+    world.end_exchange(stream);
+    world.run_for(5 * SECOND);
+    let gets = world.started("GET");
+    assert_eq!(gets[1].header("last-event-id"), Some(format!("{sid}/standalone/3").as_str()));
+    let waited = gets[1].at - ended;
+    assert!((690 * MILLISECOND..=720 * MILLISECOND).contains(&waited), "{waited}");
+    world.verify();
+}
+
+#[test]
+fn one_that_never_lasts_is_not_asked_for_without_pause() {
+    for (reply, fate) in [(Some(Reply::Events(vec![], true)), None), (None, Some(Fate::CutAfter(1)))] {
+        let mut world = World::new(Knobs::http());
+        if let Some(reply) = reply {
+            world.rules("GET", 100_000, reply);
+        }
+        for _ in 0..2000 * u32::from(fate.is_some()) {
+            world.fate("GET", fate.unwrap());
+        }
+        world.open();
+        for _ in 0..60 {
+            let call = world.call("echo", 0);
+            assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+            world.run_for(SECOND);
+        }
+        let gets = world.started("GET").len();
+        assert!(gets < 45, "{gets} GETs in a minute");
+        assert_eq!(world.engine.status().reconnects, 0);
+        world.verify();
+    }
+}
+
+#[test]
+fn a_404_where_there_was_a_stream_is_looked_into() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let stream = world.started("GET")[0].id;
+    world.now(Fault::Forget);
+    world.end_exchange(stream);
+    world.run_for(20 * SECOND);
+    assert_eq!(world.engine.status().reconnects, 1, "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn there_is_none_on_http_sse() {
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    world.run_for(60 * SECOND);
+    assert_eq!(world.started("GET").len(), 1);
+}
