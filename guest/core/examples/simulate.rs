@@ -1,7 +1,8 @@
 //! Random runs of the engine against a model server and a hostile network, under a virtual clock.
 //!
-//! `simulate 100000` runs so many seeds on all cores and stops at the first that fails, whose story it prints, made
-//! shorter. `simulate --seed 7 --trace` tells the story of one.
+//! `simulate --seeds 100000` runs so many seeds on all cores and stops at the first that fails, whose story it prints, made
+//! shorter. `simulate --seed 7 --trace` tells the story of one. `simulate --herd docs/herd.svg` plots how ten thousand
+//! engines come back to one server.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -10,33 +11,40 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use support::SECOND;
+use support::herd::{Herd, svg};
 use support::plan::{Outcome, Plan};
 
-const USAGE: &str = "usage: simulate [COUNT] [--from SEED] [--keep-going]
-       simulate --seed SEED [--trace] [--shrink]";
+const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going]
+       simulate --seed SEED [--trace] [--shrink]
+       simulate --herd FILE.svg";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (mut count, mut from, mut seed) = (20_000, 0, None);
     let (mut trace, mut shrink, mut keep_going) = (false, false, false);
     while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
         match argument.as_str() {
             "--trace" => trace = true,
             "--shrink" => shrink = true,
             "--keep-going" => keep_going = true,
-            "--seed" => match number() {
+            "--herd" => match arguments.next() {
+                Some(file) => return herd(&file),
+                None => return usage(),
+            },
+            "--seed" => match arguments.next().and_then(|text| text.parse().ok()) {
                 Some(number) => seed = Some(number),
                 None => return usage(),
             },
-            "--from" => match number() {
+            "--seeds" => match arguments.next().and_then(|text| text.parse().ok()) {
+                Some(number) => count = number,
+                None => return usage(),
+            },
+            "--from" => match arguments.next().and_then(|text| text.parse().ok()) {
                 Some(number) => from = number,
                 None => return usage(),
             },
-            text => match text.parse() {
-                Ok(number) => count = number,
-                Err(_) => return usage(),
-            },
+            _ => return usage(),
         }
     }
     match seed {
@@ -61,6 +69,26 @@ fn one(seed: u64, trace: bool, shrink: bool) -> ExitCode {
         println!("{}", outcome.story);
     }
     judge(&outcome)
+}
+
+fn herd(file: &str) -> ExitCode {
+    const ENGINES: usize = 10_000;
+    let away = 5 * SECOND;
+    let (engine, doubling) = (Herd::run(ENGINES, away), Herd::doubling(ENGINES, away));
+    for herd in [&engine, &doubling] {
+        println!(
+            "{:.1} % at most in 100 ms, all back after {:.1} s",
+            herd.peak() * 100.0,
+            herd.last() as f64 / SECOND as f64
+        );
+    }
+    match std::fs::write(file, svg(&engine, &doubling)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{file} could not be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn judge(outcome: &Outcome) -> ExitCode {

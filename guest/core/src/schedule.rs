@@ -124,7 +124,8 @@ const WAITING_FLOOR: Nanos = 50 * MILLISECOND;
 /// The delay before attempt `attempt` (from 0) when nobody waits: full jitter over a doubling, capped window.
 pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -> Nanos {
     let window = base.saturating_mul(1u64 << attempt.min(32)).min(cap);
-    rng.up_to(window).max(FLOOR.min(cap))
+    let floor = FLOOR.min(window);
+    floor + rng.up_to(window - floor)
 }
 
 /// The delay while a request waits: in proportion to how long the server has been away, so that a short restart is
@@ -133,6 +134,12 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 /// `barren` counts sessions in a row that nothing came of: each doubles the delay.
 pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, barren: u32) -> Nanos {
     let window = (down_for / 32).max(WAITING_FLOOR << barren.min(8)).min(WAITING_CAP);
+    window / 2 + rng.up_to(window / 2)
+}
+
+/// The delay while a request waits and the server answers, but with what is of no use: it is there, and hurry is of none.
+pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos) -> Nanos {
+    let window = base.saturating_mul(1u64 << attempt.min(32)).clamp(FLOOR, WAITING_CAP);
     window / 2 + rng.up_to(window / 2)
 }
 

@@ -1,5 +1,5 @@
 //! Random runs of the engine against a model server and a hostile network. A failing seed is told with the command that
-//! runs it again; `cargo run -p mcp-reconnect-core --example simulate -- N` runs more.
+//! runs it again; `cargo run -p mcp-reconnect-core --example simulate -- --seeds N` runs more.
 
 mod support;
 

@@ -59,7 +59,7 @@ pub fn describe(code: &ErrorCode) -> String {
         ErrorCode::TlsCertificateError => "the server's TLS certificate was not accepted",
         ErrorCode::TlsAlertReceived(alert) => {
             return match (&alert.alert_message, alert.alert_id) {
-                (Some(message), _) => format!("TLS: {message}"),
+                (Some(message), _) => message.clone(),
                 (None, Some(id)) => format!("TLS alert {id}"),
                 (None, None) => "TLS alert".to_owned(),
             };

@@ -413,11 +413,6 @@ impl Engine {
         if let Some((code, message)) = &error
             && !request.brought
             && loss::error_is_session_loss(*code, message)
-            && (!current
-                || self
-                    .session
-                    .as_ref()
-                    .is_some_and(|session| session.id.is_some() || session.transport == Transport::HttpSse))
         {
             let reason = alloc::format!("the server answered \"{}\"", clip(message));
             if let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) {

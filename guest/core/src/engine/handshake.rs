@@ -186,7 +186,7 @@ impl Engine {
         if let Link::Handshake(Handshake { transport: Transport::StreamableHttp, step: Step::Initialize, .. }) =
             self.link
         {
-            self.attempt_failed(Trouble::Broken("initialize was accepted without an answer".to_string()));
+            self.attempt_failed(Trouble::Useless("initialize was accepted without an answer".to_string()));
         }
     }
 
@@ -411,7 +411,7 @@ impl Engine {
                 self.attempt_failed(trouble);
             }
             // The other transport is no better: the first refusal tells more than the second.
-            (Trouble::Refused(_) | Trouble::Broken(_), Some(first)) if first.status != 200 => {
+            (Trouble::Refused(_) | Trouble::Broken(_) | Trouble::Useless(_), Some(first)) if first.status != 200 => {
                 let second = trouble.reason();
                 let mut first = first.clone();
                 if first.error().is_none() {
@@ -441,10 +441,14 @@ impl Engine {
             }
             _ => {
                 let reason = alloc::format!("the event stream is lost: {}", trouble.reason());
-                if matches!(self.link, Link::Probing(_)) {
-                    self.recover(Trouble::SessionLost(reason));
-                } else {
-                    self.recover(Trouble::Broken(reason));
+                match self.link {
+                    Link::Probing(_) => self.recover(Trouble::SessionLost(reason)),
+                    // The next attempt has its time already; but the session ends now.
+                    Link::Waiting | Link::Credentials(_) => {
+                        self.disconnected(&reason);
+                        self.end_session(&reason);
+                    }
+                    _ => self.recover(Trouble::Broken(reason)),
                 }
             }
         }

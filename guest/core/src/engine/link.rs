@@ -63,6 +63,8 @@ pub(super) enum Trouble {
     Unreachable(String),
     /// Something broke on the way; the session may have survived.
     Broken(String),
+    /// The server answered, with nothing that is of use.
+    Useless(String),
     /// The server, or something before it, refused.
     Refused(Refusal),
     /// Trying again will not help, as far as can be told: a bad certificate, a foreign endpoint.
@@ -75,8 +77,6 @@ pub(super) enum Trouble {
 const TELL_AGAIN: Nanos = SECOND;
 /// How long the DELETE before a new session may take.
 const GOODBYE: Nanos = SECOND;
-/// While a request waits and the server answers, but with a refusal, it is asked at least this often.
-const REFUSED_CAP: Nanos = SECOND;
 
 impl Trouble {
     pub fn reason(&self) -> String {
@@ -84,6 +84,7 @@ impl Trouble {
             Self::SessionLost(reason)
             | Self::Unreachable(reason)
             | Self::Broken(reason)
+            | Self::Useless(reason)
             | Self::Fatal(reason)
             | Self::Incompatible(reason) => reason.clone(),
             Self::Refused(refusal) => refusal.describe(),
@@ -93,7 +94,7 @@ impl Trouble {
     /// Whether it means that the server is not there yet, as during a start or a deploy.
     pub fn will_pass(&self) -> bool {
         match self {
-            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) => true,
+            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Useless(_) => true,
             Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
@@ -132,7 +133,10 @@ impl Engine {
         }
         // A server that says that the session is gone is there; but one that says so again and again is not asked
         // without pause.
-        if lost && self.attempts == 0 {
+        if lost {
+            self.attempts = self.attempts.min(self.barren);
+        }
+        if lost && self.barren == 0 {
             self.attempts += 1;
             self.tell_attempt(0, reason);
             self.link = Link::Waiting;
@@ -211,6 +215,7 @@ impl Engine {
             _ => return,
         }
         self.timers.clear(Timer::Endpoint);
+        self.early.clear();
         let reason = trouble.reason();
         self.last_error = reason.clone();
         if self.closing {
@@ -243,7 +248,7 @@ impl Engine {
         if let Trouble::Refused(Refusal { retry_after: Some(rest), .. }) = trouble {
             self.not_before = self.now + rest;
         }
-        let delay = self.next_delay(matches!(trouble, Trouble::Refused(_)));
+        let delay = self.next_delay(matches!(trouble, Trouble::Refused(_) | Trouble::Useless(_)));
         self.attempts = self.attempts.saturating_add(1);
         self.tell_attempt(delay, trouble.reason());
         self.wait(delay);
@@ -266,11 +271,10 @@ impl Engine {
     }
 
     pub(super) fn next_delay(&mut self, refused: bool) -> Nanos {
-        let idle =
-            schedule::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, self.options.backoff_cap);
+        let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
-            (false, _) => idle,
-            (true, true) => idle.min(REFUSED_CAP),
+            (false, _) => schedule::idle_delay(&mut self.rng, self.attempts, base, cap),
+            (true, true) => schedule::refused_delay(&mut self.rng, self.attempts, base),
             (true, false) => self.waiting_delay(),
         };
         delay.max(self.not_before.saturating_sub(self.now))

@@ -105,22 +105,23 @@ impl Engine {
                 Evidence::SessionLost | Evidence::Unauthorized | Evidence::Busy { .. } => {
                     self.forget(key);
                 }
-                // It answers, but not to this session: a new one tells.
-                Evidence::Refused => {
-                    self.forget(key);
-                    self.recover(Trouble::SessionLost(end.reason.clone()));
-                }
+                Evidence::Refused => self.ping_refused(key, end.reason.clone()),
                 Evidence::NotSent => self.attempt_failed(Trouble::Unreachable(end.reason.clone())),
                 // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
-                Evidence::Unknown if end.refusal.is_none() && self.transport == Some(Transport::HttpSse) => {
+                Evidence::Unknown
+                    if end.refusal.is_none()
+                        && self.transport == Some(Transport::HttpSse)
+                        && (!self.is_busy() || self.options.heartbeat_strict) =>
+                {
                     self.forget(key);
-                    self.ping_unanswered(true, end.reason.clone());
+                    self.unresponsive(end.reason.clone());
                 }
                 Evidence::Unknown => self.attempt_failed(match end.refusal {
                     Some(refusal) => Trouble::Refused(refusal.clone()),
                     None => Trouble::Broken(end.reason.clone()),
                 }),
             },
+            Origin::Ping if end.evidence == Evidence::Refused => self.ping_refused(key, end.reason.clone()),
             Origin::Ping | Origin::Program => {
                 self.forget(key);
             }
@@ -147,11 +148,25 @@ impl Engine {
         true
     }
 
+    /// A ping was refused by HTTP: what answers may be another server than the one that made the session. A new session
+    /// tells; but a server that refuses the pings of that one too refuses them all, and is alive.
+    fn ping_refused(&mut self, key: RequestKey, reason: String) {
+        self.forget(key);
+        if core::mem::replace(&mut self.pings_refused, true) {
+            self.alive();
+        } else {
+            self.recover(Trouble::SessionLost(reason));
+        }
+    }
+
     pub(super) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
         let method = self.forget(key).map_or_else(String::new, |request| request.method);
         match (origin, error) {
             // A server that answers a ping with an error is alive.
-            (Origin::Ping, _) => self.alive(),
+            (Origin::Ping, _) => {
+                self.pings_refused = false;
+                self.alive();
+            }
             (Origin::Verify(_), Some((loss::UNINITIALISED_CODE, _))) => {
                 self.verified(false);
                 self.recover(Trouble::SessionLost(
@@ -175,13 +190,17 @@ impl Engine {
         }
     }
 
-    /// Silence: a busy server is left alone, unless it is to be strict; otherwise the session is given up.
-    fn ping_unanswered(&mut self, probing: bool, reason: String) {
-        let busy = self.program_requests().any(|(_, request)| {
+    /// Whether the server works on something for the program.
+    fn is_busy(&self) -> bool {
+        self.program_requests().any(|(_, request)| {
             let verifying = matches!(request.delivery, Delivery::Verifying(_));
             !request.cancelled && request.is_out() && !verifying
-        });
-        if !busy || self.options.heartbeat_strict {
+        })
+    }
+
+    /// Silence: a busy server is left alone, unless it is to be strict; otherwise the session is given up.
+    fn ping_unanswered(&mut self, probing: bool, reason: String) {
+        if !self.is_busy() || self.options.heartbeat_strict {
             return self.unresponsive(reason);
         }
         let epoch = self.epoch;

@@ -96,6 +96,8 @@ pub struct Engine {
     heard_at: Nanos,
     /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
     doubt: bool,
+    /// A session was made because a ping was refused, and no ping was answered since.
+    pings_refused: bool,
     /// `list_changed` was sent and nothing of the program was answered since.
     told_without_progress: bool,
     /// Fresh headers were asked for, and nothing was answered since.
@@ -187,6 +189,7 @@ impl Engine {
             not_before: 0,
             heard_at: now,
             doubt: false,
+            pings_refused: false,
             told_without_progress: false,
             asked_for_headers: false,
             closing: false,

@@ -128,9 +128,15 @@ impl Engine {
             Outcome::Refused(refusal) => {
                 let evidence = refusal.evidence(transport, had_session);
                 let reason = refusal.describe();
+                let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Program);
                 self.conclude(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
                 if current {
                     self.after_refusal(evidence, &refusal, reason);
+                }
+                // A server without session ids may have become one with them, or one of the other transport.
+                if asked && current && !had_session && matches!(refusal.status, 400 | 404 | 405) {
+                    self.pings_refused = false;
+                    self.probe_soon();
                 }
             }
             Outcome::Failed { failure, reason } => {
@@ -241,8 +247,9 @@ impl Engine {
 
 fn into_trouble(outcome: Outcome) -> Trouble {
     match outcome {
-        Outcome::Accepted => Trouble::Broken("it was accepted without an answer".to_string()),
-        Outcome::Ended { reason, .. } => Trouble::Broken(reason.to_string()),
+        Outcome::Accepted => Trouble::Useless("it was accepted without an answer".to_string()),
+        Outcome::Ended { clean: true, reason } => Trouble::Useless(reason.to_string()),
+        Outcome::Ended { clean: false, reason } => Trouble::Broken(reason.to_string()),
         Outcome::Refused(refusal) => Trouble::Refused(refusal),
         Outcome::Failed { failure: Failure::Dns | Failure::Connect, reason } => {
             Trouble::Unreachable(reason.to_string())

@@ -96,7 +96,8 @@ impl Engine {
                     None => self.log(Level::Debug, "progress of nothing that is asked: dropped"),
                 }
             }
-            _ if first_contact => {
+            // Before the result it is not known whether there will be a session to answer in.
+            _ if first_contact || self.session.is_none() => {
                 let bytes: usize = self.early.iter().map(|(_, text)| text.len()).sum();
                 if self.early.len() < MAX_EARLY && bytes + text.len() <= self.options.max_event_bytes {
                     self.early.push((epoch, text));

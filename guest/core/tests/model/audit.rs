@@ -88,6 +88,8 @@ pub struct Audit {
     /// Exchanges started since time passed.
     pub burst: u8,
     pub closing: bool,
+    /// Credentials were rejected, so that a pause is in order.
+    pub rejected: bool,
     pub now: Nanos,
     pub closed: bool,
     /// What has happened, to see that the model is not vacuous.

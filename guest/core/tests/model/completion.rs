@@ -4,12 +4,13 @@
 //! answered and a last call must succeed; let everything go wrong in one way for ever, and everything must be answered
 //! still. What follows is a function of the state, so that what was once found good need not be followed again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
 use mcp_reconnect_core::{Nanos, SECOND, errors};
+use stateright::Model;
 
 use crate::audit::{Init, Promise};
 use crate::wire::{Call, Stage, Wire};
@@ -57,7 +58,7 @@ pub struct Known(Mutex<HashSet<u64>>);
 /// More steps than any way back takes.
 const STEPS: usize = 4000;
 /// Calls that are made to see whether one succeeds: more than one only where the first may have to fail.
-const TRIES: u8 = 4;
+const TRIES: u8 = 12;
 /// In a kind world nothing that was held fails later than this for not having been sent.
 const PATIENCE: Nanos = 5 * SECOND;
 
@@ -66,6 +67,22 @@ enum Step {
     Do(Action),
     Done,
     Failed(&'static str),
+}
+
+/// An action with what it does it to, for people.
+struct Told<'a> {
+    action: Action,
+    wires: &'a BTreeMap<u64, Wire>,
+}
+
+impl std::fmt::Debug for Told<'_> {
+    fn fmt(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(to, "{:?}", self.action)?;
+        match self.action.exchange().and_then(|id| self.wires.get(&id)) {
+            Some(wire) => write!(to, " {:?} {:?}", wire.said, wire.pieces.front()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A hash for states that were made here and mean no harm: multiply and rotate, eight bytes at a time.
@@ -115,6 +132,18 @@ impl World {
         MOODS[2..].iter().all(|mood| self.follow(state, *mood, &self.known, None))
     }
 
+    /// What happened on the way to a state, and what things were.
+    pub fn tell(&self, actions: &[Action]) -> String {
+        let mut state = self.init_states().remove(0);
+        let mut log = String::new();
+        for action in actions {
+            let told = Told { action: *action, wires: &state.wires };
+            let _ = writeln!(log, "  {:>9.3} s {told:?}", state.now as f64 / 1e9);
+            self.apply(&mut state, *action);
+        }
+        log
+    }
+
     /// What was done where a state came to a bad end.
     pub fn explain(&self, state: &State) -> String {
         let mut log = String::new();
@@ -160,7 +189,7 @@ impl World {
             passed.push(print);
             match self.next(&state) {
                 Step::Do(action) => {
-                    note(&action);
+                    note(&Told { action, wires: &state.wires });
                     self.apply(&mut state, action);
                     self.judge(&mut state);
                 }
@@ -183,6 +212,9 @@ impl World {
         if state.mood != Mood::Kind || self.balanced || state.audit.closing || state.now < state.since + PATIENCE {
             return;
         }
+        if state.audit.rejected {
+            return;
+        }
         let unsent = state.audit.calls.values().any(|asked| asked.failed(errors::UNAVAILABLE, state.now));
         if unsent || state.audit.init == Init::Refused {
             state.audit.broke(Promise::AnotherAttempt, "a request was never sent though nothing went wrong");
@@ -201,16 +233,18 @@ impl World {
             Some(_) => Step::Do(Action::Tick),
             None => Step::Failed("nothing is waited for"),
         };
-        if audit.closing || audit.someone_waits() {
+        if !audit.closing && audit.init == Init::Answered && !audit.initialized {
+            return Step::Do(Action::Initialized);
+        }
+        let last = audit.call(Call::Last);
+        if audit.closing || audit.someone_waits() || last.failed(errors::UNAUTHORIZED, state.now) {
             return time;
         }
         if !matches!(state.mood, Mood::Kind | Mood::Zombie(_)) {
             return Step::Done;
         }
-        let last = audit.call(Call::Last);
         match audit.init {
             Init::Unsent | Init::Refused => Step::Do(Action::Initialize),
-            Init::Answered if !audit.initialized => Step::Do(Action::Initialized),
             _ if last.succeeded => Step::Done,
             // Sessions that do not stick are of no use, but say so.
             _ if last.place > 0 && self.balanced => Step::Done,

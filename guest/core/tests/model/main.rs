@@ -27,13 +27,24 @@ const NO_CALL: &[Call] = &[];
 const UNSAFE: &[Call] = &[Call::Unsafe];
 
 fn world(style: Style, calls: &'static [Call], budget: Budget) -> World {
-    World { style, servers: 1, balanced: false, ready: true, calls, budget, fault: None, known: Default::default() }
+    World {
+        style,
+        servers: 1,
+        balanced: false,
+        ready: true,
+        calls,
+        budget,
+        start_timeout: 0,
+        can_refresh: false,
+        fault: None,
+        known: Default::default(),
+    }
 }
 
 /// Explores a world and demands every promise of it.
 fn check(name: &str, world: World, floor: usize) {
     let began = Instant::now();
-    let checker = world.checker().threads(2).spawn_bfs().join();
+    let checker = world.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     println!(
         "model: {name}: {} states, {} transitions, depth {}, {:.1} s",
         checker.unique_state_count(),
@@ -49,10 +60,11 @@ fn check(name: &str, world: World, floor: usize) {
             let last = path.last_state().clone();
             let actions = path.into_actions();
             panic!(
-                "{name}: \"{}\" is broken: {:?} {:?}\nafter {actions:?}\n{}\n{:?}",
+                "{name}: \"{}\" is broken: {:?} {:?}\nafter\n{}{}\n{:?}",
                 property.name,
                 last.audit.broken,
                 last.shared,
+                checker.model().tell(&actions),
                 checker.model().explain(&last),
                 last.audit,
             );

@@ -12,7 +12,7 @@ use stateright::{Model, Property};
 use crate::audit::{Asked, Audit, Init, Promise};
 use crate::completion::{Known, Mood};
 use crate::machine::{Fault, Machine};
-use crate::server::{ping, Server, Shared, Style};
+use crate::server::{Server, Shared, Style, ping};
 use crate::wire::{Call, Piece, Said, Stage, Wire};
 
 /// How often something may happen.
@@ -109,6 +109,27 @@ pub enum Action {
     Ping(usize, u8),
     /// The server pings the client on the stream of this response.
     PingVia(u64),
+}
+
+impl Action {
+    /// The exchange that it happens to.
+    pub fn exchange(self) -> Option<u64> {
+        match self {
+            Self::Write(id)
+            | Self::Arrive(id, _)
+            | Self::Deliver(id)
+            | Self::Refuse(id)
+            | Self::Break(id)
+            | Self::EndEarly(id)
+            | Self::Repeat(id)
+            | Self::NotFound(id)
+            | Self::Unavailable(id)
+            | Self::Unauthorized(id)
+            | Self::BadGateway(id)
+            | Self::PingVia(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -503,7 +524,10 @@ impl World {
             }
             Action::NotFound(id) => self.interpose(state, id, 404, "404 page not found"),
             Action::Unavailable(id) => self.interpose(state, id, 503, "no healthy upstream"),
-            Action::Unauthorized(id) => self.interpose(state, id, 401, ""),
+            Action::Unauthorized(id) => {
+                state.audit.rejected = true;
+                self.interpose(state, id, 401, "");
+            }
             Action::BadGateway(id) => self.interpose(state, id, 502, "<html>"),
             _ => unreachable!("{action:?} is not the network's"),
         }

@@ -97,7 +97,7 @@ fn a_restarted_server_that_wants_other_credentials() {
     let mut world = refreshing();
     world.restart(SECOND);
     world.run_for(SECOND);
-    world.rules("POST", 3, status(401));
+    world.rules("POST", 1000, status(401));
     world.run_for(60 * SECOND);
     assert_eq!(world.engine.status().state, State::NeedsCredentials, "{}", world.story());
     world.server.rules.clear();

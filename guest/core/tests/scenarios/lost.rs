@@ -225,6 +225,45 @@ fn a_session_lost_under_two_calls_is_made_anew_once() {
 }
 
 #[test]
+fn a_stateless_server_that_is_updated_to_one_with_sessions_is_found_out() {
+    for knobs in [
+        Knobs::http(),
+        Knobs { lost: Lost::NoValid400, ..Knobs::http() },
+        Knobs { lost: Lost::Ok200, ..Knobs::http() },
+        Knobs { wrong_transport: 404, ..Knobs::sse() },
+    ] {
+        let told = format!("{:?} {:?}", knobs.offer, knobs.lost);
+        let mut world = World::new(Knobs { stateless: true, get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        let call = world.call("echo", 0);
+        world.wait(call, SECOND);
+        world.now(Fault::Stop);
+        world.now(Fault::Become(Box::new(knobs)));
+        world.now(Fault::Start);
+        // One request may learn of it the hard way; the next one, or the heartbeat, must find out.
+        world.run_for(120 * SECOND);
+        let call = world.call("echo", 0);
+        assert!(matches!(world.wait(call, 30 * SECOND), Answer::Result(_)), "{told}\n{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn a_stateless_server_that_refuses_every_ping_is_left_alone() {
+    let mut world = World::new(Knobs { stateless: true, get: Get::Status(405), ..Knobs::http() });
+    world.rules("\"ping\"", 100_000, status_text(404, "no such method"));
+    world.open();
+    for _ in 0..30 {
+        let call = world.call("echo", 0);
+        assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
+        world.run_for(70 * SECOND);
+    }
+    let made = world.started("\"initialize\"").len();
+    assert!(made <= 2, "{made} sessions");
+    world.verify();
+}
+
+#[test]
 fn a_stateless_server_is_given_a_hidden_initialize_after_a_break() {
     let mut world = World::new(Knobs { stateless: true, get: Get::Status(405), ..Knobs::http() });
     world.open();

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod check;
+pub mod herd;
 pub mod net;
 pub mod plan;
 pub mod program;

@@ -96,6 +96,8 @@ pub struct Net {
     pub shred: bool,
     /// Exchanges that were cancelled by the engine.
     pub cancelled: Vec<(Nanos, ExchangeId)>,
+    /// Many exchanges in a short time are a fault.
+    pub counts_haste: bool,
     /// When bodies ended as they should.
     pub ended: Vec<Nanos>,
 }
@@ -127,6 +129,11 @@ impl World {
                 .map_or(String::new(), |(_, id)| format!(" after {id}"));
             format!("engine  → #{}{session}{cursor} {line}", id.0)
         });
+        // The shortest delays allow some 40 attempts in a second, of up to three exchanges each.
+        let hasty = self.net.started.len().checked_sub(150).map(|at| self.net.started[at].at);
+        if hasty.is_some_and(|at| at + SECOND > self.now) && self.net.counts_haste {
+            self.violate("the engine spins: 150 exchanges within a second");
+        }
         self.net.started.push(Started { at: self.now, id, request: request.clone() });
         let planned = self.net.fates.iter().position(|(part, _)| line.contains(part.as_str()));
         let fate = match planned {

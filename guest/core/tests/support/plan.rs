@@ -4,7 +4,7 @@ use mcp_reconnect_core::{Input, Nanos, Options, TransportChoice};
 
 use super::program::{Answer, call_params};
 use super::random::Random;
-use super::server::{Get, Knobs, Lost, Offer, Resume, status};
+use super::server::{Get, Knobs, Lost, Offer, Reply, Resume, status};
 use super::world::{Fault, Happening, World};
 use super::{MILLISECOND, SECOND, URL};
 
@@ -23,6 +23,10 @@ pub enum Act {
     Headers,
     /// The next request of this kind is refused with a status.
     Refuse(&'static str, u16, u32),
+    /// The next request of this kind is asked to come again in so many seconds.
+    Rest(&'static str, u16, u64),
+    /// The next request of this kind is redirected.
+    Redirect(&'static str),
 }
 
 /// A run: everything that will happen, and the seed of everything that is left to chance.
@@ -35,6 +39,7 @@ pub struct Plan {
     pub shred: bool,
     pub odd_ids: bool,
     pub stubborn: bool,
+    pub refreshes: bool,
     pub thinks: Nanos,
     pub down_at_start: bool,
     pub acts: Vec<(Nanos, Act)>,
@@ -82,6 +87,12 @@ impl Plan {
         if random.percent(10) {
             options.max_queue_messages = 4;
         }
+        if random.percent(20) {
+            options.max_event_bytes = 1000;
+            options.max_body_bytes = 1000;
+        }
+        options.can_refresh_credentials = random.percent(40);
+        let refreshes = options.can_refresh_credentials && random.percent(70);
         let acts = (0..random.within(2, 9)).map(|_| (random.within(0, TROUBLE), some_act(&mut random))).collect();
         let mut plan = Self {
             seed,
@@ -90,6 +101,7 @@ impl Plan {
             shred: random.percent(20),
             odd_ids: random.percent(30),
             stubborn: random.percent(30),
+            refreshes,
             thinks: random.pick(&[1, 300, 5000]) * MILLISECOND,
             down_at_start: random.percent(15),
             acts,
@@ -105,6 +117,20 @@ impl Plan {
     fn add_fault(&mut self, random: &mut Random) {
         let at = random.within(0, TROUBLE);
         let later = at + random.pick(&[20, 500, 3000, 12_000]) * MILLISECOND;
+        if random.percent(10) {
+            // An update: the process that comes back is another one.
+            let mut knobs = some_knobs(random);
+            if self.options.transport != TransportChoice::Auto {
+                while knobs.offer != self.knobs.offer {
+                    knobs = some_knobs(random);
+                }
+            }
+            knobs.name = "updated";
+            self.faults.push((at, Fault::Kill));
+            self.faults.push((later, Fault::Become(Box::new(knobs))));
+            self.faults.push((later, Fault::Start));
+            return;
+        }
         let pair = match random.within(0, 9) {
             0..=2 => (Fault::Kill, Some(Fault::Start)),
             3 => (Fault::Vanish, Some(Fault::Start)),
@@ -129,8 +155,10 @@ impl Plan {
         }
         world.net.jitter = self.jitter;
         world.net.shred = self.shred;
+        world.net.counts_haste = true;
         world.program.odd_ids = self.odd_ids;
         world.program.stubborn = self.stubborn;
+        world.program.refreshes = self.refreshes;
         world.program.thinks = self.thinks;
         world.program.tries_again = true;
         world.server.up = !self.down_at_start;
@@ -174,7 +202,19 @@ impl Plan {
     fn rest(&self) -> Nanos {
         let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
         let rejected = self.acts.iter().any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _)));
-        if silent || matches!(self.knobs.lost, Lost::Never | Lost::Dropped202) {
+        let drops = |knobs: &Knobs| matches!(knobs.lost, Lost::Never | Lost::Dropped202);
+        let updates = self.faults.iter().filter_map(|(_, fault)| match fault {
+            Fault::Become(knobs) => Some(knobs.as_ref()),
+            _ => None,
+        });
+        // A request without a session that is refused proves no loss: it is the answer, and a ping then finds out.
+        let nameless =
+            updates.clone().next().is_some() && (self.knobs.stateless || updates.clone().any(|knobs| knobs.stateless));
+        let moved = updates.clone().any(|knobs| knobs.offer != self.knobs.offer);
+        if moved {
+            // The transport is detected again at most once a minute, at an attempt that is up to 30 s away.
+            120 * SECOND
+        } else if nameless || silent || drops(&self.knobs) || updates.into_iter().any(drops) {
             // A server that drops what it does not know, and a stream that is half open, look busy as long as anything
             // is in flight. Only a ping that goes unanswered in an idle moment tells (or the host's TCP keep-alive,
             // which this network does not have).
@@ -284,6 +324,14 @@ impl World {
                 self.host(Input::SetHeaders(vec![(String::from("authorization"), String::from("Bearer other"))]))
             }
             Act::Refuse(part, code, times) => self.rules(part, times, status(code)),
+            Act::Rest(part, code, seconds) => {
+                let headers = vec![("retry-after", seconds.to_string())];
+                self.rule(part, Reply::Status(code, headers, String::new()));
+            }
+            Act::Redirect(part) => {
+                let headers = vec![("location", String::from("/mcp?moved"))];
+                self.rule(part, Reply::Status(307, headers, String::new()));
+            }
         }
     }
 
@@ -367,7 +415,7 @@ fn some_knobs(random: &mut Random) -> Knobs {
 }
 
 fn some_act(random: &mut Random) -> Act {
-    match random.within(0, 39) {
+    match random.within(0, 43) {
         0..=9 => Act::Call("echo", 0, 0),
         10..=15 => Act::Call("slow", random.pick(&[50, 800, 5000, 15_000]), random.pick(&[0, 20, 400])),
         16..=18 => Act::Call("ask", 0, 0),
@@ -386,6 +434,10 @@ fn some_act(random: &mut Random) -> Act {
         36 => Act::Reconnect,
         37 => Act::Probe,
         38 => Act::Headers,
+        39 => Act::Rest(random.pick(&["tools/call", "ping", "initialize", "POST", "GET"]), 503, random.within(1, 4)),
+        40 => Act::Rest(random.pick(&["tools/call", "notifications/", "POST"]), 429, random.within(1, 4)),
+        41 => Act::Redirect(random.pick(&["POST /mcp", "GET /mcp", "tools/call"])),
+        42 => Act::Ask("tools/call", r#"{"name":"big","arguments":{"tag":$TAG,"size":5000}}"#),
         _ => Act::Refuse(
             random.pick(&["tools/call", "ping", "initialize", "POST", "GET"]),
             random.pick(&[400, 401, 404, 429, 500, 502, 503]),

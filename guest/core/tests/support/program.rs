@@ -55,6 +55,8 @@ pub struct Program {
     pub mute: bool,
     /// It answers questions even after they were cancelled.
     pub stubborn: bool,
+    /// Its host brings fresh headers when they are asked for.
+    pub refreshes: bool,
     /// How long it thinks.
     pub thinks: Nanos,
     /// Questions it was asked and told to drop.
@@ -287,7 +289,7 @@ impl World {
         }
         let nonce = &params["nonce"];
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"nonce":{nonce}}}}}"#);
-        self.after(self.program.thinks.max(MILLISECOND), Happening::Reply(text));
+        self.after(self.program.thinks.max(MILLISECOND), Happening::Reply(id.to_string(), text));
     }
 
     fn hear_answer(&mut self, id: &str, envelope: &Envelope) {
@@ -343,6 +345,9 @@ impl World {
     pub(super) fn on_event(&mut self, event: &Event) {
         if matches!(event, Event::Connected(_) | Event::Reconnected { .. }) {
             self.program.session = self.server.current.clone();
+        }
+        if self.program.refreshes && matches!(event, Event::CredentialsNeeded { .. }) {
+            self.after(200 * MILLISECOND, Happening::Act(super::plan::Act::Headers));
         }
     }
 }

@@ -435,6 +435,9 @@ impl World {
             }
             return self.scripted(id, &sid, &request.body, reply);
         }
+        if self.server.knobs.offer == Offer::Http && request.path.starts_with("/messages") {
+            return self.answer_plain(id, 404, "no such path");
+        }
         match (request.method, self.server.knobs.offer) {
             (Method::Get, Offer::Http) => self.serve_get(id, &sid, header("last-event-id")),
             (Method::Get, Offer::Sse) => self.serve_sse(id),
@@ -592,6 +595,10 @@ impl World {
     }
 
     fn serve_get(&mut self, id: ExchangeId, sid: &str, cursor: Option<String>) {
+        if !self.server.knobs.stateless && sid.is_empty() {
+            // Someone who knows nothing of sessions, such as a client of HTTP+SSE.
+            return self.answer_plain(id, 400, "Bad Request: Missing session ID");
+        }
         if !self.server.knobs.stateless && !self.server.alive(sid) {
             return self.refuse_lost(id, &Value::Null);
         }

@@ -38,8 +38,8 @@ pub struct World {
 pub enum Happening {
     /// The program says this.
     Say(String),
-    /// The program answers a question.
-    Reply(String),
+    /// The program answers the question of this id.
+    Reply(String, String),
     /// The program cancels a request.
     CancelRequest(super::Tag),
     /// The program tries `initialize` again.
@@ -207,9 +207,11 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Say(text) => self.say(&text),
-            Happening::Reply(text) => {
-                self.note(|| format!("program → {text}"));
-                self.input(Input::Message(text));
+            Happening::Reply(id, text) => {
+                if self.program.stubborn || !self.program.dropped.contains(&id) {
+                    self.note(|| format!("program → {text}"));
+                    self.input(Input::Message(text));
+                }
             }
             Happening::CancelRequest(tag) => self.cancel(tag),
             Happening::Initialize => {
