@@ -38,3 +38,11 @@ ci:
 # What the bridge costs: a Markdown table, measured here and now
 bench:
     cargo bench --bench bridge
+
+# Fuzz one of: sse, scan, envelope, engine (needs a nightly compiler and cargo-fuzz)
+fuzz TARGET SECONDS="300":
+    cd guest/core && mkdir -p fuzz/corpus/{{TARGET}} && cargo +nightly fuzz run {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}}
+
+# The model checker with wider bounds, states printed
+model:
+    MODEL=large cargo test --release -p mcp-reconnect-core --test model -- --nocapture

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::exchange::Role;
-use super::link::Trouble;
+use super::link::{Link, Trouble};
 use super::program::{Outgoing, Queued};
 use super::{Engine, seconds};
 use crate::errors::{self, response};
@@ -238,6 +238,17 @@ impl Engine {
         let left = request.hold_left;
         self.timers.set(Timer::Hold(key), self.now + left);
         self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
+        // Some links are not waited for.
+        match self.link.clone() {
+            Link::Idle => {
+                let text = "The contact with the server failed for good reason; this request was not sent.";
+                self.answer_error(key, errors::UNAVAILABLE, text, None);
+            }
+            Link::Credentials(challenge) if !self.timers.is_set(Timer::Credentials) => {
+                self.answer_unauthorized(key, challenge.status, &challenge.text);
+            }
+            _ => {}
+        }
     }
 
     fn answer_unknown(&mut self, key: RequestKey, accepted: bool, reason: String) {

@@ -233,23 +233,24 @@ impl World {
             Some(_) => Step::Do(Action::Tick),
             None => Step::Failed("nothing is waited for"),
         };
-        if !audit.closing && audit.init == Init::Answered && !audit.initialized {
-            return Step::Do(Action::Initialized);
+        let kind = matches!(state.mood, Mood::Kind | Mood::Zombie(_));
+        match audit.init {
+            _ if audit.closing => return time,
+            Init::Answered if !audit.initialized => return Step::Do(Action::Initialized),
+            Init::Unsent | Init::Refused if kind => return Step::Do(Action::Initialize),
+            _ => {}
         }
         let last = audit.call(Call::Last);
-        if audit.closing || audit.someone_waits() || last.failed(errors::UNAUTHORIZED, state.now) {
+        if audit.someone_waits() || last.failed(errors::UNAUTHORIZED, state.now) {
             return time;
         }
-        if !matches!(state.mood, Mood::Kind | Mood::Zombie(_)) {
-            return Step::Done;
-        }
-        match audit.init {
-            Init::Unsent | Init::Refused => Step::Do(Action::Initialize),
-            _ if last.succeeded => Step::Done,
-            // Sessions that do not stick are of no use, but say so.
-            _ if last.place > 0 && self.balanced => Step::Done,
-            _ if last.place == 0 || state.may_try_again() => Step::Do(Action::Request(Call::Last)),
-            _ => Step::Failed("the last call failed"),
+        // Behind a balancer sessions may not stick; then the last call fails and says so.
+        if !kind || last.succeeded || (last.place > 0 && self.balanced) {
+            Step::Done
+        } else if last.place == 0 || state.may_try_again() {
+            Step::Do(Action::Request(Call::Last))
+        } else {
+            Step::Failed("the last call failed")
         }
     }
 
