@@ -56,7 +56,8 @@ fn wrong_command_lines() {
 #[test]
 fn a_malformed_header_is_not_repeated() {
     let secret = "s3cr3t";
-    for header in [format!("Authorization Bearer {secret}"), format!("X-A: {secret}\nX-B: b"), format!("X A: {secret}")] {
+    for header in [format!("Authorization Bearer {secret}"), format!("X-A: {secret}\nX-B: b"), format!("X A: {secret}")]
+    {
         let mut command = Process::run(COMMAND, &["--header", &header, "http://example.test/mcp"]);
         let (status, _) = command.wait(PATIENCE).expect("it ends");
         assert_eq!(status.code(), Some(2));

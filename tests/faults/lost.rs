@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::support::http::{Next, Reply};
 use super::support::script::{Call, Outcome, Script};
 use super::{
-    HTTP_ERROR, OUTCOME_UNKNOWN, SESSION_UNSTABLE, begin, connected, must_fail, must_have_run_once, must_run_once, take_down,
+    HTTP_ERROR, OUTCOME_UNKNOWN, SESSION_UNSTABLE, begin, connected, must_fail, must_have_run_once, must_run_once,
+    take_down,
 };
 
 /// The connections stay, the sessions are lost, and the server says so in its own words.
@@ -260,6 +261,24 @@ fn losing_the_get_stream_is_not_losing_the_session() {
     );
     bridge.wait_for_method(0, "notifications/message");
     assert_eq!(server.records_of("initialize").len(), 1);
+    bridge.finish();
+}
+
+/// A half-open stream still holds the place of the only one: 409 until the server notices.
+#[test]
+fn sse_a_second_stream_is_a_conflict() {
+    let mut server = Script::sse()
+        .on(|call, reply| match call.kind {
+            "GET" if (1..4).contains(&call.before) => Outcome::Done(reply.text(409, "text/plain", "Conflict")),
+            _ => Outcome::Good(reply),
+        })
+        .start();
+    let mut bridge = connected(&server, &[]);
+    must_run_once(&server, &mut bridge, "before");
+    take_down(&mut server, &mut bridge);
+    server.up();
+    must_run_once(&server, &mut bridge, "after");
+    assert_eq!(server.records_of("GET").len(), 5);
     bridge.finish();
 }
 

@@ -155,6 +155,34 @@ fn a_resume_that_ends_at_once_does_not_spin() {
     bridge.finish();
 }
 
+/// TypeScript servers answer an unknown cursor with an open, silent stream, and so does a healthy server whose tool takes its
+/// time: the request's own deadline ends the wait.
+#[test]
+fn a_resume_that_is_silent() {
+    let server = Script::http()
+        .on(|call, reply| {
+            if call.mark() == "resumed" {
+                let stream = reply.events(&[]);
+                stream.raw(b"id: call-1\nretry: 100\ndata:\n\n");
+                stream.end();
+                return Outcome::Done(None);
+            }
+            if call.http.header("last-event-id").is_some() {
+                call.server.keep(reply.events(&[]));
+                return Outcome::Done(None);
+            }
+            Outcome::Good(reply)
+        })
+        .start();
+    let mut bridge = connected(&server, &["--request-timeout", "2s"]);
+    let call = begin(&mut bridge, "resumed");
+    must_run_once(&server, &mut bridge, "beside it");
+    must_fail(&bridge, &call, super::TIMED_OUT);
+    assert_eq!(cursors(&server), ["call-1"]);
+    assert_eq!(deliveries(&server, "resumed"), 1);
+    bridge.finish();
+}
+
 /// The server restarts before the resume: the old cursor never reaches the new session.
 #[test]
 fn a_cursor_never_reaches_a_new_session() {

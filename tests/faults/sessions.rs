@@ -130,6 +130,46 @@ fn the_handshake_is_repeated_faithfully() {
     bridge.finish();
 }
 
+/// The server is away for longer than a client waits for `initialize`: a provisional result, and everything real as soon as the
+/// server comes.
+#[test]
+fn a_provisional_start() {
+    for script in [Script::http(), Script::sse()] {
+        let mut server = script.reserve();
+        let mut bridge = super::Bridge::start(&[&server.url(), "--start-timeout", "1s"]);
+        let result = bridge.initialize(json!({}));
+        assert_eq!(result["protocolVersion"], super::support::bridge::VERSION);
+        assert_eq!(result["capabilities"]["tools"]["listChanged"], true, "{result}");
+        let list = bridge.request("tools/list", json!({}));
+        let call = begin(&mut bridge, "early");
+        assert!(!bridge.is_answered(&list) && !bridge.is_answered(&call));
+        let mark = bridge.mark();
+        server.up();
+        super::must_have_run_once(&server, &bridge, &call, "early");
+        assert_eq!(bridge.result(&list)["tools"][0]["name"], "mark");
+        bridge.wait_for_method(mark, "notifications/tools/list_changed");
+        must_run_once(&server, &mut bridge, "later");
+        assert_eq!(server.records_of("initialize").len(), 1);
+        bridge.finish();
+    }
+}
+
+/// npm mcp-proxy speaks before the handshake is over.
+#[test]
+fn a_notification_before_the_handshake() {
+    let server = Script::sse()
+        .on(|call, reply| {
+            if call.kind == "initialize" {
+                call.server.push(&note("early"));
+            }
+            Outcome::Good(reply)
+        })
+        .start();
+    let mut bridge = connected(&server, &[]);
+    must_run_once(&server, &mut bridge, "one");
+    bridge.finish();
+}
+
 #[test]
 fn the_goodbye() {
     // A session that lives is deleted.

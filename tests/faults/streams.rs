@@ -263,8 +263,15 @@ fn a_handshake_that_fails_does_not_spin() {
         ("too many requests", 429, "text/plain", ""),
     ] {
         let server = Script::http().on(move |_, reply| Outcome::Done(reply.text(status, kind, body))).start();
-        let mut bridge =
-            super::Bridge::start(&[&server.url(), "--transport", "http", "--hold-timeout", "3s", "--start-timeout", "off"]);
+        let mut bridge = super::Bridge::start(&[
+            &server.url(),
+            "--transport",
+            "http",
+            "--hold-timeout",
+            "3s",
+            "--start-timeout",
+            "off",
+        ]);
         let initialize = bridge.begin_initialize(json!({}));
         assert!(bridge.error(&initialize)["code"].is_i64(), "{name}");
         let attempts = server.records_of("initialize").len();

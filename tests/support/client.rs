@@ -1,10 +1,12 @@
 //! The official SDKs' clients, each in a program of its own that starts the bridge as its stdio server.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::process::Process;
+use super::servers::STARTUP;
 use super::{COMMAND, PATIENCE, install, tests_folder};
 
 /// A program of `tests/clients`, see there for the language it speaks.
@@ -43,7 +45,7 @@ impl Client {
 
     /// Waits for the handshake, and gives the server's name.
     pub fn connected(&self) -> String {
-        let line = self.wait_for(0, "the handshake", |line| line.get("connected").is_some());
+        let line = self.wait_within(STARTUP, 0, "the handshake", |line| line.get("connected").is_some());
         line["connected"]["name"].as_str().expect("a server has a name").to_owned()
     }
 
@@ -114,12 +116,22 @@ impl Client {
         assert!(status.success(), "the client program ended with {status}");
     }
 
-    fn wait_for(&self, mark: usize, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Value {
-        let found = self.process.stdout.find(mark, PATIENCE, |_, line| {
+    fn wait_for(&self, mark: usize, what: &str, condition: impl FnMut(&Value) -> bool) -> Value {
+        self.wait_within(PATIENCE, mark, what, condition)
+    }
+
+    fn wait_within(
+        &self,
+        patience: Duration,
+        mark: usize,
+        what: &str,
+        mut condition: impl FnMut(&Value) -> bool,
+    ) -> Value {
+        let found = self.process.stdout.find(mark, patience, |_, line| {
             let line: Value = serde_json::from_str(line).ok()?;
             condition(&line).then_some(line)
         });
-        found.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for {what}"))
+        found.unwrap_or_else(|| panic!("waited {patience:?} in vain for {what}"))
     }
 }
 

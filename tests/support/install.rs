@@ -11,14 +11,22 @@ use super::tests_folder;
 /// The folder with `node_modules`, and beside them the tests' own Node programs.
 pub fn node() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let source = tests_folder().join("servers/node");
-        install("node", &[source.join("package.json"), source.join("package-lock.json")], |folder| {
-            run(
-                Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder),
-                "install Node.js 20 or newer with npm, for instance `apt-get install nodejs npm`",
-            );
-        })
+    FOLDER.get_or_init(|| node_modules("node"))
+}
+
+/// The folder with the `node_modules` of the official conformance suite.
+pub fn conformance() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| node_modules("conformance"))
+}
+
+fn node_modules(name: &str) -> PathBuf {
+    let source = tests_folder().join("servers").join(name);
+    install(name, &[source.join("package.json"), source.join("package-lock.json")], |folder| {
+        run(
+            Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder),
+            "install Node.js 20 or newer with npm, for instance `apt-get install nodejs npm`",
+        );
     })
 }
 

@@ -3,12 +3,16 @@
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::port::Port;
 use super::process::{Lines, Process};
 use super::{COMMAND, PATIENCE, install, poll, scratch_file, tests_folder};
+
+/// How long a server may take to start: an interpreter that loads its libraries, beside many others that do the same.
+pub const STARTUP: Duration = Duration::from_secs(60);
 
 /// Which server, over which transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,17 +104,16 @@ impl Server {
     /// Starts it, and waits until it accepts connections.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        let mut process = Process::start(&mut self.command());
+        let process = self.process.insert(Process::start(&mut self.command()));
+        self.outputs.push(process.stdout.clone());
         let port = self.port.number();
-        poll(&format!("{:?} accepts connections on its port {port}", self.kind), PATIENCE, || {
+        poll(&format!("{:?} accepts connections on its port {port}", self.kind), STARTUP, || {
             if let Some(status) = process.exited() {
                 process.stderr.ended(PATIENCE);
                 panic!("{:?} ended at its start ({status}):\n{}", self.kind, process.stderr.text());
             }
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
-        self.outputs.push(process.stdout.clone());
-        self.process = Some(process);
     }
 
     /// `kill -9`.

@@ -145,9 +145,8 @@ impl WasiHttpHooks for HttpClient {
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Background), Error>> + Send> {
         let client = self.0.clone();
         Box::new(async move {
-            let https = request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
             let request = outgoing(request).await?;
-            let response = client.execute(request).await.map_err(|error| request_error(&error, https))?;
+            let response = client.execute(request).await.map_err(|error| request_error(&error))?;
             let response = http::Response::<reqwest::Body>::from(response)
                 .map(|body| body.map_err(|error| response_error(&error)).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Background))

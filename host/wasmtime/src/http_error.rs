@@ -6,13 +6,15 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::iter;
 
+use rustls::CertificateError;
 use wasmtime_wasi_http::Error;
 
 use crate::dns::LookupError;
 
 /// Why there is no response.
-pub(crate) fn request_error(error: &reqwest::Error, https: bool) -> Error {
+pub(crate) fn request_error(error: &reqwest::Error) -> Error {
     tracing::debug!("a request failed: {}", chain(error));
     if error.is_builder() {
         return Error::HttpRequestUriInvalid;
@@ -29,8 +31,7 @@ pub(crate) fn request_error(error: &reqwest::Error, https: bool) -> Error {
     if let Some(tls) = find::<rustls::Error>(error) {
         return tls_error(tls);
     }
-    let kind = find::<io::Error>(error).map(io::Error::kind);
-    match kind {
+    match io_kind(error) {
         Some(io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,
         Some(io::ErrorKind::TimedOut) => Error::ConnectionTimeout,
         Some(
@@ -39,12 +40,8 @@ pub(crate) fn request_error(error: &reqwest::Error, https: bool) -> Error {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::AddrNotAvailable,
         ) => Error::DestinationIpUnroutable,
-        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
-            if https =>
-        {
-            handshake("the connection was closed during the TLS handshake".to_owned())
-        }
-        // What is left, a proxy's refusal for one, came before the request too.
+        // A proxy's refusal, or a connection closed during the TLS handshake, as a server that restarts does: not an error of
+        // TLS, which waiting would not cure.
         _ => Error::DestinationUnavailable,
     }
 }
@@ -52,7 +49,7 @@ pub(crate) fn request_error(error: &reqwest::Error, https: bool) -> Error {
 /// Why a response's body broke off.
 pub(crate) fn response_error(error: &reqwest::Error) -> Error {
     tracing::debug!("a response broke off: {}", chain(error));
-    match find::<io::Error>(error).map(io::Error::kind) {
+    match io_kind(error) {
         Some(io::ErrorKind::UnexpectedEof) => Error::HttpResponseIncomplete,
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => Error::ConnectionTerminated,
         _ => Error::InternalError(Some(reason(error))),
@@ -65,10 +62,23 @@ fn tls_error(error: &rustls::Error) -> Error {
             alert_id: Some(u8::from(*alert)),
             alert_message: Some(format!("the server refused the handshake: {alert:?}")),
         },
-        rustls::Error::InvalidCertificate(_) => {
-            handshake(format!("the server's certificate was not accepted: {error}"))
+        rustls::Error::InvalidCertificate(reason) => {
+            handshake(format!("the server's certificate was not accepted: {}", certificate_error(reason)))
         }
         _ => handshake(error.to_string()),
+    }
+}
+
+fn certificate_error(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name".to_owned()
+        }
+        CertificateError::UnknownIssuer => "its issuer is not trusted here".to_owned(),
+        CertificateError::Revoked => "it has been revoked".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -101,21 +111,28 @@ fn reason(error: &dyn StdError) -> String {
     cause.to_string()
 }
 
-/// The cause of this type, also where an [`io::Error`] wraps it.
+/// The first cause of this type.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        // An `io::Error` does not name what it wraps as its source, but the source of that.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match wrapped {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// The first kind that says something: an [`io::Error`] that only wraps another is of no particular kind.
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    causes(error)
+        .filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()))
+        .find(|kind| *kind != io::ErrorKind::Other)
+}
+
+/// The error and all its causes, what an [`io::Error`] wraps included: it names not that as its source, but the source
+/// of that.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error| {
+        let error: &'a (dyn StdError + 'static) = *error;
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
-        };
-    }
-    None
+        }
+    })
 }
 
 #[cfg(test)]
@@ -128,14 +145,15 @@ mod tests {
         let outer = io::Error::other(inner);
         assert_eq!(find::<rustls::Error>(&outer), Some(&rustls::Error::DecryptError));
         assert!(find::<LookupError>(&outer).is_none());
+        assert_eq!(io_kind(&outer), Some(io::ErrorKind::InvalidData));
     }
 
     #[test]
     fn tls_errors_keep_their_words() {
-        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
         let Error::TlsAlertReceived { alert_id: None, alert_message: Some(text) } = tls_error(&expired) else {
             panic!("not a TLS error");
         };
-        assert!(text.contains("Expired"), "{text}");
+        assert!(text.contains("expired"), "{text}");
     }
 }

@@ -133,8 +133,8 @@ impl Engine {
                 if current {
                     self.after_refusal(evidence, &refusal, reason);
                 }
-                // A server without session ids may have become one with them, or one of the other transport.
-                if asked && current && !had_session && matches!(refusal.status, 400 | 404 | 405) {
+                // The server may have become another one: with session ids, without them, of the other transport.
+                if asked && current && evidence == Evidence::Refused && matches!(refusal.status, 400 | 404 | 405) {
                     self.pings_refused = false;
                     self.probe_soon();
                 }

@@ -36,7 +36,9 @@ fn world(style: Style, calls: &'static [Call], budget: Budget) -> World {
         budget,
         start_timeout: 0,
         can_refresh: false,
+        thorough: large(),
         fault: None,
+        only: None,
         known: Default::default(),
     }
 }
@@ -79,8 +81,12 @@ fn check(name: &str, world: World, floor: usize) {
 }
 
 /// The bounds of a test, and larger ones under `MODEL=large`.
-fn bounds(usual: Budget, large: Budget) -> Budget {
-    if std::env::var("MODEL").is_ok_and(|size| size == "large") { large } else { usual }
+fn bounds(usual: Budget, larger: Budget) -> Budget {
+    if large() { larger } else { usual }
+}
+
+fn large() -> bool {
+    std::env::var("MODEL").is_ok_and(|size| size == "large")
 }
 
 const NONE: Budget = Budget {
@@ -99,82 +105,82 @@ const NONE: Budget = Budget {
 #[test]
 fn a_call_across_a_restart() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
-    check("call, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 20_000);
 }
 
 #[test]
 fn a_call_across_a_restart_told_by_an_error() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
-    check("call, JSON, errors", world(Style::Loose, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, JSON, errors", world(Style::Loose, UNSAFE, bounds(usual, larger)), 3_000);
 }
 
 #[test]
 fn a_call_whose_stream_breaks() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    let large = Budget { faults: 2, ticks: 2, ..usual };
-    check("call, events", world(Style::Events, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { faults: 2, ticks: 2, ..usual };
+    check("call, events", world(Style::Events, UNSAFE, bounds(usual, larger)), 10_000);
 }
 
 #[test]
 fn a_call_over_http_sse() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
-    check("call, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 50_000);
 }
 
 #[test]
 fn a_call_without_sessions() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let large = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
-    check("call, stateless", world(Style::Stateless, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    check("call, stateless", world(Style::Stateless, UNSAFE, bounds(usual, larger)), 6_000);
 }
 
 #[test]
 fn two_calls() {
     let usual = Budget { faults: 1, ticks: 1, ..NONE };
-    let large = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
-    check("two calls, JSON", world(Style::Json, BOTH, bounds(usual, large)), 1);
+    let larger = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
+    check("two calls, JSON", world(Style::Json, BOTH, bounds(usual, larger)), 5_000);
 }
 
 #[test]
 fn a_call_and_a_notification() {
     let usual = Budget { faults: 1, ticks: 1, notifies: 1, ..NONE };
-    let large = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
-    check("call and notification, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
+    check("call and notification, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 2_500);
 }
 
 #[test]
 fn two_calls_over_http_sse() {
     let usual = Budget { kills: 1, faults: 0, ticks: 1, ..NONE };
-    let large = Budget { faults: 1, cancels: 1, ticks: 2, ..usual };
-    check("two calls, HTTP+SSE", world(Style::Sse, BOTH, bounds(usual, large)), 1);
+    let larger = Budget { faults: 1, cancels: 1, ticks: 2, ..usual };
+    check("two calls, HTTP+SSE", world(Style::Sse, BOTH, bounds(usual, larger)), 60_000);
 }
 
 #[test]
 fn a_question_across_a_restart() {
     let usual = Budget { kills: 1, ticks: 1, asks: 1, ..NONE };
-    let large = Budget { kills: 1, faults: 1, ticks: 2, asks: 2, ..usual };
-    check("question, events", world(Style::Events, NO_CALL, bounds(usual, large)), 1);
-    check("question, HTTP+SSE", world(Style::Sse, NO_CALL, bounds(usual, large)), 1);
+    let larger = Budget { kills: 1, faults: 1, ticks: 2, asks: 2, ..usual };
+    check("question, events", world(Style::Events, NO_CALL, bounds(usual, larger)), 500);
+    check("question, HTTP+SSE", world(Style::Sse, NO_CALL, bounds(usual, larger)), 500);
 }
 
 #[test]
 fn two_servers_behind_a_balancer() {
     let usual = Budget { ticks: 2, ..NONE };
-    let large = Budget { faults: 1, ticks: 4, dozes: 1, cancels: 1, ..usual };
-    let world = World { servers: 2, balanced: true, ..world(Style::Json, UNSAFE, bounds(usual, large)) };
-    check("balancer, JSON", world, 1);
+    let larger = Budget { faults: 1, ticks: 4, dozes: 1, cancels: 1, ..usual };
+    let world = World { servers: 2, balanced: true, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
+    check("balancer, JSON", world, 4_000);
 }
 
 #[test]
 fn from_the_first_message() {
     for style in [Style::Json, Style::Sse] {
         let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-        let large = Budget { faults: 2, ticks: 2, pings: 1, ..usual };
-        let world = World { ready: false, ..world(style, UNSAFE, bounds(usual, large)) };
-        check("from the first message", world, 1);
+        let larger = Budget { faults: 2, ticks: 2, pings: 1, ..usual };
+        let world = World { ready: false, ..world(style, UNSAFE, bounds(usual, larger)) };
+        check("from the first message", world, 12_000);
     }
 }
 
@@ -182,58 +188,58 @@ fn from_the_first_message() {
 fn pings_and_questions_during_the_handshake() {
     for style in [Style::Sse, Style::Events] {
         let usual = Budget { faults: 1, ticks: 2, pings: 1, ..NONE };
-        let large = Budget { kills: 1, faults: 2, ticks: 2, pings: 2, ..usual };
-        let world = World { ready: false, ..world(style, NO_CALL, bounds(usual, large)) };
-        check("pings", world, 1);
+        let larger = Budget { kills: 1, faults: 2, ticks: 2, pings: 2, ..usual };
+        let world = World { ready: false, ..world(style, NO_CALL, bounds(usual, larger)) };
+        check("pings", world, 4_000);
     }
     let usual = Budget { faults: 1, ticks: 1, asks: 1, ..NONE };
-    let large = Budget { faults: 2, ticks: 2, asks: 2, ..usual };
-    let world = World { ready: false, ..world(Style::Sse, NO_CALL, bounds(usual, large)) };
-    check("questions", world, 1);
+    let larger = Budget { faults: 2, ticks: 2, asks: 2, ..usual };
+    let world = World { ready: false, ..world(Style::Sse, NO_CALL, bounds(usual, larger)) };
+    check("questions", world, 3_000);
 }
 
 #[test]
 fn a_server_that_comes_late() {
-    let usual = Budget { kills: 1, ticks: 2, dozes: 1, ..NONE };
-    let large = Budget { faults: 1, ticks: 4, ..usual };
-    let world = World { ready: false, start_timeout: SECOND, ..world(Style::Json, BOTH, bounds(usual, large)) };
-    check("provisional", world, 1);
+    let usual = Budget { kills: 1, ticks: 2, ..NONE };
+    let larger = Budget { faults: 1, ticks: 4, dozes: 1, ..usual };
+    let world = World { ready: false, start_timeout: SECOND, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
+    check("provisional", world, 13_000);
 }
 
 #[test]
 fn credentials_that_run_out() {
-    let usual = Budget { faults: 1, ticks: 2, demands: 1, ..NONE };
-    let large = Budget { faults: 2, ticks: 3, kills: 1, ..usual };
-    let world = World { can_refresh: true, ..world(Style::Json, UNSAFE, bounds(usual, large)) };
-    check("credentials", world, 1);
+    let usual = Budget { faults: 1, ticks: 1, demands: 1, ..NONE };
+    let larger = Budget { faults: 2, ticks: 3, kills: 1, ..usual };
+    let world = World { can_refresh: true, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
+    check("credentials", world, 15_000);
 }
 
 #[test]
 fn long_sleeps() {
     let usual = Budget { kills: 1, dozes: 2, cancels: 1, ..NONE };
-    let large = Budget { faults: 1, dozes: 3, ..usual };
-    check("sleeps, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
-    check("sleeps, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { faults: 1, dozes: 3, ..usual };
+    check("sleeps, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 7_000);
+    check("sleeps, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 20_000);
 }
 
 #[test]
 fn new_sessions_on_demand() {
     let usual = Budget { ticks: 1, demands: 1, asks: 1, ..NONE };
-    let large = Budget { faults: 1, demands: 2, ..usual };
-    check("demands, events", world(Style::Events, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { faults: 1, demands: 2, ..usual };
+    check("demands, events", world(Style::Events, UNSAFE, bounds(usual, larger)), 18_000);
 }
 
 #[test]
 fn closing_at_any_moment() {
     let usual = Budget { faults: 1, ticks: 1, kills: 1, closes: 1, ..NONE };
-    let large = Budget { faults: 2, ticks: 2, cancels: 1, ..usual };
-    check("closing, JSON", world(Style::Json, UNSAFE, bounds(usual, large)), 1);
-    check("closing, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, large)), 1);
+    let larger = Budget { faults: 2, ticks: 2, cancels: 1, ..usual };
+    check("closing, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 7_000);
+    check("closing, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 13_000);
 }
 
 /// Puts a fault between the engine and the world and demands that this promise breaks.
 fn bites(fault: Fault, promise: &'static str, world: World) {
-    let world = World { fault: Some(fault), ..world };
+    let world = World { fault: Some(fault), only: Some(promise), ..world };
     let checker = world.checker().threads(2).finish_when(HasDiscoveries::AnyOf([promise].into())).spawn_bfs().join();
     let Some(path) = checker.discovery(promise) else {
         panic!("{fault:?} broke nothing of \"{promise}\" in {} states", checker.unique_state_count());

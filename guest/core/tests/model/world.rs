@@ -55,7 +55,11 @@ pub struct World {
     pub start_timeout: Nanos,
     /// The host answers challenges with fresh headers.
     pub can_refresh: bool,
+    /// Follow every state through every mood.
+    pub thorough: bool,
     pub fault: Option<Fault>,
+    /// The one property to check.
+    pub only: Option<&'static str>,
     pub known: Known,
 }
 
@@ -351,6 +355,7 @@ impl Model for World {
             Property::<Self>::always("9: determinism", |_, state| kept(state, Promise::Determinism)),
         ];
         properties.extend(self.reached());
+        properties.retain(|property| self.only.is_none_or(|only| property.name == only));
         properties
     }
 }

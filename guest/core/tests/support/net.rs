@@ -196,14 +196,16 @@ impl World {
         if !conn.server || !up {
             return self.break_off(id);
         }
+        // A process that is busy or stopped has the connection all the same.
+        conn.arrived = true;
+        let fate = conn.fate;
         if self.server.frozen {
             return self.server.stuck.push(Happening::Arrive(id));
         }
         if self.server.busy_until > self.now {
             return self.at(self.server.busy_until, Happening::Arrive(id));
         }
-        conn.arrived = true;
-        if conn.fate == Fate::ResetAfter {
+        if fate == Fate::ResetAfter {
             self.serve(id);
             // What the server wrote meanwhile is lost.
             self.break_off(id);

@@ -161,6 +161,7 @@ impl Plan {
         world.program.refreshes = self.refreshes;
         world.program.thinks = self.thinks;
         world.program.tries_again = true;
+        world.program.trusts = self.options.trust_annotations;
         world.server.up = !self.down_at_start;
         for (at, fault) in &self.faults {
             world.at(*at, Happening::Fault(fault.clone()));

