@@ -277,6 +277,9 @@ impl Bridge {
         assert!(took < Duration::from_secs(1), "the bridge took {took:?} to exit");
         assert_eq!(status.code(), Some(0), "exit status: {status}");
         self.balance();
+        // Whoever reads the log must not be able to take over the session: HTTP+SSE servers put its id into a URL.
+        let log = self.stderr().to_ascii_lowercase();
+        assert!(!log.contains("sessionid=") && !log.contains("session_id="), "a session id is logged:\n{log}");
         self.finished = true;
     }
 

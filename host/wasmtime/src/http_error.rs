@@ -15,7 +15,7 @@ use crate::dns::LookupError;
 
 /// Why there is no response.
 pub(crate) fn request_error(error: &reqwest::Error) -> Error {
-    tracing::debug!("a request failed: {}", chain(error));
+    tracing::debug!("a request failed: {}", causes(error));
     if error.is_builder() {
         return Error::HttpRequestUriInvalid;
     }
@@ -48,7 +48,7 @@ pub(crate) fn request_error(error: &reqwest::Error) -> Error {
 
 /// Why a response's body broke off.
 pub(crate) fn response_error(error: &reqwest::Error) -> Error {
-    tracing::debug!("a response broke off: {}", chain(error));
+    tracing::debug!("a response broke off: {}", causes(error));
     match io_kind(error) {
         Some(io::ErrorKind::UnexpectedEof) => Error::HttpResponseIncomplete,
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => Error::ConnectionTerminated,
@@ -102,13 +102,30 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
     text
 }
 
-/// The innermost cause, which is what a person can use. The outer ones repeat the URL.
-fn reason(error: &dyn StdError) -> String {
-    let mut cause = error;
+/// The causes of an error of the client, without its own text: that names the URL, in whose query HTTP+SSE servers put
+/// the session's id.
+fn causes(error: &reqwest::Error) -> String {
+    error.source().map_or_else(|| kind(error).to_owned(), chain)
+}
+
+/// The innermost cause, which is what a person can use.
+fn reason(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else { return kind(error).to_owned() };
     while let Some(inner) = cause.source() {
         cause = inner;
     }
     cause.to_string()
+}
+
+/// What can be said of an error that has no cause.
+fn kind(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "it took too long"
+    } else if error.is_body() || error.is_decode() {
+        "the body broke off"
+    } else {
+        "the exchange failed"
+    }
 }
 
 /// The first cause of this type.
