@@ -15,7 +15,7 @@ use crate::dns::LookupError;
 
 /// Why there is no response.
 pub(crate) fn request_error(error: &reqwest::Error) -> Error {
-    tracing::debug!("a request failed: {}", causes(error));
+    tracing::debug!("a request failed: {}", explain(error));
     if error.is_builder() {
         return Error::HttpRequestUriInvalid;
     }
@@ -48,7 +48,7 @@ pub(crate) fn request_error(error: &reqwest::Error) -> Error {
 
 /// Why a response's body broke off.
 pub(crate) fn response_error(error: &reqwest::Error) -> Error {
-    tracing::debug!("a response broke off: {}", causes(error));
+    tracing::debug!("a response broke off: {}", explain(error));
     match io_kind(error) {
         Some(io::ErrorKind::UnexpectedEof) => Error::HttpResponseIncomplete,
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => Error::ConnectionTerminated,
@@ -104,7 +104,7 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
 
 /// The causes of an error of the client, without its own text: that names the URL, in whose query HTTP+SSE servers put
 /// the session's id.
-fn causes(error: &reqwest::Error) -> String {
+fn explain(error: &reqwest::Error) -> String {
     error.source().map_or_else(|| kind(error).to_owned(), chain)
 }
 

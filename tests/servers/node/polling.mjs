@@ -67,12 +67,15 @@ function mcpServer() {
     return { content: [{ type: "text", text: `finished: ${mark}` }] };
   });
 
-  // Its stream stays open, for a cut of the network; it ends when the client is back.
-  server.registerTool("until-resumed", { inputSchema: { mark: z.string() } }, async ({ mark }, extra) => {
-    const before = resumes;
+  // Its streams stay open, for cuts of the network; it ends when the client has come back `times` times.
+  const awaited = { mark: z.string(), times: z.number() };
+  server.registerTool("until-resumed", { inputSchema: awaited }, async ({ mark, times }, extra) => {
     console.log(`ran ${mark}`);
-    await note(extra, `${mark}: begun`);
-    await resumed(before + 1);
+    for (let back = 0; back < times; back++) {
+      const before = resumes;
+      await note(extra, `${mark}: waits ${back}`);
+      await resumed(before + 1);
+    }
     await note(extra, `${mark}: done`);
     return { content: [{ type: "text", text: `finished: ${mark}` }] };
   });

@@ -91,12 +91,13 @@ async def interrupted(mark: str, closes: int, away: bool, context: Context) -> s
 
 
 @mcp.tool(name="until-resumed")
-async def until_resumed(mark: str, context: Context) -> str:
-    """Ends when the client is back."""
-    before = resumes.count
+async def until_resumed(mark: str, times: int, context: Context) -> str:
+    """Ends when the client has come back so many times."""
     print(f"ran {mark}", flush=True)
-    await context.info(f"{mark}: begun")
-    await resumed(before, context)
+    for back in range(times):
+        before = resumes.count
+        await context.info(f"{mark}: waits {back}")
+        await resumed(before, context)
     await context.info(f"{mark}: done")
     return f"finished: {mark}"
 
