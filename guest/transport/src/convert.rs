@@ -94,9 +94,8 @@ pub fn event(event: core_::Event) -> Option<wit::Event> {
         core_::Event::CredentialsNeeded { status, challenge } => {
             wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate: challenge })
         }
-        core_::Event::Replayed { method, reason } => {
-            // Only what the server had not accepted is replayed.
-            wit::Event::Replayed(wit::RequestNote { method, accepted: false, reason })
+        core_::Event::Replayed { method, accepted, reason } => {
+            wit::Event::Replayed(wit::RequestNote { method, accepted, reason })
         }
         core_::Event::OutcomeUnknown { method, accepted, reason } => {
             wit::Event::OutcomeUnknown(wit::RequestNote { method, accepted, reason })

@@ -22,7 +22,9 @@ impl From<wit::Event> for Event {
             wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate }) => {
                 Self::CredentialsNeeded { status, challenge: www_authenticate }
             }
-            wit::Event::Replayed(wit::RequestNote { method, reason, .. }) => Self::Replayed { method, reason },
+            wit::Event::Replayed(wit::RequestNote { method, accepted, reason }) => {
+                Self::Replayed { method, accepted, reason }
+            }
             wit::Event::OutcomeUnknown(wit::RequestNote { method, accepted, reason }) => {
                 Self::OutcomeUnknown { method, accepted, reason }
             }

@@ -56,6 +56,8 @@ pub enum Event {
     Replayed {
         /// The request's method.
         method: String,
+        /// Whether the server had accepted it.
+        accepted: bool,
         /// Why, for people.
         reason: String,
     },

@@ -206,7 +206,7 @@ impl Engine {
                     request.hold_left = self.options.hold_timeout;
                 }
                 self.replays += 1;
-                self.emit(Event::Replayed { method, reason: end.reason });
+                self.emit(Event::Replayed { method, accepted: end.accepted, reason: end.reason });
                 self.hold(key);
             }
             Action::AnswerUnknown => self.answer_unknown(key, end.accepted, end.reason),
