@@ -91,10 +91,7 @@ fn measure(path: &str) -> Vec<(&'static str, String)> {
         ("a call, p99", ms(quantile(&mut bridged, 0.99))),
         ("the same call made directly, median", ms(quantile(&mut straight, 0.5))),
         ("the same call made directly, p99", ms(quantile(&mut straight, 0.99))),
-        (
-            "added by the bridge, median",
-            ms(quantile(&mut bridged, 0.5).saturating_sub(quantile(&mut straight, 0.5))),
-        ),
+        ("added by the bridge, median", ms(quantile(&mut bridged, 0.5).saturating_sub(quantile(&mut straight, 0.5)))),
         ("resident memory, idle", format!("{:.1} MB", idle as f64 / 1e6)),
         ("resident memory after 12,200 calls", format!("{:.1} MB", after as f64 / 1e6)),
         ("server listens again → held call answered, median of 8", ms(quantile(&mut recoveries, 0.5))),
@@ -303,9 +300,7 @@ async fn stream(State(streams): State<Streams>) -> Response {
     let id = format!("{}-{}", std::process::id(), streams.lock().unwrap().len());
     sender.send(format!("event: endpoint\ndata: /messages?sessionId={id}\n\n").into()).await.unwrap();
     streams.lock().unwrap().insert(id, sender);
-    let events = futures::stream::poll_fn(move |cx| {
-        receiver.poll_recv(cx).map(|bytes| bytes.map(Ok::<_, Infallible>))
-    });
+    let events = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|bytes| bytes.map(Ok::<_, Infallible>)));
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response()
 }
 
