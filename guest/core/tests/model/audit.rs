@@ -79,6 +79,8 @@ pub struct Audit {
     pub notified: (u8, bool),
     /// Open questions: the client's id, and the session that asks.
     pub questions: BTreeMap<u64, u8>,
+    /// Questions that were taken back; the client's answer may have crossed that.
+    pub late: BTreeMap<u64, u8>,
     last_question: u64,
     /// The newest session that a request was made in.
     newest: u8,
@@ -280,9 +282,12 @@ impl Audit {
                 self.questions.insert(id, session as u8);
             }
             Some("notifications/cancelled") => {
-                let id = json["params"]["requestId"].as_u64();
-                if id.and_then(|id| self.questions.remove(&id)).is_none() {
-                    self.broke(Promise::CleanSession, "no question of that id is open");
+                let id = json["params"]["requestId"].as_u64().unwrap_or_default();
+                match self.questions.remove(&id) {
+                    Some(session) => {
+                        self.late.insert(id, session);
+                    }
+                    None => self.broke(Promise::CleanSession, "no question of that id is open"),
                 }
             }
             Some(_) => {}

@@ -269,7 +269,7 @@ fn an_unsafe_call_that_is_replayed_is_noticed() {
 
 #[test]
 fn an_old_event_id_is_noticed() {
-    let world = world(Style::Events, UNSAFE, Budget { asks: 1, ..SMALL });
+    let world = world(Style::Events, NO_CALL, Budget { asks: 1, cancels: 0, ..SMALL });
     bites(Fault::OldEventId, "3: clean sessions", world);
 }
 
@@ -281,7 +281,7 @@ fn an_old_session_id_is_noticed() {
 
 #[test]
 fn an_answer_to_an_old_question_is_noticed() {
-    let world = world(Style::Events, UNSAFE, Budget { asks: 1, ..SMALL });
+    let world = world(Style::Events, NO_CALL, Budget { asks: 1, faults: 0, cancels: 0, ..SMALL });
     bites(Fault::OldAnswer, "3: clean sessions", world);
 }
 

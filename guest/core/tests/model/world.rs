@@ -287,7 +287,7 @@ impl Model for World {
             if state.left.notifies > 0 && audit.initialized {
                 actions.push(Action::Notify);
             }
-            actions.extend(audit.questions.keys().map(|id| Action::Answer(*id)));
+            actions.extend(audit.questions.keys().chain(audit.late.keys()).map(|id| Action::Answer(*id)));
             if state.left.demands > 0 {
                 actions.extend([Action::Reconnect, Action::Probe, Action::SetHeaders]);
                 if audit.init == Init::Answered {
@@ -426,7 +426,8 @@ impl World {
                 self.say(state, r#"{"jsonrpc":"2.0","method":"notifications/model"}"#);
             }
             Action::Answer(id) => {
-                let nonce = state.audit.questions.remove(&id).unwrap_or_default();
+                let audit = &mut state.audit;
+                let nonce = audit.questions.remove(&id).or_else(|| audit.late.remove(&id)).unwrap_or_default();
                 self.say(state, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"nonce":{nonce}}}}}"#));
             }
             Action::Reinitialize => {
