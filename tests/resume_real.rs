@@ -178,9 +178,9 @@ const GRACE: Duration = Duration::from_secs(4);
 /// How long the servers' slow tools take (their `4`, `4000`).
 const SLOW: Duration = Duration::from_secs(4);
 
-/// The response stream of a call is reset, and the client gets one answer all the same, no later than the request's deadline (in
-/// seconds); the session goes on; and the call is not made again. `begun` is what the journal shows once a run; `good` says
-/// which answers this server leaves possible.
+/// The response stream of a call is reset, and the client gets one answer all the same, no later than the request's
+/// deadline (in seconds); the session goes on; and the call is not made again. `begun` is what the journal shows once a
+/// run; `good` says which answers this server leaves possible.
 fn reset(kind: Kind, deadline: u64, slow: &Value, begun: &str, good: fn(&Value, Duration) -> bool) {
     let server = Server::started(kind);
     let cutter = Cutter::before(server.port());
