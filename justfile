@@ -45,4 +45,4 @@ fuzz TARGET SECONDS="300":
 
 # The model checker with wider bounds, states printed
 model:
-    MODEL=large cargo test --release -p mcp-reconnect-core --test model -- --nocapture
+    MODEL=large cargo test -p mcp-reconnect-core --test model -- --nocapture

@@ -137,7 +137,8 @@ impl World {
     /// The kind and the silent world are tried from every state, the others from one in [`SAMPLE`] unless all of them are
     /// asked for: their findings are seldom those of one state alone.
     fn follows(&self, state: &State, mood: Mood) -> bool {
-        let skipped = !matches!(mood, Mood::Kind | Mood::Silent) && !self.thorough && !fingerprint(state).is_multiple_of(SAMPLE);
+        let skipped =
+            !matches!(mood, Mood::Kind | Mood::Silent) && !self.thorough && !fingerprint(state).is_multiple_of(SAMPLE);
         skipped || self.follow(state, mood, &self.known, None)
     }
 
