@@ -339,6 +339,17 @@ impl Engine {
             self.forget(key);
             return;
         }
+        if matches!(request.delivery, Delivery::Resuming | Delivery::Resumed(_)) {
+            let reason = alloc::format!(
+                "its stream broke, and {} could not be reached for {}",
+                self.server_name(),
+                seconds(self.options.hold_timeout)
+            );
+            if let Some(exchange) = self.exchange_of(key) {
+                self.cancel(exchange);
+            }
+            return self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+        }
         let method = request.method.clone();
         let initialize = request.delivery == Delivery::Handshake;
         let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };

@@ -236,6 +236,8 @@ impl Engine {
                     request.delivery = Delivery::Accepted(Some(id));
                 }
             }
+            // No longer cut off.
+            Role::Resume(key) => self.timers.clear(Timer::Hold(key)),
             Role::Standalone => self.on_standalone_open(),
             _ => {}
         }

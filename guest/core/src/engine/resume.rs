@@ -34,6 +34,7 @@ impl Engine {
             let reason = reason.to_string();
             return self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
         }
+        self.limit_the_cut(key);
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.delivery = Delivery::Resuming;
         let wish = request.retry.unwrap_or(RESUME_DELAY).max(schedule::FLOOR) << fruitless.min(4);
@@ -58,9 +59,17 @@ impl Engine {
         self.timers.set(Timer::Reopen(key), self.now + silence);
     }
 
+    /// A request cut off from its answer waits for the server no longer than one that was never sent.
+    fn limit_the_cut(&mut self, key: RequestKey) {
+        if !self.timers.is_set(Timer::Hold(key)) {
+            self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
+        }
+    }
+
     /// The stream could not be opened now. It is asked for again when the link is up, or in a while.
     pub(super) fn resume_later(&mut self, key: RequestKey) {
         self.timers.clear(Timer::Reopen(key));
+        self.limit_the_cut(key);
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.delivery = Delivery::Resuming;
         let wish = request.retry.unwrap_or(RESUME_DELAY).max(RESUME_DELAY);

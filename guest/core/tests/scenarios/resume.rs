@@ -263,3 +263,16 @@ fn an_event_id_that_cannot_stand_in_a_header_is_no_cursor() {
         world.verify();
     }
 }
+
+#[test]
+fn a_call_that_is_cut_off_waits_no_longer_than_one_that_was_never_sent() {
+    let mut world = World::new(Knobs::resumable());
+    world.open();
+    let call = world.call("slow", 600_000);
+    world.run_for(2 * SECOND);
+    world.now(Fault::Kill);
+    let killed = world.now;
+    assert_eq!(world.wait(call, 300 * SECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+    assert!(world.now - killed <= 185 * SECOND, "{} s", (world.now - killed) / SECOND);
+    world.verify();
+}
