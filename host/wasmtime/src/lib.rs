@@ -39,6 +39,8 @@ mod event;
 mod http;
 mod http_error;
 mod options;
+#[cfg(feature = "rmcp")]
+pub mod rmcp;
 mod tls;
 mod wake;
 
