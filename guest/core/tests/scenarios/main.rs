@@ -18,3 +18,4 @@ mod restore;
 mod resume;
 mod standalone;
 mod start;
+mod status;
