@@ -21,7 +21,8 @@ pub(crate) enum Timer {
     Head(ExchangeId),
     /// What is left of this exchange is of no use: let it end by itself until then.
     Linger(ExchangeId),
-    /// HTTP+SSE: the stream was lost while this request's POST was pending; its status is awaited until then.
+    /// HTTP+SSE: the stream was lost while this request's POST was pending, or the POST while the stream lives; the status,
+    /// or the answer on the stream, is awaited until then.
     Grace(RequestKey),
     /// A request's response stream is to be resumed.
     Resume(RequestKey),

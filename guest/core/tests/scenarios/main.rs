@@ -9,6 +9,7 @@ mod closing;
 mod credentials;
 mod deadlines;
 mod heartbeat;
+mod idle;
 mod limits;
 mod lost;
 mod messages;
