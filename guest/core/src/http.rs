@@ -110,7 +110,7 @@ impl HttpDate {
     /// `this_year`.
     fn seconds(&self, this_year: u64) -> u64 {
         let latest = this_year + 50;
-        let year = if self.year < 100 { latest.saturating_sub((latest + 100 - self.year) % 100) } else { self.year };
+        let year = if self.year < 100 { latest - (latest - self.year) % 100 } else { self.year };
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let before = year.saturating_sub(1);
         let days = before * 365 + before / 4 - before / 100

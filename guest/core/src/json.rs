@@ -11,7 +11,6 @@ use core::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 /// A message's envelope. The spans are byte ranges of the text it was parsed from.
@@ -94,8 +93,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
     }
     let raw: RawEnvelope = match serde_json::from_str(text) {
         Ok(raw) => raw,
-        Err(error) if error.classify() == Category::Data => return Err(misshapen(text, &error)),
-        Err(error) => return Err(not_json(&error)),
+        Err(error) => return Err(misshapen(text, &error)),
     };
     let id = raw.id.map(|id| Span::of(id, text));
     let fail = |problem| {
@@ -125,8 +123,8 @@ fn not_json(error: &serde_json::Error) -> Malformed {
     Malformed::Json(alloc::format!("{error}"))
 }
 
-/// JSON that does not fit the envelope: a member of the wrong type, a duplicate member, not an object. Syntax beyond
-/// the place of the misfit is still to be judged.
+/// What does not fit the envelope: no JSON, or JSON with a member of the wrong type, a duplicate member, not an object.
+/// Syntax beyond the place of the misfit is still to be judged.
 fn misshapen(text: &str, error: &serde_json::Error) -> Malformed {
     if let Err(syntax) = serde_json::from_str::<IgnoredAny>(text) {
         return not_json(&syntax);
@@ -359,6 +357,46 @@ mod tests {
             problem(r#"{"id":4,"method":"m"}"#),
             Malformed::Envelope { id: Some("4".into()), problem: "the member jsonrpc is not \"2.0\"" }
         );
+    }
+
+    #[test]
+    fn a_misfit_is_named() {
+        for (text, named) in [
+            ("17", "it is not an object"),
+            ("\"x\"", "it is not an object"),
+            (r#" {"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#, "a member stands twice"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "a member has the wrong type"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "it has neither a method nor one of result and error"),
+        ] {
+            let Err(Malformed::Envelope { problem, .. }) = parse(text) else { panic!("{text}") };
+            assert_eq!(problem, named, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_of_our_own_are_whole_numbers() {
+        for (raw, id) in [
+            ("5", Some(5)),
+            ("5.0", Some(5)),
+            ("5.00", Some(5)),
+            ("5.", None),
+            ("5.5", None),
+            ("5.05", None),
+            ("\"5\"", None),
+            ("-5", None),
+            ("5e0", None),
+        ] {
+            assert_eq!(integer(raw), id, "{raw}");
+        }
+    }
+
+    #[test]
+    fn ids_are_compared_by_what_they_mean() {
+        for (raw, one_spelling) in
+            [("1", "1"), ("\"a\"", "\"a\""), ("\"\\u0061\"", "\"a\""), ("\"\\/\"", "\"/\""), ("\"\\n\"", "\"\\n\"")]
+        {
+            assert_eq!(canonical(raw), one_spelling);
+        }
     }
 
     #[test]

@@ -210,6 +210,30 @@ mod tests {
     }
 
     #[test]
+    fn not_every_complaint_is_about_the_session() {
+        for text in ["invalid cursor", "missing parameter", "tool not found", "the session is fine", "your transport"] {
+            assert!(!speaks_of_lost_session(text), "{text}");
+        }
+        assert!(speaks_of_lost_session("Server not initialized"));
+    }
+
+    #[test]
+    fn an_error_in_a_body_is_one_if_it_has_a_code_or_a_message() {
+        for (error, shown) in [
+            (r#"{"code":-32602,"message":""}"#, Some("")),
+            (r#"{"code":0,"message":"no"}"#, Some("no")),
+            (r#"{"code":-1,"message":"no"}"#, Some("no")),
+            ("{}", None),
+            ("\"no\"", None),
+        ] {
+            let refusal = refusal(400, &alloc::format!(r#"{{"error":{error}}}"#));
+            let told = refusal.error();
+            assert_eq!(told.as_ref().map(|error| error.message.as_str()), shown, "{error}");
+            assert!(told.is_none_or(|told| told.raw == error));
+        }
+    }
+
+    #[test]
     fn a_refusal_is_shown_short_and_clean() {
         assert_eq!(refusal(502, "<html>").describe(), "HTTP 502: an HTML page");
         assert_eq!(refusal(404, "").describe(), "HTTP 404");

@@ -73,6 +73,8 @@ pub(crate) enum Delivery {
     Sent(ExchangeId),
     /// The server took it: 2xx came. On HTTP+SSE its answer comes on the session's stream and the exchange is over.
     Accepted(Option<ExchangeId>),
+    /// HTTP+SSE: its POST broke off; the answer may still come on the session's stream.
+    Adrift,
     /// Its stream broke and will be resumed.
     Resuming,
     /// Its stream is being resumed by this GET.

@@ -21,7 +21,8 @@ pub(crate) enum Timer {
     Head(ExchangeId),
     /// What is left of this exchange is of no use: let it end by itself until then.
     Linger(ExchangeId),
-    /// HTTP+SSE: the stream was lost while this request's POST was pending; its status is awaited until then.
+    /// HTTP+SSE: the stream was lost while this request's POST was pending, or the POST while the stream lives; the status,
+    /// or the answer on the stream, is awaited until then.
     Grace(RequestKey),
     /// A request's response stream is to be resumed.
     Resume(RequestKey),
@@ -186,6 +187,42 @@ mod tests {
             assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND, 0)));
             assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 3)));
         }
+    }
+
+    #[test]
+    fn a_server_that_answers_with_nothing_of_use_is_not_hurried() {
+        let mut rng = Rng::new(7);
+        let ms = |from: u64, to: u64| from * MILLISECOND..=to * MILLISECOND;
+        for (attempt, base, range) in [
+            (0, 500, ms(250, 500)),
+            (1, 500, ms(500, 1000)),
+            (9, 500, ms(500, 1000)),
+            (u32::MAX, 500, ms(500, 1000)),
+            (0, 1, ms(50, 100)),
+            (3, 25, ms(100, 200)),
+        ] {
+            let delays: BTreeSet<_> = (0..200).map(|_| refused_delay(&mut rng, attempt, base * MILLISECOND)).collect();
+            assert!(delays.iter().all(|delay| range.contains(delay)), "{attempt} {base} {delays:?}");
+            let (least, most) = (delays.first().unwrap(), delays.last().unwrap());
+            assert!((most - least) * 10 > (range.end() - range.start()) * 9, "they are spread over the range");
+        }
+    }
+
+    #[test]
+    fn the_generator_is_splitmix64() {
+        // The reference implementation's first outputs for the seed 1234567.
+        let mut rng = Rng::new(1_234_567);
+        let drawn = [rng.next(), rng.next(), rng.next(), rng.next(), rng.next()];
+        assert_eq!(
+            drawn,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423,
+                4_593_380_528_125_082_431,
+                16_408_922_859_458_223_821
+            ]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use core::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::{Span, splice};
+use crate::json::splice;
 use crate::url::Url;
 use crate::{ExchangeId, Nanos, SessionInfo, Transport};
 
@@ -165,8 +165,7 @@ impl Server {
 /// `list_changed` unless it was declared, and after a restart the engine sends it.
 pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String {
     let mut edits = Vec::new();
-    let outer = Span { raw: result.get(), start: result.get().as_ptr() as usize - response.as_ptr() as usize };
-    let capabilities = serde_json::from_str::<RawResult>(outer.raw).ok().and_then(|raw| raw.capabilities);
+    let capabilities = serde_json::from_str::<RawResult>(result.get()).ok().and_then(|raw| raw.capabilities);
     let declared = capabilities.and_then(|raw| serde_json::from_str::<RawCapabilities>(raw.get()).ok());
     for capability in declared.iter().flat_map(|raw| [raw.tools, raw.prompts, raw.resources]).flatten() {
         #[derive(Deserialize)]
@@ -338,6 +337,7 @@ mod tests {
             ),
             (r#"{"logging":{},"x":{"tools":{}}}"#, r#"{"logging":{},"x":{"tools":{}}}"#),
             (r#"{"prompts":true}"#, r#"{"prompts":true}"#),
+            (r#"{"tools":[]}"#, r#"{"tools":[]}"#),
         ] {
             let response = |capabilities: &str| {
                 alloc::format!(
@@ -365,6 +365,25 @@ mod tests {
         assert!(Server::parse(r#"{"protocolVersion":"2025\r\nx: y"}"#).is_err());
         assert!(Server::parse(r#"{"capabilities":{}}"#).is_err());
         assert!(Server::parse(r#"{"protocolVersion":"2025-06-18"}"#).is_ok());
+        for (length, taken) in [(64, true), (65, false), (66, false)] {
+            let result = alloc::format!(r#"{{"protocolVersion":"{}"}}"#, "2".repeat(length));
+            assert_eq!(Server::parse(&result).is_ok(), taken, "{length}");
+        }
+    }
+
+    #[test]
+    fn so_many_tools_are_remembered_and_no_more() {
+        let list = |range: Range<usize>, hints: &str| {
+            let tools: Vec<_> =
+                range.map(|tool| alloc::format!(r#"{{"name":"{tool}","annotations":{{{hints}}}}}"#)).collect();
+            alloc::format!(r#"{{"tools":[{}]}}"#, tools.join(","))
+        };
+        let mut known = Restorable::default();
+        known.learn_tools(&list(0..10_001, ""));
+        assert_eq!(known.tools.len(), 10_000);
+        // What is known is still kept up to date.
+        known.learn_tools(&list(0..1, r#""readOnlyHint":true"#));
+        assert_eq!((known.tools.len(), known.tools["0"]), (10_000, true));
     }
 
     #[test]

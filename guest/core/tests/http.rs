@@ -125,6 +125,8 @@ const DATES: &[(&str, &str, Option<u64>)] = &[
     ("Sat, 01 Mar 2025 00:00:01 GMT", "Fri, 28 Feb 2025 23:59:59 GMT", Some(2)),
     ("Wed, 01 Mar 2000 00:00:01 GMT", "Tue, 29 Feb 2000 23:59:59 GMT", Some(2)),
     ("Mon, 01 Mar 2100 00:00:01 GMT", "Sun, 28 Feb 2100 23:59:59 GMT", Some(2)),
+    ("Sat, 01 Jan 2101 00:00:01 GMT", "Fri, 31 Dec 2100 23:59:59 GMT", Some(2)),
+    ("Mon, 01 Jan 2001 00:00:01 GMT", "Sun, 31 Dec 2000 23:59:59 GMT", Some(2)),
     ("Wed, 01 Jan 2025 00:00:01 GMT", "Tue, 31 Dec 2024 23:59:59 GMT", Some(2)),
     ("Sat, 01 Jan 2000 00:00:01 GMT", "Friday, 31-Dec-99 23:59:59 GMT", Some(0)),
     // A leap second.
@@ -174,6 +176,8 @@ const DATES: &[(&str, &str, Option<u64>)] = &[
     ("Sun Nov 6 08:49:37 1994", NOW, None),
     ("Sun Nov  16 08:49:37 1994", NOW, None),
     ("Sun Nov 06 08:49:37 94", NOW, None),
+    ("Son Nov  6 08:49:37 1994", NOW, None),
+    ("Son Nov 16 08:49:37 1994", NOW, None),
     ("1994-11-06T08:49:37Z", NOW, None),
 ];
 
@@ -191,6 +195,38 @@ fn retry_after_as_a_date() {
             assert_eq!(retry_after(value.as_bytes(), None), None, "Retry-After: {value} without Date");
         }
     }
+}
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The first of January, so many days later, as year, month and day: a second implementation, which counts.
+fn civil(first_year: u64, mut days: u64) -> (u64, usize, u64) {
+    let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let mut year = first_year;
+    while days >= if is_leap(year) { 366 } else { 365 } {
+        days -= if is_leap(year) { 366 } else { 365 };
+        year += 1;
+    }
+    let mut month = 0;
+    loop {
+        let length = match month {
+            1 if is_leap(year) => 29,
+            1 => 28,
+            3 | 5 | 8 | 10 => 30,
+            _ => 31,
+        };
+        if days < length {
+            return (year, month, days + 1);
+        }
+        days -= length;
+        month += 1;
+    }
+}
+
+fn format(first_year: u64, seconds: u64) -> String {
+    let (year, month, day) = civil(first_year, seconds / 86400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("Mon, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT", MONTHS[month])
 }
 
 /// Text with control characters more often than chance would have it.
@@ -222,6 +258,18 @@ proptest! {
         }
         let media_type = media_type(text.as_bytes());
         prop_assert!(header_value_ok(&media_type) && media_type.len() <= 255);
+    }
+
+    #[test]
+    fn dates_are_as_far_apart_as_a_second_implementation_says(
+        day in prop_oneof![0u64..200_000, (0u64..540).prop_map(|year| year * 36525 / 100)],
+        second in prop_oneof![0u64..86400, 86100u64..86400],
+        delay in 0u64..=301,
+    ) {
+        let (from, to) = (day * 86400 + second, day * 86400 + second + delay);
+        let (date, value) = (format(1600, from), format(1600, to));
+        let told = retry_after(value.as_bytes(), Some(date.as_bytes()));
+        prop_assert_eq!(told, Some(delay.min(300) * SECOND), "{} to {}", date, value);
     }
 
     #[test]

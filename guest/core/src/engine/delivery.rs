@@ -20,7 +20,8 @@ use crate::{Event, ExchangeId, Level, Nanos, Output, Transport, json};
 pub(super) const CANCELLED_RUN: Nanos = 60 * SECOND;
 /// How long a response may go on after the answer it carried.
 const LINGER: Nanos = 5 * SECOND;
-/// HTTP+SSE: how long the status of a pending POST is awaited after its stream was lost.
+/// HTTP+SSE: how long the status of a pending POST is awaited after its stream was lost, and the answer on the stream
+/// after its POST broke off.
 const GRACE: Nanos = 2 * SECOND;
 /// What is known about the end of a request, for the table and for people.
 pub(super) struct End<'a> {
@@ -394,18 +395,41 @@ impl Engine {
         match request.delivery {
             // The status that proves that it was not taken may be milliseconds behind the stream's end.
             Delivery::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
-            Delivery::Accepted(_) | Delivery::Verifying(_) => self.conclude(
-                key,
-                End { evidence: Evidence::Unknown, accepted: true, reason: reason.to_string(), refusal: None },
-            ),
+            Delivery::Accepted(_) | Delivery::Verifying(_) | Delivery::Adrift => {
+                let accepted = request.delivery != Delivery::Adrift;
+                let reason = reason.to_string();
+                self.conclude(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
+            }
             _ => {}
         }
     }
 
+    /// HTTP+SSE: a POST broke off, but its answer may still come on the event stream, if that lives. False if it is not
+    /// awaited: what is safe is better sent again.
+    pub(super) fn await_on_stream(&mut self, key: RequestKey) -> bool {
+        let session = self.session.as_ref().filter(|session| session.transport == Transport::HttpSse);
+        let Some(epoch) = session.map(|session| session.epoch).filter(|_| self.session_may_survive()) else {
+            return false;
+        };
+        let Some(request) = self.requests.get_mut(&key) else { return false };
+        let replayed = request.safe && request.replays == 0;
+        if request.origin != Origin::Program || request.epoch != epoch || request.cancelled || replayed {
+            return false;
+        }
+        request.delivery = Delivery::Adrift;
+        self.timers.set(Timer::Grace(key), self.now + GRACE);
+        true
+    }
+
     pub(super) fn on_grace_over(&mut self, key: RequestKey) {
-        let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) else { return };
-        self.cancel(exchange);
-        let reason = "the event stream was lost while the request was being sent".to_string();
+        let reason = match self.requests.get(&key).map(|request| &request.delivery) {
+            Some(Delivery::Adrift) => "its connection broke, and no answer came on the event stream",
+            _ => "the event stream was lost while the request was being sent",
+        };
+        if let Some(exchange) = self.exchange_of(key) {
+            self.cancel(exchange);
+        }
+        let reason = reason.to_string();
         self.conclude(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
     }
 
@@ -413,6 +437,10 @@ impl Engine {
     pub(super) fn on_request_progress(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.brought = true;
+        if request.delivery == Delivery::Adrift {
+            request.delivery = Delivery::Accepted(None);
+            self.timers.clear(Timer::Grace(key));
+        }
         if let (Some(sent_at), Delivery::Sent(_) | Delivery::Accepted(_) | Delivery::Resumed(_)) =
             (request.sent_at, &request.delivery)
         {

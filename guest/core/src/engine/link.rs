@@ -171,7 +171,7 @@ impl Engine {
         let out: Vec<_> = self
             .program_requests()
             .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
-            .map(|(key, request)| (*key, matches!(request.delivery, Delivery::Sent(_))))
+            .map(|(key, request)| (*key, matches!(request.delivery, Delivery::Sent(_) | Delivery::Adrift)))
             .collect();
         for (key, unacknowledged) in out {
             if let Some(exchange) = self.exchange_of(key) {

@@ -313,7 +313,6 @@ impl Engine {
             Timer::Endpoint => self.on_handshake_late(),
             Timer::Start => self.answer_provisionally(),
             Timer::Credentials => self.on_credentials_over(),
-            Timer::Goodbye if matches!(self.link, Link::Closing) => self.closed(),
             Timer::Goodbye => self.on_goodbye_over(),
             Timer::Drain => self.finish_close(),
         }
@@ -419,5 +418,23 @@ fn seconds(duration: Nanos) -> String {
         alloc::format!("{} ms", duration / MILLISECOND)
     } else {
         alloc::format!("{} s", duration / SECOND)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_shown_in_the_unit_that_fits() {
+        for (duration, shown) in [
+            (0, "0 ms"),
+            (999 * MILLISECOND, "999 ms"),
+            (SECOND, "1 s"),
+            (1999 * MILLISECOND, "1 s"),
+            (90 * SECOND, "90 s"),
+        ] {
+            assert_eq!(seconds(duration), shown);
+        }
     }
 }

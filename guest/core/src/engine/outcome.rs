@@ -145,7 +145,10 @@ impl Engine {
                     Failure::Unsendable => Evidence::Refused,
                     Failure::Lost => Evidence::Unknown,
                 };
-                self.conclude(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
+                let awaited = evidence == Evidence::Unknown && !grace && self.await_on_stream(key);
+                if !awaited {
+                    self.conclude(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
+                }
                 if current && !grace {
                     match evidence {
                         Evidence::NotSent => self.recover(Trouble::Unreachable(reason.to_string())),

@@ -160,3 +160,42 @@ fn a_question_that_the_server_cancels_is_cancelled_under_the_programs_id() {
     assert!(world.started("\"result\":{}").is_empty());
     world.verify();
 }
+
+#[test]
+fn only_the_one_that_is_named_is_cancelled() {
+    for (ids, named) in
+        [(["\"a\"", "\"b\"", "\"c\""], "\"a\""), (["1", "\"1\"", "10"], "1"), (["\"\\u0061\"", "\"b\"", "7"], "\"a\"")]
+    {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        let params = crate::support::program::call_params("slow", 500, 0);
+        let calls = ids.map(|id| world.ask_as(id, "tools/call", &params));
+        world.run_for(10 * MILLISECOND);
+        world.program.asked.get_mut(&calls[0]).unwrap().cancelled = Some(world.now);
+        world.say(&format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{named}}}}}"#
+        ));
+        for call in &calls[1..] {
+            assert!(matches!(world.wait(*call, SECOND), Answer::Result(_)), "{}", world.story());
+        }
+        assert_eq!(world.server.cancels.len(), 1);
+        world.run_for(SECOND);
+        world.verify();
+    }
+}
+
+#[test]
+fn a_cancelled_request_is_listened_to_for_a_minute() {
+    for (wait, open) in [(59, 1), (61, 0)] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        world.rule("tools/call", Reply::RunThenHang);
+        let call = world.call("echo", 0);
+        world.run_for(10 * MILLISECOND);
+        world.cancel(call);
+        world.run_for(wait * SECOND);
+        assert_eq!(world.open_exchanges(), open, "{}", world.story());
+        assert_eq!(world.engine.status().in_flight, open as u32);
+        world.verify();
+    }
+}

@@ -23,7 +23,8 @@ fn a_goodbye_that_is_not_answered_is_not_waited_for() {
     let asked = world.now;
     world.host(Input::Close);
     world.run_until(5 * SECOND, |world| world.closed);
-    assert!(world.closed && world.now - asked <= 300 * MILLISECOND);
+    assert!(world.closed);
+    assert_eq!(world.now - asked, 300 * MILLISECOND);
     assert_eq!(world.open_exchanges(), 0);
     world.verify();
 }
@@ -38,6 +39,8 @@ fn what_is_in_flight_is_drained_for_half_a_second() {
         world.run_for(10 * MILLISECOND);
         let asked = world.now;
         world.host(Input::Close);
+        world.run_until(5 * SECOND, |world| world.answer(slow).is_some());
+        assert_eq!(world.now - asked, 500 * MILLISECOND);
         world.run_until(5 * SECOND, |world| world.closed);
         assert!(world.closed && world.now - asked <= 900 * MILLISECOND);
         assert!(world.has_result(quick));
@@ -113,5 +116,33 @@ fn closing_before_anything_is_quick_and_twice_is_once() {
     world.run_for(SECOND);
     assert!(world.net.started.is_empty());
     assert_eq!(world.count(|event| *event == Event::Closed), 1);
+    world.verify();
+}
+
+#[test]
+fn what_is_queued_behind_a_notification_is_sent_before_the_end() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("notifications/custom", Reply::Hang);
+    let first = world.notify("notifications/custom");
+    let second = world.notify("notifications/custom");
+    world.run_for(10 * MILLISECOND);
+    let asked = world.now;
+    world.host(Input::Close);
+    world.run_until(5 * SECOND, |world| world.closed);
+    // The first one holds up the second until its time is over, which is longer than the drain.
+    assert!(world.server.notified.is_empty());
+    assert!(world.now - asked >= 500 * MILLISECOND, "{} {first} {second}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_notification_on_its_way_is_drained_too() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let told = world.notify("notifications/custom");
+    world.host(Input::Close);
+    world.run_until(5 * SECOND, |world| world.closed);
+    assert_eq!(world.server.notified, [told]);
     world.verify();
 }

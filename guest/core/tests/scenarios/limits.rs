@@ -181,3 +181,39 @@ fn after_a_storm_nothing_is_kept() {
     world.check_rest();
     world.verify();
 }
+
+#[test]
+fn a_response_that_goes_on_after_its_answer_has_five_seconds() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    let answer = String::from("data: {\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":{}}\n\n");
+    world.rule("tools/call", Reply::RunThenEvents(vec![answer], false));
+    let call = world.call("echo", 0);
+    world.wait(call, SECOND);
+    let answered = world.now;
+    world.run_until(60 * SECOND, |world| world.open_exchanges() == 0);
+    assert_eq!(world.now - answered, 5 * SECOND);
+    world.verify();
+}
+
+#[test]
+fn what_was_answered_makes_room_again() {
+    let mut options = Options::new(URL);
+    options.max_queue_bytes = 1000;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    for _ in 0..20 {
+        let call = world.ask("tools/call", &format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(600)));
+        assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+        world.notify(&format!("notifications/{}", "y".repeat(600)));
+        world.run_for(SECOND);
+    }
+    assert_eq!(world.server.notified.len(), 20);
+    // And it takes room while it is held: the second of two has none.
+    world.now(Fault::Kill);
+    world.run_for(SECOND);
+    let big = format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(600));
+    let calls = [world.ask("tools/call", &big), world.ask("tools/call", &big)];
+    assert_eq!(calls.map(|call| world.error(call)), [None, Some(errors::QUEUE_FULL)]);
+    world.verify();
+}

@@ -332,3 +332,60 @@ fn an_error_that_says_it_did_not_run_is_true_for_a_replayed_request() {
     assert_eq!(world.server.runs_of(read), 1);
     assert!(!text.contains("did not run"), "{text}");
 }
+
+#[test]
+fn on_http_sse_an_answer_may_outlive_the_connection_of_its_request() {
+    // The POST is reset, the event stream is not: what runs answers on the stream, if it does so soon.
+    for (takes, kept) in [(100, true), (1900, true), (2500, false)] {
+        let mut world = World::new(Knobs { answer_first: true, ..Knobs::sse() });
+        world.open();
+        world.fate("tools/call", Fate::ResetAfter);
+        let call = world.call("slow", takes);
+        let asked = world.now;
+        let answer = world.wait(call, 10 * SECOND);
+        assert_eq!(answer.code(), if kept { None } else { Some(errors::OUTCOME_UNKNOWN) }, "{}", world.story());
+        assert!(world.now - asked < 2100 * MILLISECOND);
+        world.run_for(10 * SECOND);
+        assert_eq!(world.server.runs_of(call), 1);
+        assert_eq!(world.engine.status().reconnects, 0);
+        world.verify();
+    }
+}
+
+#[test]
+fn on_http_sse_progress_proves_that_a_request_was_taken() {
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    world.fate("tools/call", Fate::ResetAfter);
+    let call = world.ask("tools/call", &crate::support::program::call_params("slow", 10_000, 1000));
+    assert!(matches!(world.wait(call, 20 * SECOND), Answer::Result(_)), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn on_http_sse_the_end_of_the_stream_ends_the_wait_for_an_answer() {
+    for cancel in [false, true] {
+        let mut world = World::new(Knobs::sse());
+        world.open();
+        world.fate("tools/call", Fate::ResetAfter);
+        let call = world.call("slow", 5000);
+        world.run_for(500 * MILLISECOND);
+        assert!(world.answer(call).is_none());
+        if cancel {
+            world.cancel(call);
+        }
+        let broken = world.now;
+        world.now(Fault::Kill);
+        world.now(Fault::Start);
+        world.run_until(10 * SECOND, |world| world.answer(call).is_some());
+        if cancel {
+            assert!(world.answer(call).is_none());
+        } else {
+            assert_eq!(world.error(call), Some(errors::OUTCOME_UNKNOWN));
+            assert!(world.now - broken < 10 * MILLISECOND);
+        }
+        world.run_for(10 * SECOND);
+        assert_eq!(world.server.runs_of(call), 1);
+        world.verify();
+    }
+}
