@@ -97,7 +97,8 @@ impl Drop for Release {
 
 /// A call that blocks the whole server until the file is there, and is running now.
 fn block(bridge: &mut Bridge, server: &Server, release: &Path, mark: &str) -> String {
-    let call = bridge.request("tools/call", json!({"name": "block_until", "arguments": {"path": release, "mark": mark}}));
+    let call =
+        bridge.request("tools/call", json!({"name": "block_until", "arguments": {"path": release, "mark": mark}}));
     server.wait_for_mark(&format!("block {mark}"), 1);
     call
 }
@@ -263,7 +264,7 @@ fn the_status_during_an_outage(kind: Kind) {
     bridge.wait_for_log(mark, &["disconnected", "trying again"]);
     let held = bridge.request("tools/call", kind.echo("held"));
     bridge.wait_for_log(mark, &["connection refused"]);
-    status(&mut bridge, &["no session", "1 in flight", "last error: no connection could be made"]);
+    status(&mut bridge, &["1 queued", "1 in flight", "last error: no connection could be made"]);
     server.start();
     assert!(text(&bridge.result(&held)).contains("held"));
     status(&mut bridge, &["ready", "session 2", "0 in flight", "1 reconnects"]);
@@ -276,7 +277,8 @@ async fn sockets_notice_that_their_peer_is_gone() {
     let server = Script::http().start();
     let options = Options::new(server.url()).http(HttpOptions::default().no_proxy());
     let (sender, mut receiver) = connect(options).await.expect("valid options");
-    let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let params =
+        json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
     sender.send(message.to_string()).await.expect("open");
     while !matches!(receiver.receive().await.expect("open"), mcp_reconnect::Event::Message(_)) {}
@@ -318,4 +320,3 @@ fn sockets_to(port: u16, judge: impl Fn(&SockRef<'_>)) -> usize {
     }
     found
 }
-

@@ -49,7 +49,8 @@ fn must_echo(bridge: &mut Bridge, kind: Kind, words: &str) {
 fn through_a_tunnel(kind: Kind) {
     let authority = Authority::new("of the test");
     let mut server = Server::started(kind);
-    let mut front = Front::start(&authority.certify(&[NAME], Purpose::Server), server.port(), &[]);
+    let certified = authority.certify(&[NAME], Purpose::Server);
+    let mut front = Front::start(&certified, server.port(), &[]);
     let mut proxy = Proxy::start();
     let url = url(kind, "https", front.port());
     let mut command = command(&[&url, "--ca-cert", authority.file.path(), "-H", &format!("X-Test: {SECRET}")]);

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 use support::bridge::Bridge;
+use support::http::Server as Http;
 use support::process::Process;
 use support::servers::{Kind, Server};
 use support::tls::{Authority, CertificateFolder, Certified, Front, Pem, Purpose, self_signed};
@@ -25,12 +26,11 @@ fn must_echo(bridge: &mut Bridge, kind: Kind, words: &str) {
 }
 
 /// A session through a TLS server works, by HTTP/2, and lives through a restart of everything on the other side.
-fn a_restart(kind: Kind, alpn: Option<&str>) {
+fn a_restart(kind: Kind, variables: &[(&str, &str)]) {
     let authority = Authority::new("a private authority");
     let certified = authority.certify(&["127.0.0.1"], Purpose::Server);
     let mut server = Server::started(kind);
-    let variables: Vec<_> = alpn.map(|alpn| ("ALPN", alpn)).into_iter().collect();
-    let mut front = Front::start(&certified, server.port(), &variables);
+    let mut front = Front::start(&certified, server.port(), variables);
     let mut bridge = Bridge::connected(&[&url(&front, kind), "--ca-cert", authority.file.path(), "-H", "X-Test: yes"]);
     must_echo(&mut bridge, kind, "before");
     let mark = bridge.log_mark();
@@ -42,7 +42,7 @@ fn a_restart(kind: Kind, alpn: Option<&str>) {
     front.up();
     assert!(support::bridge::text(&bridge.result(&held)).contains("held"));
     must_echo(&mut bridge, kind, "after");
-    let version = if alpn.is_some() { "1.1 " } else { "2.0 " };
+    let version = if variables.is_empty() { "2.0 " } else { "1.1 " };
     let requests = front.requests();
     assert!(requests.len() > 4, "{requests:?}");
     assert!(requests.iter().all(|line| line.starts_with(version) && line.ends_with(" yes")), "{requests:?}");
@@ -51,22 +51,22 @@ fn a_restart(kind: Kind, alpn: Option<&str>) {
 
 #[test]
 fn a_restart_over_http_2() {
-    a_restart(Kind::EverythingHttp, None);
+    a_restart(Kind::EverythingHttp, &[]);
 }
 
 #[test]
 fn a_restart_over_http_2_with_sse() {
-    a_restart(Kind::PythonSse, None);
+    a_restart(Kind::PythonSse, &[]);
 }
 
 #[test]
 fn a_restart_over_http_1() {
-    a_restart(Kind::EverythingHttp, Some("http/1.1"));
+    a_restart(Kind::EverythingHttp, &[("HTTP_1", "1")]);
 }
 
 #[test]
 fn a_restart_over_http_1_with_sse() {
-    a_restart(Kind::EverythingSse, Some("http/1.1"));
+    a_restart(Kind::EverythingSse, &[("HTTP_1", "1")]);
 }
 
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of the system's authorities.
@@ -101,6 +101,16 @@ fn refused(mut bridge: Bridge, words: &[&str]) {
         assert!(message.contains(word), "{word:?} is not in {message:?}");
     }
     assert_eq!(error["code"], HTTP_ERROR, "{error}");
+    bridge.finish();
+}
+
+/// `initialize` fails for these reasons, after the time that they were given to pass.
+fn failed(arguments: &[&str], words: &str) {
+    let mut bridge = Bridge::start(&[arguments, &["--start-timeout", "off", "--hold-timeout", "1s"]].concat());
+    let id = bridge.begin_initialize(json!({}));
+    let error = bridge.error(&id);
+    assert_eq!(error["code"], UNAVAILABLE, "{error}");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains(words)), "{error}");
     bridge.finish();
 }
 
@@ -195,7 +205,8 @@ fn a_demanded_certificate(variables: &[(&str, &str)]) {
 
     let wrong = stranger.certify(&[], Purpose::Client);
     let options = ["--client-cert", wrong.certificate.path(), "--client-key", wrong.key.path()];
-    refused(Bridge::start(&[&common[..], &options].concat()), &["does not accept the client certificate"]);
+    // Node.js closes the connection without a word then, so the bridge can only say what may be wrong.
+    failed(&[&common[..], &options].concat(), "asks for a client certificate and may not accept this one");
     assert!(front.requests().is_empty(), "{:?}", front.requests());
 
     let right = authority.certify(&[], Purpose::Client);
@@ -216,7 +227,7 @@ fn a_demanded_certificate_over_http_2() {
 
 #[test]
 fn a_demanded_certificate_over_http_1() {
-    a_demanded_certificate(&[("ALPN", "http/1.1")]);
+    a_demanded_certificate(&[("HTTP_1", "1")]);
 }
 
 #[test]
@@ -229,13 +240,13 @@ fn a_demanded_certificate_in_tls_1_2() {
 fn the_wrong_scheme() {
     let server = Server::started(Kind::RustHttp);
     refused(Bridge::start(&[&server.url().replace("http:", "https:")]), &["does not speak TLS", "http://"]);
-    let front = Front::start(&self_signed(&["127.0.0.1"]), server.port(), &[]);
-    let url = url(&front, Kind::RustHttp).replace("https:", "http:");
-    let mut bridge = Bridge::start(&[&url, "--start-timeout", "off", "--hold-timeout", "1s"]);
-    let id = bridge.begin_initialize(json!({}));
-    let error = bridge.error(&id);
-    assert!(error["message"].as_str().is_some_and(|text| text.contains("https://")), "{error}");
-    bridge.finish();
+    let words = "perhaps its URL begins with https://";
+    // A TLS server that closes, and one that sends an alert.
+    let certified = self_signed(&["127.0.0.1"]);
+    let front = Front::start(&certified, server.port(), &[]);
+    failed(&[&url(&front, Kind::RustHttp).replace("https:", "http:")], words);
+    let alert = Http::start(|_, reply| reply.raw(b"\x15\x03\x01\x00\x02\x02\x16"));
+    failed(&[&format!("http://127.0.0.1:{}/mcp", alert.port())], words);
 }
 
 /// Files that are no certificates or keys: one line, exit code 2.
@@ -246,9 +257,8 @@ fn wrong_files() {
     let text = Pem::new("not a certificate\n");
     let broken = Pem::new("-----BEGIN CERTIFICATE-----\nAAAA\n");
     let encrypted = Pem::new("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
-    let old = Pem::new(
-        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
-    );
+    let old =
+        Pem::new("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n");
     let certificate = one.certificate.path();
     let cases: &[(&[&str], &[&str])] = &[
         (&["--ca-cert", "/nowhere/ca.pem"], &["--ca-cert /nowhere/ca.pem", "cannot be read"]),

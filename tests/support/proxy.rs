@@ -95,6 +95,10 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let heard: String = self.heard().chars().take(8000).collect();
+            eprintln!("--- the proxy {} heard:\n{heard}", self.place());
+        }
         self.down();
     }
 }
@@ -105,41 +109,56 @@ fn serve(mut client: TcpStream, seen: &Arc<Mutex<Seen>>, authorization: Option<&
     if first == [5] {
         return socks(client, seen);
     }
-    let head = read_head(&mut client)?;
-    let (line, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
-    {
-        let mut seen = seen.lock().unwrap();
-        seen.requests.push(line.to_owned());
-        seen.bytes.extend_from_slice(head.as_bytes());
-    }
-    let shown = headers.lines().find_map(|line| line.to_ascii_lowercase().starts_with("proxy-authorization:").then(|| {
-        line["proxy-authorization:".len()..].trim().to_owned()
-    }));
-    if authorization.is_some() && shown.as_deref() != authorization {
-        let refusal = "HTTP/1.1 407 Who are you\r\nproxy-authenticate: Basic realm=\"test\"\r\ncontent-length: 0\r\n\
-                       connection: close\r\n\r\n";
-        return client.write_all(refusal.as_bytes());
-    }
-    let mut words = line.split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let place = target.strip_prefix("http://").unwrap_or(target);
-    let (place, path) = place.split_at(place.find('/').unwrap_or(place.len()));
-    let Some(mut server) = connect(place) else {
-        return client.write_all(b"HTTP/1.1 502 Nobody there\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    };
-    seen.lock().unwrap().connections.push(server.try_clone()?);
-    if method == "CONNECT" {
-        client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
-    } else {
-        // One request a connection: the answer's end is the connection's.
-        let kept = headers.lines().filter(|line| {
-            let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-            !line.is_empty() && name != "connection" && !name.starts_with("proxy-")
-        });
+    // The server that this connection leads to, once a request has named it.
+    let mut server: Option<TcpStream> = None;
+    loop {
+        let head = read_head(&mut client)?;
+        let (line, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
+        {
+            let mut seen = seen.lock().unwrap();
+            seen.requests.push(line.to_owned());
+            seen.bytes.extend_from_slice(head.as_bytes());
+        }
+        if authorization.is_some() && header(headers, "proxy-authorization") != authorization {
+            let refusal = "HTTP/1.1 407 Who are you\r\nproxy-authenticate: Basic realm=\"test\"\r\ncontent-length: 0\r\n\
+                           connection: close\r\n\r\n";
+            return client.write_all(refusal.as_bytes());
+        }
+        let mut words = line.split(' ');
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let place = target.strip_prefix("http://").unwrap_or(target);
+        let (place, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        if server.is_none() {
+            let Some(reached) = connect(place) else {
+                return client.write_all(b"HTTP/1.1 502 Nobody\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            };
+            seen.lock().unwrap().connections.push(reached.try_clone()?);
+            if method == "CONNECT" {
+                client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
+                return relay_both(client, reached, seen);
+            }
+            let (answers, to_client) = (reached.try_clone()?, client.try_clone()?);
+            std::thread::spawn(move || relay(answers, to_client, |_| {}));
+            server = Some(reached);
+        }
+        let Some(server) = &mut server else { return Ok(()) };
+        let kept = headers.lines().filter(|line| !line.is_empty() && !line.to_ascii_lowercase().starts_with("proxy-"));
         let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
-        server.write_all(format!("{method} {path} HTTP/1.1\r\n{kept}connection: close\r\n\r\n").as_bytes())?;
+        server.write_all(format!("{method} {path} HTTP/1.1\r\n{kept}\r\n").as_bytes())?;
+        let length = header(headers, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        client.read_exact(&mut body)?;
+        seen.lock().unwrap().bytes.extend_from_slice(&body);
+        server.write_all(&body)?;
     }
-    relay_both(client, server, seen)
+}
+
+fn header<'a>(headers: &'a str, name: &str) -> Option<&'a str> {
+    headers
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
 }
 
 /// SOCKS5 without a password, names resolved here (RFC 1928).

@@ -135,8 +135,7 @@ impl Front {
             ("KEY".to_owned(), certified.key.path().to_owned()),
         ];
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let mut front =
-            Self { port: Port::reserve(), target, variables: all, process: None, lines: String::new() };
+        let mut front = Self { port: Port::reserve(), target, variables: all, process: None, lines: String::new() };
         front.up();
         front
     }

@@ -25,7 +25,9 @@ pub(crate) fn overrides(
     let mut found = Vec::new();
     for Addresses { host, port, addresses } in entries {
         let mut used = false;
-        for (name, _) in places.iter().filter(|(name, at)| at == port && (host == "*" || host.eq_ignore_ascii_case(name))) {
+        for (name, _) in
+            places.iter().filter(|(name, at)| at == port && (host == "*" || host.eq_ignore_ascii_case(name)))
+        {
             // The port of the URL holds, whatever is given here.
             found.push((name.clone(), addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect()));
             used = true;

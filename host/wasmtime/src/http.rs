@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -65,7 +66,8 @@ impl HttpClient {
                 builder = builder.resolve_to_addrs(&host, &addresses);
             }
         }
-        let route = Arc::new(Route { identity: tls.identity, proxy });
+        let https = url.is_some_and(|url| url.scheme() == "https");
+        let route = Arc::new(Route { identity: tls.identity, proxy, https, answered: AtomicBool::new(false) });
         Ok(Self { client: builder.build().map_err(invalid)?, route })
     }
 }

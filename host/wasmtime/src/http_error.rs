@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::StatusCode;
 use rustls::AlertDescription;
@@ -25,6 +26,10 @@ pub(crate) struct Route {
     pub identity: Arc<Identity>,
     /// The proxy, if there is one.
     pub proxy: Option<Proxy>,
+    /// Whether the URL says `https`.
+    pub https: bool,
+    /// Whether the server ever answered: then certificates and URL are right.
+    pub answered: AtomicBool,
 }
 
 impl Route {
@@ -63,7 +68,7 @@ impl Route {
             // A connection closed during the TLS handshake, as a server that restarts does: not an error of TLS, which waiting
             // would not cure.
             Some(io::ErrorKind::UnexpectedEof) => {
-                not_sent("the connection was closed during the TLS handshake; perhaps the URL begins with http://")
+                not_sent(&format!("the connection was closed during the TLS handshake{}", self.suspicion()))
             }
             _ => Error::DestinationUnavailable,
         }
@@ -73,7 +78,27 @@ impl Route {
     pub(crate) fn judge(&self, status: StatusCode) -> Result<(), Error> {
         match &self.proxy {
             Some(proxy) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(unauthorized(proxy)),
-            _ => Ok(()),
+            _ => {
+                self.answered.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// What may be wrong on this side, as long as the server has never answered.
+    fn suspicion(&self) -> &'static str {
+        if self.answered.load(Ordering::Relaxed) {
+            ""
+        } else if self.identity.is_missing() {
+            "; the server asks for a client certificate, see --client-cert"
+        } else if self.identity.was_asked() {
+            "; the server asks for a client certificate and may not accept this one"
+        } else if self.proxy.is_some() {
+            ""
+        } else if self.https {
+            "; perhaps its URL begins with http://"
+        } else {
+            "; perhaps its URL begins with https://"
         }
     }
 
@@ -85,12 +110,14 @@ impl Route {
             return handshake(tls_error::explain(&alert, self.identity.is_missing()));
         }
         let mut text = reason(error);
-        if self.identity.is_missing() {
-            text.push_str("; the server asked for a client certificate, see --client-cert");
-        }
-        // The beginning of the client's own words for an answer that it cannot read.
+        // The client's own words, by which alone these two can be told from others: an answer that it cannot read, and none.
         if text.starts_with("invalid HTTP") {
-            text = "the server does not speak HTTP at this port; perhaps its URL begins with https://".to_owned();
+            text = format!("what the server answers is not HTTP{}", self.suspicion());
+        } else if io_kind(error).is_some() || text.starts_with("connection closed") {
+            if io_kind(error) == Some(io::ErrorKind::UnexpectedEof) {
+                text = "the connection was closed".to_owned();
+            }
+            text.push_str(self.suspicion());
         }
         Error::InternalError(Some(text))
     }
@@ -102,7 +129,9 @@ impl Route {
         let tunnel = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: "));
         let own = match tunnel.as_deref().map(|text| &text["tunnel error: ".len()..]) {
             Some("proxy authorization required") => return Some(unauthorized(proxy)),
-            Some("unsuccessful") => return Some(not_sent(&format!("the proxy {place} made no connection to the server"))),
+            Some("unsuccessful") => {
+                return Some(not_sent(&format!("the proxy {place} made no connection to the server")));
+            }
             Some("unexpected end of file") => {
                 return Some(not_sent(&format!("the proxy {place} closed the connection")));
             }

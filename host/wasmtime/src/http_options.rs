@@ -109,7 +109,8 @@ impl fmt::Debug for HttpOptions {
             ProxyChoice::None => "none",
             ProxyChoice::Url(_) => "set",
         };
-        let addresses: Vec<_> = self.addresses.iter().map(|entry| (&entry.host, entry.port, &entry.addresses)).collect();
+        let addresses: Vec<_> =
+            self.addresses.iter().map(|entry| (&entry.host, entry.port, &entry.addresses)).collect();
         formatter
             .debug_struct("HttpOptions")
             .field("proxy", &proxy)

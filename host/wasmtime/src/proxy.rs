@@ -184,10 +184,9 @@ mod tests {
     #[test]
     fn what_is_no_proxy_is_refused_and_not_repeated() {
         for proxy in ["::", "ftp://s3cret@h", "http://", "socks4://s3cret@h:1", "http://s3cret h"] {
-            for (options, variables) in [
-                (HttpOptions::default().proxy(proxy), vec![]),
-                (HttpOptions::default(), vec![("HTTPS_PROXY", proxy)]),
-            ] {
+            for (options, variables) in
+                [(HttpOptions::default().proxy(proxy), vec![]), (HttpOptions::default(), vec![("HTTPS_PROXY", proxy)])]
+            {
                 let error = find(&options, "https://h/", &variables).expect_err(proxy).to_string();
                 assert!(!error.contains("s3cret"), "{error}");
             }

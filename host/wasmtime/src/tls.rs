@@ -77,9 +77,14 @@ impl Identity {
         Ok(Self { key: key.transpose()?.map(Arc::new), asked: AtomicBool::new(false) })
     }
 
+    /// Whether a server asked for a certificate.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     /// Whether a server asked for a certificate, and there is none.
     pub(crate) fn is_missing(&self) -> bool {
-        self.key.is_none() && self.asked.load(Ordering::Relaxed)
+        self.key.is_none() && self.was_asked()
     }
 }
 

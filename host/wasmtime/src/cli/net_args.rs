@@ -62,7 +62,9 @@ impl NetArgs {
                 check("--client-cert", certificate, &both)?;
                 options = options.client_certificate(pem, key);
             }
-            (None, Some(_)) => return Err("--client-key needs --client-cert, the certificate that it belongs to".into()),
+            (None, Some(_)) => {
+                return Err("--client-key needs --client-cert, the certificate that it belongs to".into());
+            }
             (None, None) => {}
         }
         if let Some(url) = &self.proxy {
@@ -130,7 +132,8 @@ mod tests {
         ] {
             assert_eq!(resolution(entry), Some((expected.0.to_owned(), expected.1, expected.2)), "{entry}");
         }
-        for entry in ["", "h", "h:80", "h:80:", "h:x:10.0.0.7", "h:0:10.0.0.7", "h:80:jarvis", ":80:10.0.0.7", "-h:80:"] {
+        for entry in ["", "h", "h:80", "h:80:", "h:x:10.0.0.7", "h:0:10.0.0.7", "h:80:jarvis", ":80:10.0.0.7", "-h:80:"]
+        {
             assert_eq!(resolution(entry), None, "{entry}");
         }
     }
