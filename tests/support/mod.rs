@@ -8,13 +8,16 @@
 pub mod bridge;
 pub mod client;
 pub mod fault;
+pub mod hole;
 pub mod http;
 pub mod install;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod script;
 pub mod servers;
 pub mod tap;
+pub mod tls;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -1,23 +1,27 @@
 //! A relay between the bridge and a real server that writes down what the bridge says.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::port::Port;
 use super::{PATIENCE, poll};
 
 /// Relays connections to a port.
 pub struct Tap {
-    port: Port,
+    address: SocketAddr,
     heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Tap {
     /// Starts relaying to `target`; the thread ends with the test program.
     pub fn before(target: u16) -> Self {
-        let port = Port::reserve();
-        let listener = port.listen();
+        Self::on("127.0.0.1:0", target)
+    }
+
+    /// The same, on an interface of its own choice.
+    pub fn on(address: &str, target: u16) -> Self {
+        let listener = TcpListener::bind(address).expect("the loopback interface has this address");
+        let address = listener.local_addr().expect("bound");
         let heard = Arc::new(Mutex::new(Vec::new()));
         let log = heard.clone();
         std::thread::spawn(move || {
@@ -29,12 +33,12 @@ impl Tap {
                 std::thread::spawn(move || relay(answers, to_client, |_| {}));
             }
         });
-        Self { port, heard }
+        Self { address, heard }
     }
 
     /// The URL that leads through the tap.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port.number())
+        format!("http://{}/{path}", self.address)
     }
 
     /// What the bridge said so far, bodies and heads.

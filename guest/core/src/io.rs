@@ -62,7 +62,8 @@ pub enum Failure {
     Dns,
     /// Provably no byte of the request was sent: connection refused, unreachable, or connecting took too long.
     Connect,
-    /// Provably no byte of the request was sent: the TLS handshake failed (a bad certificate, say).
+    /// Provably no byte of the request was sent, and waiting will hardly help: the TLS handshake failed (a bad
+    /// certificate, say), or a proxy demands a password.
     Tls,
     /// Anything else: the request may have arrived.
     Lost,

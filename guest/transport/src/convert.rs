@@ -10,6 +10,12 @@ use mcp_reconnect_core::Failure;
 use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::http::types::ErrorCode;
 
+/// Beginnings of an internal error's text by which our own hosts say more than `wasi:http` has codes with a text for: no
+/// byte of the request was sent.
+const NOT_SENT: &str = "not sent: ";
+/// The same, and trying again soon will not help: a proxy that demands a password, say.
+const REJECTED: &str = "not sent, and waiting will not help: ";
+
 /// What an error proves. "Not sent" is believed of errors that precede the request only; all others leave it open.
 pub fn failure(code: &ErrorCode) -> Failure {
     match code {
@@ -21,6 +27,8 @@ pub fn failure(code: &ErrorCode) -> Failure {
         | ErrorCode::ConnectionRefused
         | ErrorCode::ConnectionTimeout => Failure::Connect,
         ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => Failure::Tls,
+        ErrorCode::InternalError(Some(text)) if text.starts_with(REJECTED) => Failure::Tls,
+        ErrorCode::InternalError(Some(text)) if text.starts_with(NOT_SENT) => Failure::Connect,
         ErrorCode::HttpRequestDenied
         | ErrorCode::HttpRequestLengthRequired
         | ErrorCode::HttpRequestBodySize(_)
@@ -70,7 +78,10 @@ pub fn describe(code: &ErrorCode) -> String {
         ErrorCode::HttpResponseIncomplete => "the response was cut off",
         ErrorCode::HttpResponseTimeout => "the response timed out",
         ErrorCode::HttpProtocolError => "the connection broke, or its other end does not speak HTTP",
-        ErrorCode::InternalError(Some(text)) => return text.clone(),
+        ErrorCode::InternalError(Some(text)) => {
+            let plain = text.strip_prefix(REJECTED).or_else(|| text.strip_prefix(NOT_SENT)).unwrap_or(text);
+            return plain.to_owned();
+        }
         ErrorCode::InternalError(None) => "the host failed",
         other => return format!("{other:?}"),
     };

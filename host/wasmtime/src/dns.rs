@@ -1,11 +1,46 @@
-//! Name lookup by the system, with errors that can be told from others.
+//! Name lookup by the system, with errors that can be told from others, and the addresses that take its place.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::OpenError;
+use crate::http_options::Addresses;
+use crate::proxy::Proxy;
+
+/// The names, in lower case, that are not looked up, with their addresses. An entry for a host and port to which no
+/// connection will be made is a mistake of its user.
+pub(crate) fn overrides(
+    entries: &[Addresses],
+    url: &Url,
+    proxy: Option<&Proxy>,
+) -> Result<Vec<(String, Vec<SocketAddr>)>, OpenError> {
+    let server = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
+    let mut places = vec![server];
+    places.extend(proxy.and_then(Proxy::host_and_port));
+    let mut found = Vec::new();
+    for Addresses { host, port, addresses } in entries {
+        let mut used = false;
+        for (name, _) in
+            places.iter().filter(|(name, at)| at == port && (host == "*" || host.eq_ignore_ascii_case(name)))
+        {
+            // The port of the URL holds, whatever is given here.
+            found.push((name.clone(), addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect()));
+            used = true;
+        }
+        if !used {
+            let (name, at) = &places[0];
+            return Err(OpenError::InvalidOption(format!(
+                "an address is given for {host}:{port}, but the server's URL leads to {name}:{at}"
+            )));
+        }
+    }
+    Ok(found)
+}
 
 /// The system's resolver.
 #[derive(Debug)]

@@ -1,10 +1,9 @@
 //! How the component's requests reach the network: a pooled client behind `wasi:http/outgoing-handler`.
 
-use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,88 +11,36 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Url};
+use reqwest::{Client, Url};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::OpenError;
-use crate::dns::Resolver;
-use crate::http_error::{request_error, response_error};
+use crate::dns::{self, Resolver};
+use crate::http_error::{Route, response_error};
+use crate::http_options::HttpOptions;
+use crate::proxy::Proxy;
 use crate::tls;
-
-/// How requests reach the network.
-#[derive(Clone, Default)]
-pub struct HttpOptions {
-    proxy: ProxyChoice,
-    ca_certificates: Vec<Vec<u8>>,
-    connect_timeout: Option<Duration>,
-}
-
-#[derive(Clone, Default)]
-enum ProxyChoice {
-    #[default]
-    Environment,
-    None,
-    Url(String),
-}
-
-impl HttpOptions {
-    /// The proxy for all requests, as a URL (`http`, `https`). Default: what the environment says (`HTTPS_PROXY`,
-    /// `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), and none for this machine itself.
-    pub fn proxy(mut self, url: impl Into<String>) -> Self {
-        self.proxy = ProxyChoice::Url(url.into());
-        self
-    }
-
-    /// No proxy, whatever the environment says.
-    pub fn no_proxy(mut self) -> Self {
-        self.proxy = ProxyChoice::None;
-        self
-    }
-
-    /// Trusts these certificate authorities too, in PEM. Default: those of the system (or of `SSL_CERT_FILE` and
-    /// `SSL_CERT_DIR`).
-    pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca_certificates.push(pem.into());
-        self
-    }
-
-    /// How long a connection may take to be made: name lookup, TCP, proxy and TLS. Default: 10 s.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = Some(timeout);
-        self
-    }
-}
-
-impl fmt::Debug for HttpOptions {
-    /// Leaves out the proxy's URL, which may hold a password.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let proxy = match self.proxy {
-            ProxyChoice::Environment => "environment",
-            ProxyChoice::None => "none",
-            ProxyChoice::Url(_) => "set",
-        };
-        formatter
-            .debug_struct("HttpOptions")
-            .field("proxy", &proxy)
-            .field("ca_certificates", &self.ca_certificates.len())
-            .field("connect_timeout", &self.connect_timeout)
-            .finish()
-    }
-}
 
 /// A request body up to this size is gathered before it is sent, so that it leaves in one piece with its headers.
 const GATHER_BYTES: u64 = 256 * 1024;
 
 /// The connections of one [`crate::connect`].
-pub(crate) struct HttpClient(Client);
+pub(crate) struct HttpClient {
+    client: Client,
+    route: Arc<Route>,
+}
 
 impl HttpClient {
     /// A client for a server at `url`.
     pub(crate) fn new(options: &HttpOptions, url: &str) -> Result<Self, OpenError> {
         let invalid = |error: reqwest::Error| OpenError::InvalidOption(crate::http_error::chain(&error));
+        let tls = tls::Setup::new(options)?;
+        // What is wrong with the URL is for the component to say.
+        let url = Url::parse(url).ok();
+        let proxy = url.as_ref().map(|url| Proxy::find(options, url)).transpose()?.flatten();
         let mut builder = Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls::config(&options.ca_certificates)?)
+            .tls_backend_preconfigured(tls.config)
             .dns_resolver(Resolver)
             // The component decides what a redirect means, and whether it may be followed.
             .redirect(Policy::none())
@@ -110,23 +57,19 @@ impl HttpClient {
         {
             builder = builder.tcp_user_timeout(Duration::from_secs(30));
         }
-        builder = match &options.proxy {
-            ProxyChoice::Environment if is_loopback(url) => builder.no_proxy(),
-            ProxyChoice::Environment => builder,
-            ProxyChoice::None => builder.no_proxy(),
-            ProxyChoice::Url(proxy) => builder.no_proxy().proxy(Proxy::all(proxy).map_err(invalid)?),
-        };
-        Ok(Self(builder.build().map_err(invalid)?))
+        builder = builder.no_proxy();
+        if let Some(proxy) = &proxy {
+            builder = builder.proxy(proxy.for_client().map_err(invalid)?);
+        }
+        if let Some(url) = &url {
+            for (host, addresses) in dns::overrides(&options.addresses, url, proxy.as_ref())? {
+                builder = builder.resolve_to_addrs(&host, &addresses);
+            }
+        }
+        let https = url.is_some_and(|url| url.scheme() == "https");
+        let route = Arc::new(Route { identity: tls.identity, proxy, https, answered: AtomicBool::new(false) });
+        Ok(Self { client: builder.build().map_err(invalid)?, route })
     }
-}
-
-/// Whether the URL names this machine. What else is wrong with it is for the component to say.
-fn is_loopback(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 type Background = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -143,10 +86,11 @@ impl WasiHttpHooks for HttpClient {
         _options: Option<RequestOptions>,
         _sent: Background,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Background), Error>> + Send> {
-        let client = self.0.clone();
+        let (client, route) = (self.client.clone(), Arc::clone(&self.route));
         Box::new(async move {
             let request = outgoing(request).await?;
-            let response = client.execute(request).await.map_err(|error| request_error(&error))?;
+            let response = client.execute(request).await.map_err(|error| route.request_error(&error))?;
+            route.judge(response.status())?;
             let response = http::Response::<reqwest::Body>::from(response)
                 .map(|body| body.map_err(|error| response_error(&error)).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Background))
@@ -193,26 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_is_never_proxied() {
-        for url in ["http://localhost:1/x", "https://a.localhost/", "http://127.3.2.1/", "http://[::1]:80/mcp"] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in ["http://localhost.example/", "http://10.0.0.1/", "http://[2001:db8::1]/", "nonsense"] {
-            assert!(!is_loopback(url), "{url}");
-        }
-    }
-
-    #[test]
-    fn options_are_shown_without_passwords() {
-        let shown = format!("{:?}", HttpOptions::default().proxy("http://me:secret@proxy.internal"));
-        assert!(!shown.contains("secret"), "{shown}");
-    }
-
-    #[test]
     fn wrong_options_are_refused() {
         let url = "https://jarvis.internal/mcp";
-        for options in [HttpOptions::default().proxy("::"), HttpOptions::default().ca_certificates("no PEM")] {
-            assert!(matches!(HttpClient::new(&options, url), Err(OpenError::InvalidOption(_))));
+        let options = HttpOptions::default;
+        for options in [
+            options().proxy("::"),
+            options().ca_certificates("no PEM"),
+            options().client_certificate("no PEM", "no PEM"),
+            options().addresses("other.internal", 443, [[127, 0, 0, 1].into()]),
+        ] {
+            assert!(matches!(HttpClient::new(&options, url), Err(OpenError::InvalidOption(_))), "{options:?}");
         }
     }
 }

@@ -2,47 +2,163 @@
 //!
 //! The component may send a request again only if no byte of it can have arrived, so the codes for errors before the
 //! request (name lookup, connecting, TLS) are used for nothing else. All others are [`Error::InternalError`], which proves
-//! nothing and carries the text.
+//! nothing and carries the text. The codes before the request have no room for a text; where one is needed, it goes into
+//! an internal error all the same, behind one of two beginnings that the component knows (`convert.rs` there).
 
 use std::error::Error as StdError;
 use std::io;
 use std::iter;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::CertificateError;
+use reqwest::StatusCode;
+use rustls::AlertDescription;
 use wasmtime_wasi_http::Error;
 
 use crate::dns::LookupError;
+use crate::proxy::Proxy;
+use crate::tls::Identity;
+use crate::tls_error;
 
-/// Why there is no response.
-pub(crate) fn request_error(error: &reqwest::Error) -> Error {
-    tracing::debug!("a request failed: {}", explain(error));
-    if error.is_builder() {
-        return Error::HttpRequestUriInvalid;
+/// The way to the server, which decides what an error means.
+pub(crate) struct Route {
+    /// The client's certificate.
+    pub identity: Arc<Identity>,
+    /// The proxy, if there is one.
+    pub proxy: Option<Proxy>,
+    /// Whether the URL says `https`.
+    pub https: bool,
+    /// Whether the server ever answered: then certificates and URL are right.
+    pub answered: AtomicBool,
+}
+
+impl Route {
+    /// Why there is no response.
+    pub(crate) fn request_error(&self, error: &reqwest::Error) -> Error {
+        tracing::debug!("a request failed: {}", explain(error));
+        if error.is_builder() {
+            return Error::HttpRequestUriInvalid;
+        }
+        if !error.is_connect() {
+            return self.broken(error);
+        }
+        if let Some(proxy) = &self.proxy
+            && let Some(error) = self.proxy_error(proxy, error)
+        {
+            return error;
+        }
+        if error.is_timeout() {
+            return Error::ConnectionTimeout;
+        }
+        if let Some(lookup) = find::<LookupError>(error) {
+            return Error::DnsError { rcode: Some(lookup.to_string()), info_code: None };
+        }
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return handshake(tls_error::explain(tls, self.identity.is_missing()));
+        }
+        match io_kind(error) {
+            Some(io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,
+            Some(io::ErrorKind::TimedOut) => Error::ConnectionTimeout,
+            Some(
+                io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::AddrNotAvailable,
+            ) => Error::DestinationIpUnroutable,
+            // A connection closed during the TLS handshake, as a server that restarts does: not an error of TLS, which waiting
+            // would not cure.
+            Some(io::ErrorKind::UnexpectedEof) => {
+                not_sent(&format!("the connection was closed during the TLS handshake{}", self.suspicion()))
+            }
+            _ => Error::DestinationUnavailable,
+        }
     }
-    if !error.is_connect() {
-        return Error::InternalError(Some(reason(error)));
+
+    /// Whether the response comes from the server at all.
+    pub(crate) fn judge(&self, status: StatusCode) -> Result<(), Error> {
+        match &self.proxy {
+            Some(proxy) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(unauthorized(proxy)),
+            _ => {
+                self.answered.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
-    if error.is_timeout() {
-        return Error::ConnectionTimeout;
+
+    /// What may be wrong on this side, as long as the server has never answered.
+    fn suspicion(&self) -> &'static str {
+        if self.answered.load(Ordering::Relaxed) {
+            ""
+        } else if self.identity.is_missing() {
+            "; the server asks for a client certificate, see --client-cert"
+        } else if self.identity.was_asked() {
+            "; the server asks for a client certificate and may not accept this one"
+        } else if self.proxy.is_some() {
+            ""
+        } else if self.https {
+            "; perhaps its URL begins with http://"
+        } else {
+            "; perhaps its URL begins with https://"
+        }
     }
-    if let Some(lookup) = find::<LookupError>(error) {
-        return Error::DnsError { rcode: Some(lookup.to_string()), info_code: None };
+
+    /// The connection failed after it was made. That proves nothing, unless the server says that it never got to the
+    /// request.
+    fn broken(&self, error: &reqwest::Error) -> Error {
+        if let Some(alert) = identity_alert(error) {
+            let alert = rustls::Error::AlertReceived(alert);
+            return handshake(tls_error::explain(&alert, self.identity.is_missing()));
+        }
+        let mut text = reason(error);
+        // The client's own words, by which alone these two can be told from others: an answer that it cannot read, and none.
+        if text.starts_with("invalid HTTP") {
+            text = format!("what the server answers is not HTTP{}", self.suspicion());
+        } else if io_kind(error).is_some() || text.starts_with("connection closed") {
+            if io_kind(error) == Some(io::ErrorKind::UnexpectedEof) {
+                text = "the connection was closed".to_owned();
+            }
+            text.push_str(self.suspicion());
+        }
+        Error::InternalError(Some(text))
     }
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return tls_error(tls);
-    }
-    match io_kind(error) {
-        Some(io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,
-        Some(io::ErrorKind::TimedOut) => Error::ConnectionTimeout,
-        Some(
-            io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::AddrNotAvailable,
-        ) => Error::DestinationIpUnroutable,
-        // A proxy's refusal, or a connection closed during the TLS handshake, as a server that restarts does: not an error of
-        // TLS, which waiting would not cure.
-        _ => Error::DestinationUnavailable,
+
+    /// What the proxy did. `None`: nothing, the trouble is behind it.
+    fn proxy_error(&self, proxy: &Proxy, error: &reqwest::Error) -> Option<Error> {
+        let place = &proxy.place;
+        // The client's library tells these apart by their words only.
+        let tunnel = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: "));
+        let own = match tunnel.as_deref().map(|text| &text["tunnel error: ".len()..]) {
+            Some("proxy authorization required") => return Some(unauthorized(proxy)),
+            Some("unsuccessful") => {
+                return Some(not_sent(&format!("the proxy {place} made no connection to the server")));
+            }
+            Some("unexpected end of file") => {
+                return Some(not_sent(&format!("the proxy {place} closed the connection")));
+            }
+            Some("failed to create underlying connection") => true,
+            Some(_) => false,
+            // Without a tunnel the proxy is all that is connected to; through a tunnel, this is the server's TLS.
+            None => find::<rustls::Error>(error).is_none(),
+        };
+        if error.is_timeout() {
+            return Some(not_sent(&format!("connecting through the proxy {place} took too long")));
+        }
+        if !own {
+            return None;
+        }
+        if let Some(lookup) = find::<LookupError>(error) {
+            return Some(not_sent(&format!("the name of the proxy {place} was not found: {lookup}")));
+        }
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return Some(handshake(format!("the proxy {place}: {}", tls_error::explain(tls, false))));
+        }
+        Some(not_sent(&match io_kind(error) {
+            Some(io::ErrorKind::ConnectionRefused) => format!("the proxy {place} refused the connection"),
+            Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+                format!("the proxy {place} closed the connection")
+            }
+            _ => format!("no connection through the proxy {place}: {}", reason(error)),
+        }))
     }
 }
 
@@ -56,35 +172,40 @@ pub(crate) fn response_error(error: &reqwest::Error) -> Error {
     }
 }
 
-fn tls_error(error: &rustls::Error) -> Error {
-    match error {
-        rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
-            alert_id: Some(u8::from(*alert)),
-            alert_message: Some(format!("the server refused the handshake: {alert:?}")),
-        },
-        rustls::Error::InvalidCertificate(reason) => {
-            handshake(format!("the server's certificate was not accepted: {}", certificate_error(reason)))
+fn unauthorized(proxy: &Proxy) -> Error {
+    let place = &proxy.place;
+    let text = match proxy.has_credentials {
+        true => format!("the proxy {place} does not accept the user name and password in its URL (407)"),
+        false => {
+            format!("the proxy {place} demands a user name and password (407); write http://USER:PASSWORD@{place}")
         }
-        _ => handshake(error.to_string()),
-    }
+    };
+    Error::InternalError(Some(format!("not sent, and waiting will not help: {text}")))
 }
 
-fn certificate_error(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is for another name".to_owned()
-        }
-        CertificateError::UnknownIssuer => "its issuer is not trusted here".to_owned(),
-        CertificateError::Revoked => "it has been revoked".to_owned(),
-        other => other.to_string(),
-    }
+/// No byte of the request was sent, and it may be tried again.
+fn not_sent(text: &str) -> Error {
+    Error::InternalError(Some(format!("not sent: {text}")))
 }
 
 /// A failed handshake with its reason, for which `TLS-protocol-error` and `TLS-certificate-error` have no room.
 fn handshake(message: String) -> Error {
     Error::TlsAlertReceived { alert_id: None, alert_message: Some(message) }
+}
+
+/// The alert by which the server refused the client's certificate, or the lack of one, after the client's part of the
+/// handshake. HTTP/2 keeps only its text.
+fn identity_alert(error: &reqwest::Error) -> Option<AlertDescription> {
+    let told = match find::<rustls::Error>(error) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        Some(_) => None,
+        None => {
+            let text = reason(error);
+            let name = text.strip_prefix("received fatal alert: ")?;
+            (0..=u8::MAX).map(AlertDescription::from).find(|alert| format!("{alert:?}") == name)
+        }
+    };
+    told.filter(|alert| tls_error::is_about_identity(*alert))
 }
 
 /// An error and its causes on one line.
@@ -163,14 +284,5 @@ mod tests {
         assert_eq!(find::<rustls::Error>(&outer), Some(&rustls::Error::DecryptError));
         assert!(find::<LookupError>(&outer).is_none());
         assert_eq!(io_kind(&outer), Some(io::ErrorKind::InvalidData));
-    }
-
-    #[test]
-    fn tls_errors_keep_their_words() {
-        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
-        let Error::TlsAlertReceived { alert_id: None, alert_message: Some(text) } = tls_error(&expired) else {
-            panic!("not a TLS error");
-        };
-        assert!(text.contains("expired"), "{text}");
     }
 }

@@ -38,15 +38,18 @@ mod error;
 mod event;
 mod http;
 mod http_error;
+mod http_options;
 mod options;
+mod proxy;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
 mod tls;
+mod tls_error;
 mod wake;
 
 pub use component::component_wasm;
 pub use connection::{Receiver, Sender, connect};
 pub use error::{OpenError, SendError, SetHeadersError};
 pub use event::{Event, Level, SessionInfo, State, Status, Transport};
-pub use http::HttpOptions;
+pub use http_options::HttpOptions;
 pub use options::{Options, TransportChoice};

@@ -6,6 +6,7 @@ Every execution of a tool that could do harm appends a line to the journal, so t
 """
 
 import argparse
+import os
 import time
 
 import anyio
@@ -58,6 +59,16 @@ def block(seconds: float, mark: str) -> str:
     note(f"block {mark}")
     time.sleep(seconds)
     return f"blocked: {mark}"
+
+
+@mcp.tool()
+def block_until(path: str, mark: str) -> str:
+    """Notes the mark, then blocks the whole server until the file is there, for a minute at most."""
+    note(f"block {mark}")
+    end = time.monotonic() + 60
+    while not os.path.exists(path) and time.monotonic() < end:
+        time.sleep(0.01)
+    return f"released: {mark}"
 
 
 @mcp.tool()

@@ -498,7 +498,8 @@ impl Engine {
 
     pub(super) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let detail = super::delivery::clip(detail);
+        // Of the host, and longer than what a server may say: it tells how to mend things.
+        let detail: String = detail.chars().filter(|c| !c.is_control()).take(300).collect();
         let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
         match reading {
             Reading::Drain(_) => {
@@ -512,8 +513,7 @@ impl Engine {
             Reading::Head => {
                 let what = match failure {
                     Failure::Dns => "the name was not found",
-                    Failure::Connect => "no connection could be made",
-                    Failure::Tls => "the TLS handshake failed",
+                    Failure::Connect | Failure::Tls => "no connection could be made",
                     Failure::Unsendable => "the request could not be sent",
                     Failure::Lost => "the connection broke",
                 };

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcp_reconnect::{Options, TransportChoice};
 use tracing::level_filters::LevelFilter;
 
+use super::net_args::NetArgs;
 use super::{duration, header, size};
 use crate::demo;
 
@@ -98,6 +99,8 @@ pub struct BridgeArgs {
     /// Repeat a lost call of a read-only or idempotent tool
     #[arg(long)]
     trust_annotations: bool,
+    #[command(flatten)]
+    net: NetArgs,
 }
 
 /// A duration, or none for `off`.
@@ -163,6 +166,7 @@ impl BridgeArgs {
             }
         };
         let mut options = Options::new(url)
+            .http(self.net.options(&lookup)?)
             .transport(match self.transport {
                 TransportArg::Auto => TransportChoice::Auto,
                 TransportArg::Http => TransportChoice::StreamableHttp,

@@ -9,6 +9,7 @@ mod input;
 mod lines;
 pub mod log;
 mod narrator;
+mod net_args;
 mod output;
 mod readiness;
 mod signals;
