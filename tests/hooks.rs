@@ -248,6 +248,7 @@ fn a_hook_that_fails_is_told_once() {
     let server = Script::http().start();
     let command = format!("echo >> '{}'; echo no such display >&2; exit 7", heard.path().display());
     let mut bridge = Bridge::connected(&[&server.url(), "--on-event", &command]);
+    mark(&mut bridge, "before");
     bridge.process().signal(rustix::process::Signal::HUP);
     heard.wait_for_lines(3);
     mark(&mut bridge, "after");
