@@ -37,6 +37,11 @@ fn wrong_command_lines() {
         (&["--max-event-bytes", "many", "http://example.test/mcp"], "many"),
         (&["--no-such-option", "http://example.test/mcp"], "--no-such-option"),
         (&["http://example.test/mcp", "http://example.test/two"], "http://example.test/two"),
+        (&["--header-file", "no/such/file", "http://example.test/mcp"], "no/such/file"),
+        (&["--header-file", env!("CARGO_MANIFEST_PATH"), "http://example.test/mcp"], "line 1 is not 'Name: value'"),
+        (&["--header-command", "", "http://example.test/mcp"], "--header-command"),
+        (&["--on-event", "true", "--event", "McpServerGone", "http://example.test/mcp"], "McpServerDisconnected"),
+        (&["--event", "McpServerDisconnected", "http://example.test/mcp"], "--on-event"),
         (&["demo", "--transport", "carrier-pigeon"], "carrier-pigeon"),
     ];
     for (arguments, named) in cases {

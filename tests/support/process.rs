@@ -179,6 +179,14 @@ impl Drop for Process {
     }
 }
 
+/// Whether a process of this id runs. One that has ended and waits to be reaped does not.
+pub fn is_alive(id: i32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{id}/stat")) {
+        Ok(stat) => !stat.contains(") Z "),
+        Err(_) => Pid::from_raw(id).is_some_and(|id| rustix::process::test_kill_process(id).is_ok()),
+    }
+}
+
 /// Even a test run that is killed itself leaves no server behind.
 fn die_with_this_thread(command: &mut Command) {
     #[cfg(target_os = "linux")]

@@ -178,6 +178,12 @@ pub enum Event {
         /// The `WWW-Authenticate` header, or empty.
         challenge: String,
     },
+    /// [`Input::SetHeaders`] is awaited: see [`crate::Options::connect_headers_timeout`] and
+    /// [`crate::Options::can_refresh_credentials`].
+    HeadersNeeded {
+        /// The HTTP status, 401 or 403, that the headers in use were rejected with. `None`: a session is to be made.
+        status: Option<u16>,
+    },
     /// A request that may or may not have run is sent again, because it is safe.
     Replayed {
         /// The request's method.

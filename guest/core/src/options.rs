@@ -37,11 +37,14 @@ pub struct Options {
     /// Tell the program of connection changes with `notifications/message` too, so that the model and the person above
     /// it see them. Default: no.
     pub notify_client: bool,
-    /// The host answers [`crate::Event::CredentialsNeeded`] with fresh headers; a rejected request waits for them
-    /// for [`Options::credentials_timeout`] instead of failing at once. Default: no.
+    /// The host answers [`crate::Event::HeadersNeeded`] with fresh headers when a request was rejected; the request waits
+    /// for them for [`Options::credentials_timeout`] instead of failing at once. Default: no.
     pub can_refresh_credentials: bool,
     /// How long a rejected request waits for fresh headers. Default: 15 s.
     pub credentials_timeout: Nanos,
+    /// The host answers [`crate::Event::HeadersNeeded`] with fresh headers for each new session too, and a session is begun
+    /// without them only after this time; 0: no session waits. Default: 0.
+    pub connect_headers_timeout: Nanos,
     /// Silence after which a `ping` is sent; 0 switches the heartbeat off. Default: 30 s.
     pub heartbeat_interval: Nanos,
     /// How long a `ping` may stay unanswered. Default: 10 s.
@@ -89,6 +92,7 @@ impl Options {
             notify_client: false,
             can_refresh_credentials: false,
             credentials_timeout: 15 * SECOND,
+            connect_headers_timeout: 0,
             heartbeat_interval: 30 * SECOND,
             heartbeat_timeout: 10 * SECOND,
             heartbeat_strict: false,

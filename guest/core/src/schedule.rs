@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     Start,
     /// A rejected request has waited for fresh credentials for long enough.
     Credentials,
+    /// A new session has waited for fresh headers for long enough.
+    Headers,
     /// A DELETE before a new session has taken long enough.
     Goodbye,
     /// Draining before the close has taken long enough.

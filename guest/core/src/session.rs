@@ -248,6 +248,8 @@ pub(crate) struct Standalone {
     pub opened_at: Option<Nanos>,
     /// The server has none.
     pub absent: bool,
+    /// It was refused for the credentials: other ones are another chance.
+    pub denied: bool,
     pub cursor: Option<String>,
     pub retry: Option<Nanos>,
     /// Openings in a row that failed.

@@ -52,6 +52,10 @@ impl wit::GuestOptions for OptionsResource {
         }
     }
 
+    fn set_connect_headers_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().connect_headers_timeout = timeout;
+    }
+
     fn set_heartbeat_interval(&self, interval: wit::Duration) {
         self.0.borrow_mut().heartbeat_interval = interval;
     }

@@ -105,6 +105,7 @@ pub fn event(event: core_::Event) -> Option<wit::Event> {
         core_::Event::CredentialsNeeded { status, challenge } => {
             wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate: challenge })
         }
+        core_::Event::HeadersNeeded { status } => wit::Event::HeadersNeeded(status),
         core_::Event::Replayed { method, accepted, reason } => {
             wit::Event::Replayed(wit::RequestNote { method, accepted, reason })
         }

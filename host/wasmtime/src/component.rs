@@ -244,6 +244,9 @@ async fn fill_options(
     if let Some(timeout) = set.credentials_timeout {
         guest.call_set_credentials_timeout(&mut *store, resource, nanos(timeout)).await?;
     }
+    if let Some(timeout) = set.connect_headers_timeout {
+        guest.call_set_connect_headers_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
     if let Some(interval) = set.heartbeat_interval {
         guest.call_set_heartbeat_interval(&mut *store, resource, nanos(interval)).await?;
     }

@@ -22,6 +22,7 @@ impl From<wit::Event> for Event {
             wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate }) => {
                 Self::CredentialsNeeded { status, challenge: www_authenticate }
             }
+            wit::Event::HeadersNeeded(status) => Self::HeadersNeeded { status },
             wit::Event::Replayed(wit::RequestNote { method, accepted, reason }) => {
                 Self::Replayed { method, accepted, reason }
             }

@@ -45,12 +45,20 @@ pub enum Event {
         /// Whether the server's info, version, capabilities or instructions differ from those of the last session.
         server_changed: bool,
     },
-    /// The server wants other credentials: see [`crate::Sender::set_headers`].
+    /// The server wants other credentials. Where [`crate::Sender::set_headers`] can help, [`Event::HeadersNeeded`] follows.
     CredentialsNeeded {
         /// The HTTP status, 401 or 403.
         status: u16,
         /// The `WWW-Authenticate` header, or empty.
         challenge: String,
+    },
+    /// [`crate::Sender::set_headers`] is awaited, by a rejected request ([`crate::Options::credentials_timeout`]) or a new
+    /// session ([`crate::Options::connect_headers_timeout`]). Give the old headers again where there are no others: then
+    /// nothing waits any longer. It is given once for each wait; for a new session as soon as the old one is lost, and
+    /// again each minute that the server is away.
+    HeadersNeeded {
+        /// The HTTP status, 401 or 403, that the headers in use were rejected with. `None`: a session is to be made.
+        status: Option<u16>,
     },
     /// A request that may or may not have run is sent again, because it is safe.
     Replayed {

@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub notify_client: Option<bool>,
     pub trust_annotations: Option<bool>,
     pub credentials_timeout: Option<Duration>,
+    pub connect_headers_timeout: Option<Duration>,
     pub heartbeat_interval: Option<Duration>,
     pub heartbeat_timeout: Option<Duration>,
     pub heartbeat_strict: Option<bool>,
@@ -101,10 +102,18 @@ impl Options {
         self
     }
 
-    /// How long a rejected request waits for the program to answer [`crate::Event::CredentialsNeeded`] with
+    /// How long a rejected request waits for the program to answer [`crate::Event::HeadersNeeded`] with
     /// [`crate::Sender::set_headers`]. `None`: the program does not, and such a request fails at once. Default: `None`.
     pub fn credentials_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.settings.credentials_timeout = Some(timeout.unwrap_or_default());
+        self
+    }
+
+    /// How long each new session, the first one too, waits for the program to answer [`crate::Event::HeadersNeeded`] with
+    /// [`crate::Sender::set_headers`] before it is begun with the headers there are. For tokens that are made when they are
+    /// needed. `None`: no session waits. Default: `None`.
+    pub fn connect_headers_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.settings.connect_headers_timeout = Some(timeout.unwrap_or_default());
         self
     }
 

@@ -1,17 +1,36 @@
 //! 401 and 403: never a sign of a restart. The host is asked for fresh headers, once; without them the program is told.
+//! A host that wants it is also asked before each new session.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::delivery::End;
+use super::exchange::Role;
 use super::link::{Challenge, Link};
 use crate::loss::Refusal;
 use crate::options::SECOND;
-use crate::request::RequestKey;
+use crate::replay::Evidence;
+use crate::request::{Origin, RequestKey};
 use crate::schedule::Timer;
-use crate::{Event, Level, Nanos};
+use crate::{Event, ExchangeId, Level, Nanos};
+
 /// Between attempts that the server has refused for their credentials, at least.
 const CREDENTIALS_PAUSE: Nanos = 10 * SECOND;
+/// Headers that came since the last session was lost are good for its successor for so long; then they are asked for again.
+const HEADERS_LIFE: Nanos = 60 * SECOND;
+
+/// What is known of the headers in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Headers {
+    /// They are those of a session that is over, or were rejected, or were never asked for.
+    #[default]
+    Stale,
+    /// The host was asked for others.
+    Asked,
+    /// It gave them then, or had none to give.
+    Fresh(Nanos),
+}
 
 impl Engine {
     /// A message was rejected for its credentials.
@@ -29,12 +48,16 @@ impl Engine {
     }
 
     pub(super) fn await_credentials(&mut self, challenge: Challenge) {
+        let status = challenge.status;
         self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
         self.link = Link::Credentials(challenge);
         self.attempts = self.attempts.saturating_add(1);
         // Fresh headers are asked for once; if they are rejected too, that is said.
         if self.options.can_refresh_credentials && !core::mem::replace(&mut self.asked_for_headers, true) {
             self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
+            if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
+                self.emit(Event::HeadersNeeded { status: Some(status) });
+            }
         } else {
             self.on_credentials_over();
         }
@@ -44,6 +67,7 @@ impl Engine {
     pub(super) fn on_credentials_over(&mut self) {
         self.timers.clear(Timer::Credentials);
         let Link::Credentials(challenge) = self.link.clone() else { return };
+        self.headers_are_stale();
         for key in self.waiting_requests() {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
         }
@@ -74,9 +98,74 @@ impl Engine {
             return;
         }
         self.options.headers = headers;
-        if matches!(self.link, Link::Credentials(_)) {
+        self.headers_given += 1;
+        if let Some(session) = &mut self.session
+            && core::mem::take(&mut session.standalone.denied)
+        {
+            session.standalone.absent = false;
+            self.open_standalone();
+        }
+        self.headers_are_fresh();
+    }
+
+    /// A message was rejected for headers that have been replaced since: it is sent with the new ones. False: it is none that
+    /// can be.
+    pub(super) fn try_new_headers(&mut self, exchange: ExchangeId, role: &Role) -> bool {
+        match role {
+            Role::Post(key) if self.requests.get(key).is_some_and(|request| request.origin == Origin::Program) => {
+                let reason = "its headers were replaced meanwhile".to_string();
+                self.conclude(*key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
+                true
+            }
+            Role::Notify(queued) if !self.closing => {
+                self.notification_over(exchange);
+                self.held_bytes += queued.message.text().map_or(0, str::len);
+                self.requeue(queued.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The host did not say in time what it was asked for.
+    pub(super) fn on_headers_late(&mut self) {
+        self.log(Level::Warn, "no fresh headers came in time for the new session: it is begun with the old ones");
+        self.headers_are_fresh();
+    }
+
+    fn headers_are_fresh(&mut self) {
+        self.timers.clear(Timer::Headers);
+        if self.headers == Headers::Asked || self.options.connect_headers_timeout > 0 {
+            self.headers = Headers::Fresh(self.now);
+        }
+        if matches!(self.link, Link::Credentials(_) | Link::Headers) {
             self.timers.clear(Timer::Credentials);
             self.attempt();
         }
+    }
+
+    pub(super) fn headers_are_stale(&mut self) {
+        self.timers.clear(Timer::Headers);
+        self.headers = Headers::Stale;
+    }
+
+    /// Asks for the headers of a new session, where the host gives them and there are no fresh ones. True: they are to be
+    /// waited for.
+    pub(super) fn ask_for_headers(&mut self) -> bool {
+        if self.options.connect_headers_timeout == 0 || self.closing {
+            return false;
+        }
+        if let Headers::Fresh(at) = self.headers
+            && self.now < at + HEADERS_LIFE
+        {
+            return false;
+        }
+        if !self.timers.is_set(Timer::Headers) {
+            self.timers.set(Timer::Headers, self.now + self.options.connect_headers_timeout);
+        }
+        if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
+            self.emit(Event::HeadersNeeded { status: None });
+        }
+        true
     }
 }

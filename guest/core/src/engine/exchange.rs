@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     pub sent: bool,
     /// It carried a session.
     pub had_session: bool,
+    /// How often the host had given headers when it was started.
+    pub headers_given: u64,
     /// A notification about this exchange's request that must not overtake it.
     pub cancel_after: Option<String>,
     reading: Reading,
@@ -145,7 +147,15 @@ impl Engine {
             session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
         self.exchanges.insert(
             exchange,
-            Exchange { role, epoch: self.epoch, sent: false, had_session, cancel_after: None, reading: Reading::Head },
+            Exchange {
+                role,
+                epoch: self.epoch,
+                sent: false,
+                had_session,
+                headers_given: self.headers_given,
+                cancel_after: None,
+                reading: Reading::Head,
+            },
         );
         self.outputs.push_back(Output::Start(
             exchange,

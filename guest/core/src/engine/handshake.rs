@@ -80,6 +80,10 @@ impl Engine {
             self.link = Link::Idle;
             return;
         }
+        if self.ask_for_headers() {
+            self.link = Link::Headers;
+            return;
+        }
         if self.transport.is_none() && self.attempts == 0 && self.down.is_none() {
             self.emit(Event::Connecting);
         }
@@ -444,7 +448,7 @@ impl Engine {
                 match self.link {
                     Link::Probing(_) => self.recover(Trouble::SessionLost(reason)),
                     // The next attempt has its time already; but the session ends now.
-                    Link::Waiting | Link::Credentials(_) => {
+                    Link::Waiting | Link::Headers | Link::Credentials(_) => {
                         self.disconnected(&reason);
                         self.end_session(&reason);
                     }

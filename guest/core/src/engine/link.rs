@@ -32,6 +32,8 @@ pub(super) enum Link {
     Probing(RequestKey),
     /// The next attempt has its time.
     Waiting,
+    /// A session is to be made, with fresh headers that the host was asked for.
+    Headers,
     /// The server wants other credentials.
     Credentials(Challenge),
     /// The last DELETE is under way.
@@ -268,6 +270,10 @@ impl Engine {
     fn wait(&mut self, delay: Nanos) {
         self.link = Link::Waiting;
         self.timers.set(Timer::Attempt, self.now + delay);
+        // Meanwhile, so that the attempt need not wait for them.
+        if self.down.is_some() {
+            self.ask_for_headers();
+        }
     }
 
     pub(super) fn next_delay(&mut self, refused: bool) -> Nanos {
@@ -309,6 +315,11 @@ impl Engine {
     pub(super) fn attempt(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
+        // They were rejected a while ago; perhaps somebody has logged in since.
+        if matches!(self.link, Link::Credentials(_)) && self.ask_for_headers() {
+            self.link = Link::Headers;
+            return;
+        }
         match self.link {
             Link::Handshake(_) | Link::Probing(_) | Link::Closing | Link::Closed => {}
             _ if self.session.is_some() => self.probe(),
@@ -324,6 +335,8 @@ impl Engine {
         let reason = "a new session was asked for".to_string();
         match self.link {
             Link::Closing | Link::Closed => return,
+            // A new session is on its way.
+            Link::Headers if self.session.is_none() => return,
             Link::Handshake(_) => self.cancel_session_exchanges(),
             _ => {}
         }
@@ -359,6 +372,8 @@ impl Engine {
         if let Some(session) = &self.session {
             let epoch = session.epoch;
             self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
+            self.headers_are_stale();
+            self.ask_for_headers();
         }
     }
 
@@ -472,6 +487,7 @@ impl Engine {
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Goodbye] {
             self.timers.clear(timer);
         }
+        self.headers_are_stale();
         for key in self.waiting_requests() {
             let text = "The first contact with the server failed; this request was not sent.";
             self.answer_error(key, errors::UNAVAILABLE, text, None);

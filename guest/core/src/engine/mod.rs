@@ -102,6 +102,10 @@ pub struct Engine {
     told_without_progress: bool,
     /// Fresh headers were asked for, and nothing was answered since.
     asked_for_headers: bool,
+    /// Where the headers of the next session come from.
+    headers: credentials::Headers,
+    /// How often the host gave headers.
+    headers_given: u64,
     closing: bool,
     reconnects: u64,
     replays: u64,
@@ -192,6 +196,8 @@ impl Engine {
             pings_refused: false,
             told_without_progress: false,
             asked_for_headers: false,
+            headers: credentials::Headers::default(),
+            headers_given: 0,
             closing: false,
             reconnects: 0,
             replays: 0,
@@ -277,7 +283,7 @@ impl Engine {
         let state = match &self.link {
             _ if self.closing => State::Closed,
             Link::Idle => State::Idle,
-            Link::Handshake(_) => State::Connecting,
+            Link::Handshake(_) | Link::Headers => State::Connecting,
             Link::AwaitInitialized | Link::Ready => State::Ready,
             Link::Probing(_) if self.down.is_none() => State::Ready,
             Link::Probing(_) => State::Connecting,
@@ -313,6 +319,7 @@ impl Engine {
             Timer::Endpoint => self.on_handshake_late(),
             Timer::Start => self.answer_provisionally(),
             Timer::Credentials => self.on_credentials_over(),
+            Timer::Headers => self.on_headers_late(),
             Timer::Goodbye => self.on_goodbye_over(),
             Timer::Drain => self.finish_close(),
         }
@@ -324,8 +331,10 @@ impl Engine {
         }
         self.closing = true;
         self.timers.set(Timer::Drain, self.now + DRAIN);
-        let connected =
-            matches!(self.link, Link::Ready | Link::Probing(_) | Link::AwaitInitialized | Link::Handshake(_));
+        let connected = matches!(
+            self.link,
+            Link::Ready | Link::Probing(_) | Link::AwaitInitialized | Link::Handshake(_) | Link::Headers
+        );
         if !connected {
             self.finish_close();
         }

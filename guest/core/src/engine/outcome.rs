@@ -35,7 +35,14 @@ impl Engine {
         } else {
             let Some(exchange) = self.exchanges.get(&id) else { return };
             let (epoch, had_session) = (exchange.epoch, exchange.had_session);
+            let outdated = exchange.headers_given != self.headers_given;
             let Some(exchange) = self.exchange_over(id) else { return };
+            if let Outcome::Refused(Refusal { status: 401 | 403, .. }) = &outcome
+                && outdated
+                && self.try_new_headers(id, &exchange.role)
+            {
+                return;
+            }
             return self.conclude_role(id, exchange.role, epoch, had_session, outcome);
         };
         self.timers.set(Timer::Linger(id), self.now + 5 * SECOND);

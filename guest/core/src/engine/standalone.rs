@@ -55,6 +55,7 @@ impl Engine {
             // There is none. But where there was one, the session may be gone: a ping tells.
             Trouble::Refused(refusal) => {
                 stream.absent = true;
+                stream.denied = matches!(refusal.status, 401 | 403);
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();
                 }

@@ -12,6 +12,32 @@ fn refreshing() -> World {
     world
 }
 
+/// A host that gives headers for each new session too, or says nothing for so long.
+fn asking(timeout: Nanos, knobs: Knobs) -> World {
+    let mut options = Options::new(URL);
+    options.can_refresh_credentials = true;
+    options.connect_headers_timeout = timeout;
+    options.headers = vec![("authorization".into(), "Bearer old".into())];
+    // One `initialize` a session.
+    options.transport =
+        if knobs.offer == Offer::Sse { TransportChoice::HttpSse } else { TransportChoice::StreamableHttp };
+    World::with(knobs, options, 1)
+}
+
+fn asked(world: &World) -> Vec<Option<u16>> {
+    let status = |(_, event): &(Nanos, Event)| match event {
+        Event::HeadersNeeded { status } => Some(*status),
+        _ => None,
+    };
+    world.events.iter().filter_map(status).collect()
+}
+
+/// The `authorization` of each `initialize`.
+fn initialized_with(world: &World) -> Vec<String> {
+    let initializes = world.net.started.iter().filter(|started| started.body().contains(r#""method":"initialize""#));
+    initializes.map(|started| started.header("authorization").unwrap_or_default().to_owned()).collect()
+}
+
 fn fresh() -> Input {
     Input::SetHeaders(vec![("authorization".into(), "Bearer new".into())])
 }
@@ -155,5 +181,193 @@ fn headers_that_are_not_allowed_leave_the_old_ones() {
     let call = world.call("echo", 0);
     world.wait(call, SECOND);
     assert_eq!(world.started("tools/call")[0].header("authorization"), Some("Bearer old"));
+    world.verify();
+}
+
+#[test]
+fn headers_are_awaited_before_each_new_session() {
+    for knobs in [Knobs::http(), Knobs::sse()] {
+        let mut world = asking(10 * SECOND, knobs);
+        world.initialize();
+        world.run_for(5 * SECOND);
+        assert_eq!(world.engine.status().state, State::Connecting);
+        assert!(world.net.started.is_empty(), "nothing is sent before the headers are there");
+        world.host(Input::SetHeaders(vec![("authorization".into(), "Bearer first".into())]));
+        world.run_for(SECOND);
+        assert_eq!(world.engine.status().state, State::Ready);
+        world.restart(2 * SECOND);
+        world.run_for(SECOND);
+        // In parallel to the outage, and once.
+        assert_eq!(asked(&world), [None, None]);
+        let call = world.call("echo", 0);
+        world.run_for(5 * SECOND);
+        assert_eq!(initialized_with(&world), ["Bearer first"]);
+        world.host(fresh());
+        assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+        assert_eq!(initialized_with(&world), ["Bearer first", "Bearer new"]);
+        assert_eq!(asked(&world), [None, None]);
+        world.verify();
+    }
+}
+
+#[test]
+fn a_new_session_on_request_waits_for_headers_too() {
+    let mut world = asking(10 * SECOND, Knobs::http());
+    world.initialize();
+    world.host(fresh());
+    world.run_for(SECOND);
+    world.host(Input::Reconnect);
+    world.run_for(SECOND);
+    // Once is enough, however often it is wanted.
+    world.host(Input::Reconnect);
+    world.host(Input::Probe);
+    world.run_for(SECOND);
+    assert_eq!(asked(&world), [None, None]);
+    assert_eq!(initialized_with(&world).len(), 1);
+    world.host(Input::SetHeaders(vec![("authorization".into(), "Bearer second".into())]));
+    world.run_for(SECOND);
+    assert_eq!(initialized_with(&world), ["Bearer new", "Bearer second"]);
+    assert_eq!(world.engine.status().reconnects, 1);
+    world.verify();
+}
+
+#[test]
+fn a_host_that_is_silent_delays_a_session_and_no_more() {
+    let mut world = asking(3 * SECOND, Knobs::http());
+    world.open();
+    assert!(world.now >= 3 * SECOND);
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
+    assert_eq!(initialized_with(&world), ["Bearer old"]);
+    world.verify();
+}
+
+#[test]
+fn an_outage_asks_for_headers_once_a_minute() {
+    let mut world = asking(10 * SECOND, Knobs::http());
+    world.initialize();
+    world.host(fresh());
+    world.run_for(SECOND);
+    world.now(Fault::Kill);
+    for _ in 0..600 {
+        let before = asked(&world).len();
+        world.call("echo", 0);
+        world.run_for(SECOND);
+        if asked(&world).len() > before {
+            world.host(fresh());
+        }
+    }
+    let times = asked(&world).len();
+    assert!((9..=13).contains(&times), "{times} times in ten minutes\n{}", world.story());
+    world.now(Fault::Start);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.engine.status().state, State::Ready);
+    world.verify();
+}
+
+#[test]
+fn fresh_headers_that_are_rejected_are_asked_for_once_more() {
+    let mut world = asking(10 * SECOND, Knobs::http());
+    world.rules("initialize", 1, status(401));
+    let initialize = world.initialize();
+    world.host(fresh());
+    world.run_for(SECOND);
+    assert_eq!(asked(&world), [None, Some(401)]);
+    world.host(Input::SetHeaders(vec![("authorization".into(), "Bearer second".into())]));
+    assert!(matches!(world.wait(initialize, 5 * SECOND), Answer::Result(_)));
+    assert_eq!(initialized_with(&world), ["Bearer new", "Bearer second"]);
+    world.verify();
+}
+
+/// A person has to log in: requests fail at once for a while, and then the first one waits for new headers.
+#[test]
+fn after_a_rejection_headers_are_asked_for_again_now_and_then() {
+    let mut world = asking(10 * SECOND, Knobs::http());
+    world.initialize();
+    world.host(fresh());
+    world.run_for(SECOND);
+    world.rules("POST", 1000, status(401));
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    world.host(fresh());
+    assert_eq!(world.wait(call, SECOND).code(), Some(errors::UNAUTHORIZED));
+    assert_eq!(asked(&world), [None, Some(401)]);
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND).code(), Some(errors::UNAUTHORIZED));
+    assert_eq!(asked(&world).len(), 2, "not without pause");
+    let later = world.run_until(60 * SECOND, |world| asked(world).len() == 3);
+    assert!(later, "{}", world.story());
+    world.server.rules.clear();
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    assert!(world.answer(call).is_none());
+    world.host(fresh());
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    assert_eq!(world.engine.status().reconnects, 0);
+    world.verify();
+}
+
+#[test]
+fn a_new_session_is_not_stuck_between_two_demands_for_headers() {
+    let mut world = asking(10 * SECOND, Knobs::http());
+    world.initialize();
+    world.host(fresh());
+    world.run_for(SECOND);
+    world.rules("POST", 3, status(401));
+    world.call("echo", 0);
+    world.run_for(SECOND);
+    world.host(Input::Reconnect);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.engine.status().state, State::Ready, "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn the_close_while_headers_are_awaited() {
+    let mut world = asking(10 * SECOND, Knobs::http());
+    let initialize = world.initialize();
+    world.run_for(SECOND);
+    world.host(Input::Close);
+    world.run_for(SECOND);
+    assert!(world.closed);
+    assert_eq!(world.answer(initialize).map(Answer::code), Some(Some(errors::CLOSED)));
+    world.verify();
+}
+
+/// Two calls go out with the old headers. The rejection of the second comes when the new ones are in use already.
+#[test]
+fn a_late_rejection_of_old_headers_says_nothing_of_the_new_ones() {
+    let mut world = refreshing();
+    world.rule("tools/call", Reply::Hang);
+    world.rule("tools/call", unauthorized());
+    let late = world.call("echo", 0);
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    world.host(fresh());
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    let exchange = world.started("tools/call")[0].id;
+    world.input(Input::Response { exchange, status: 401, headers: Vec::new() });
+    world.input(Input::End(exchange));
+    assert!(matches!(world.wait(late, 5 * SECOND), Answer::Result(_)));
+    assert_eq!(asked(&world), [Some(401)]);
+    assert_eq!(world.count(|event| matches!(event, Event::CredentialsNeeded { .. })), 1);
+    let used: Vec<_> = world.started("tools/call").iter().map(|call| call.header("authorization")).collect();
+    assert_eq!(used, [Some("Bearer old"), Some("Bearer old"), Some("Bearer new"), Some("Bearer new")]);
+    world.verify();
+}
+
+#[test]
+fn a_standalone_stream_that_was_refused_is_opened_with_the_new_headers() {
+    let mut world = refreshing();
+    world.rule("GET", status(401));
+    world.rule("tools/call", status(401));
+    world.now(Fault::ResetAll);
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    world.host(fresh());
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    world.run_for(5 * SECOND);
+    let last = world.started("GET").last().and_then(|get| get.header("authorization").map(str::to_owned));
+    assert_eq!(last.as_deref(), Some("Bearer new"), "{}", world.story());
     world.verify();
 }

@@ -349,7 +349,7 @@ impl World {
         if matches!(event, Event::Connected(_) | Event::Reconnected { .. }) {
             self.program.session = self.server.current.clone();
         }
-        if self.program.refreshes && matches!(event, Event::CredentialsNeeded { .. }) {
+        if self.program.refreshes && matches!(event, Event::HeadersNeeded { .. }) {
             self.after(200 * MILLISECOND, Happening::Act(super::plan::Act::Headers));
         }
     }

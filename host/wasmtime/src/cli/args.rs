@@ -1,6 +1,8 @@
 //! The command line.
 
-use std::env::VarError;
+mod credentials;
+mod events;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,8 +12,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcp_reconnect::{Options, TransportChoice};
 use tracing::level_filters::LevelFilter;
 
+pub use self::credentials::CredentialArgs;
+use self::events::EventArgs;
 use super::net_args::NetArgs;
-use super::{duration, header, size};
+use super::{duration, size};
 use crate::demo;
 
 const AFTER_HELP: &str = "\
@@ -63,12 +67,15 @@ pub struct BridgeArgs {
     /// http (Streamable HTTP), sse (HTTP+SSE) or auto
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
     transport: TransportArg,
-    /// 'Name: value' for every request; ${VAR} is expanded
-    #[arg(short = 'H', long = "header", value_name = "HEADER")]
-    headers: Vec<String>,
+    /// Who the client is.
+    #[command(flatten)]
+    pub credentials: CredentialArgs,
     /// For stderr: off, error, warn, info, debug or trace
     #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
+    /// Who hears what happens.
+    #[command(flatten)]
+    pub events: EventArgs,
     /// Silence after which the server is pinged, or off [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = span_or_off)]
     heartbeat: Option<Span>,
@@ -155,9 +162,18 @@ impl BridgeArgs {
         }
     }
 
-    /// The transport's options; what is not given keeps the library's default. An error says what is wrong and how to mend
-    /// it, and holds no secret.
-    pub fn options(&self, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Options, String> {
+    /// The server's URL without what may be secret in it: the query. Empty where it is not one.
+    pub fn server_url(&self) -> String {
+        let url = self.urls.first().and_then(|url| mcp_reconnect_core::url::Url::parse(url).ok());
+        url.map_or_else(String::new, |url| {
+            let path = url.path_and_query().split('?').next().unwrap_or_default();
+            format!("{}://{}{path}", if url.https() { "https" } else { "http" }, url.authority())
+        })
+    }
+
+    /// The transport's options but for the headers; what is not given keeps the library's default. An error says what is
+    /// wrong and how to mend it.
+    pub fn options(&self) -> Result<Options, String> {
         let url = match &self.urls[..] {
             [url] => url,
             [] => return Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
@@ -174,9 +190,8 @@ impl BridgeArgs {
             })
             .heartbeat_strict(self.heartbeat_strict)
             .trust_annotations(self.trust_annotations);
-        for text in &self.headers {
-            let (name, value) = header::parse(text, &lookup)?;
-            options = options.header(name, value);
+        if self.events.notify_client {
+            options = options.notify_client(true);
         }
         if let Some(Span(interval)) = self.heartbeat {
             options = options.heartbeat(interval);
@@ -227,7 +242,10 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::env::VarError;
+
     use super::*;
+    use crate::cli::hook_event::HookName;
 
     fn wrong(arguments: &[&str]) -> String {
         let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied());
@@ -236,8 +254,9 @@ mod tests {
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
         let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied());
-        let cli = Cli::try_parse_from(all).expect("clap takes it");
-        cli.bridge.options(|_| Err(VarError::NotPresent))
+        let bridge = Cli::try_parse_from(all).expect("clap takes it").bridge;
+        let sources = bridge.credentials.sources(bridge.server_url(), |_| Err(VarError::NotPresent))?;
+        Ok(CredentialArgs::apply(bridge.options()?, &sources))
     }
 
     #[test]
@@ -313,6 +332,42 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
+    }
+
+    #[test]
+    fn headers_that_change_are_asked_for() {
+        let shown = format!("{:?}", options(&["http://h/", "--header-command", "x", "--header-file", "y"]).unwrap());
+        for part in ["credentials_timeout: Some(21s)", "connect_headers_timeout: Some(21s)"] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+        let shown = format!("{:?}", options(&["http://h/", "-H", "A: 1"]).unwrap());
+        assert!(shown.contains("credentials_timeout: None"), "{shown}");
+    }
+
+    #[test]
+    fn the_hook_and_its_events() {
+        let hook = |arguments: &[&str]| {
+            let all = ["mcp-reconnect", "http://h/"].iter().chain(arguments).copied();
+            Cli::try_parse_from(all).map(|cli| cli.bridge.events.hook())
+        };
+        assert!(hook(&[]).unwrap().is_none());
+        let all = hook(&["--on-event", "x"]).unwrap().unwrap();
+        assert!(all.names.is_empty() && all.timeout == Duration::from_secs(10));
+        let some = ["--on-event", "x", "--event", "mcpserverdisconnected", "--event", "McpRequestReplayed"];
+        let some = hook(&some).unwrap().unwrap();
+        assert_eq!(some.names, [HookName::Disconnected, HookName::Replayed]);
+        let error = wrong(&["http://h/", "--on-event", "x", "--event", "Gone"]);
+        assert!(error.contains("'Gone'") && error.contains("McpServerDisconnected"), "{error}");
+        assert!(wrong(&["http://h/", "--event", "McpServerDisconnected"]).contains("--on-event"));
+        assert!(wrong(&["http://h/", "--on-event", ""]).contains("--on-event"));
+    }
+
+    #[test]
+    fn the_url_that_others_are_told_holds_no_query() {
+        let shown = |url: &str| Cli::try_parse_from(["mcp-reconnect", url]).unwrap().bridge.server_url();
+        assert_eq!(shown("HTTPS://Jarvis.internal:443/sse?key=s3cret"), "https://jarvis.internal/sse");
+        assert_eq!(shown("http://h:8080"), "http://h:8080/");
+        assert_eq!(shown("http://user:s3cret@h/"), "");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::lines::Line;
-use super::narrator::{self, Narrator};
+use super::listeners::Listeners;
+use super::narrator;
 use super::output::Output;
 use super::signals::{Signals, Wish};
 use super::sleep::SleepWatch;
@@ -17,6 +18,8 @@ use super::{input, log};
 
 /// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
 const GOODBYE: Duration = Duration::from_millis(900);
+/// Hooks that have not run by then are not run.
+const LAST_HOOKS: Duration = Duration::from_millis(400);
 
 /// A shell's exit code for a process that SIGINT ended: a second signal does not wait for the goodbye.
 const INTERRUPTED: u8 = 130;
@@ -33,20 +36,25 @@ enum End {
 }
 
 /// Bridges until the client closes stdin or stdout, or a signal asks to end.
-pub async fn run(sender: Sender, receiver: Receiver, max_message_bytes: usize) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    sender: Sender,
+    receiver: Receiver,
+    listeners: Listeners,
+    max_message_bytes: usize,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let lines = input::lines(max_message_bytes)?;
     let (output, mut written) = Output::stdout()?;
 
     let mut to_server = Box::pin(to_server(lines, &sender, output.clone(), max_message_bytes));
-    let mut to_client = pin!(to_client(receiver, output));
+    let mut to_client = pin!(to_client(receiver, output, listeners));
     let mut sleep = SleepWatch::new();
 
     let end = loop {
         tokio::select! {
             () = &mut to_server => break End::Stdin,
             // It has said why.
-            () = &mut to_client => return Ok(ExitCode::FAILURE),
+            _ = &mut to_client => return Ok(ExitCode::FAILURE),
             _ = &mut written => break End::Stdout,
             slept = sleep.woke() => {
                 tracing::info!("the machine slept for {} s: checking the connection", slept.as_secs());
@@ -65,16 +73,17 @@ pub async fn run(sender: Sender, receiver: Receiver, max_message_bytes: usize) -
     tracing::debug!("ending: {end:?}");
     // It may still hold stdout open, where a signal was the cause.
     drop(to_server);
-    let deadline = Instant::now() + GOODBYE;
+    let now = Instant::now();
     let goodbye = async {
         sender.close().await;
-        to_client.await;
+        let listeners = to_client.await;
+        listeners.finish(now + LAST_HOOKS).await;
         if end != End::Stdout {
             let _ = written.await;
         }
     };
     Ok(tokio::select! {
-        _ = timeout_at(deadline, goodbye) => ExitCode::SUCCESS,
+        _ = timeout_at(now + GOODBYE, goodbye) => ExitCode::SUCCESS,
         () = second_end(&mut signals) => ExitCode::from(INTERRUPTED),
     })
 }
@@ -101,17 +110,17 @@ async fn to_server(mut lines: mpsc::Receiver<Vec<Line>>, sender: &Sender, output
 }
 
 /// Passes the transport's messages on and tells its events, until there are no more.
-async fn to_client(mut receiver: Receiver, output: Output) {
-    let mut narrator = Narrator::default();
+async fn to_client(mut receiver: Receiver, output: Output, mut listeners: Listeners) -> Listeners {
     while let Some(event) = receiver.receive().await {
         match event {
             Event::Message(message) => {
                 // A closed stdout ends the bridge by itself; until then the events go on.
                 let _ = output.send(message).await;
             }
-            event => narrator.tell(&event),
+            event => listeners.tell(&event),
         }
     }
+    listeners
 }
 
 async fn second_end(signals: &mut Signals) {

@@ -2,11 +2,17 @@
 
 pub mod args;
 mod bridge;
+mod child;
+mod credentials;
 mod duration;
 mod expand;
 mod header;
+mod header_sources;
+mod hook_event;
+mod hooks;
 mod input;
 mod lines;
+mod listeners;
 pub mod log;
 mod narrator;
 mod net_args;
@@ -20,7 +26,8 @@ use std::process::ExitCode;
 
 use mcp_reconnect::OpenError;
 
-use self::args::BridgeArgs;
+use self::args::{BridgeArgs, CredentialArgs};
+use self::listeners::Listeners;
 
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
@@ -28,19 +35,27 @@ const WRONG_USAGE: u8 = 2;
 /// Bridges until the client or a signal ends it.
 pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     log::init(args.log_level());
-    let options = match args.options(|name| std::env::var(name)) {
-        Ok(options) => options,
+    let server_url = args.server_url();
+    let sources = args.credentials.sources(server_url.clone(), |name| std::env::var(name));
+    let (options, mut sources) = match args.options().and_then(|options| Ok((options, sources?))) {
+        Ok(both) => both,
         Err(problem) => return Ok(wrong_usage(&problem)),
     };
     // One thread does all the work; a bridge has one client. Start and memory matter more than a second core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        match mcp_reconnect::connect(options).await {
-            Ok((sender, receiver)) => bridge::run(sender, receiver, args.max_message_bytes()).await,
+        if let Err(problem) = sources.open().await {
+            return Ok(wrong_usage(&problem));
+        }
+        match mcp_reconnect::connect(CredentialArgs::apply(options, &sources)).await {
+            Ok((sender, receiver)) => {
+                let listeners = Listeners::start(args.events.hook(), server_url, sources, &sender);
+                bridge::run(sender, receiver, listeners, args.max_message_bytes()).await
+            }
             Err(OpenError::InvalidUrl(problem)) => Ok(wrong_usage(&format!(
                 "the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH"
             ))),
-            Err(OpenError::InvalidHeader(problem)) => Ok(wrong_usage(&format!("a --header is not usable: {problem}"))),
+            Err(OpenError::InvalidHeader(problem)) => Ok(wrong_usage(&format!("a header is not usable: {problem}"))),
             Err(OpenError::InvalidOption(problem)) => Ok(wrong_usage(&format!("an option is not usable: {problem}"))),
             Err(error) => Err(anyhow::Error::new(error).context("cannot start the transport")),
         }

@@ -6,26 +6,34 @@ use std::time::Duration;
 use mcp_reconnect::{Event, Level, SessionInfo, State, Status};
 
 /// Turns events into log lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Narrator {
     /// The reason that was told last: an attempt is told at `info` only if it is the first or has another reason.
     told: Option<String>,
     /// Whether an attempt was told since the connection was lost.
     trying: bool,
+    /// The options to look at when the credentials are not the right ones.
+    credentials: String,
 }
 
 impl Narrator {
+    /// Knows which options give the credentials.
+    pub fn new(credentials: String) -> Self {
+        Self { told: None, trying: false, credentials }
+    }
+
     /// Tells an event. A message is not told: what it holds is between the client and the server.
     pub fn tell(&mut self, event: &Event) {
         match event {
             Event::Message(_) => {}
             Event::Connecting => tracing::debug!("connecting"),
             Event::Connected(session) => {
-                *self = Self::default();
+                self.forget();
                 tracing::info!("connected: {}", Named(session));
             }
             Event::Disconnected { reason, .. } => {
-                *self = Self { told: Some(reason.clone()), trying: false };
+                self.forget();
+                self.told = Some(reason.clone());
                 tracing::info!("disconnected: {reason}");
             }
             Event::Suspect { reason, .. } => tracing::info!("no sign of life from the server: {reason}"),
@@ -42,17 +50,20 @@ impl Narrator {
                 self.trying = true;
             }
             Event::Reconnected { session, new_session, server_changed } => {
-                *self = Self::default();
+                self.forget();
                 let kind = if *new_session { "reconnected, new session" } else { "reconnected, same session" };
                 let change = if *server_changed { "; the server has changed" } else { "" };
                 tracing::info!("{kind}: {}{change}", Named(session));
             }
             Event::CredentialsNeeded { status, challenge } if challenge.is_empty() => {
-                tracing::warn!("the server wants other credentials (HTTP {status}); check --header");
+                tracing::warn!("the server wants other credentials (HTTP {status}); check {}", self.credentials);
             }
             Event::CredentialsNeeded { status, challenge } => {
-                tracing::warn!("the server wants other credentials (HTTP {status}, {challenge}); check --header");
+                let check = &self.credentials;
+                tracing::warn!("the server wants other credentials (HTTP {status}, {challenge}); check {check}");
             }
+            Event::HeadersNeeded { status: Some(_) } => tracing::info!("getting other credentials"),
+            Event::HeadersNeeded { status: None } => tracing::debug!("getting the headers of the next session"),
             Event::Replayed { method, reason, .. } => tracing::info!("sent again: {method}: {reason}"),
             Event::OutcomeUnknown { method, accepted, reason, .. } => {
                 let accepted = if *accepted { ", which the server had accepted" } else { "" };
@@ -64,6 +75,12 @@ impl Narrator {
             Event::Diagnostic { level: Level::Error, text } => tracing::error!("{text}"),
             other => tracing::debug!("{other:?}"),
         }
+    }
+
+    /// The outage is over, or another one begins.
+    fn forget(&mut self) {
+        self.told = None;
+        self.trying = false;
     }
 }
 

@@ -1,0 +1,58 @@
+//! Options about the headers that say who the client is.
+
+use std::env::VarError;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use mcp_reconnect::Options;
+
+use crate::cli::header_sources::HeaderSources;
+use crate::cli::{duration, header};
+
+/// How long a file may take to be read, and a command to end.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What the bridge itself may need beside that.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The headers.
+#[derive(Args, Debug)]
+pub struct CredentialArgs {
+    /// 'Name: value' for every request; ${VAR} is expanded
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    /// A file of such lines, read anew for each session
+    #[arg(long, value_name = "FILE")]
+    header_file: Option<PathBuf>,
+    /// A command that prints them, run for each session
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
+    header_command: Option<String>,
+    /// How long either may take [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    header_timeout: Option<Duration>,
+}
+
+impl CredentialArgs {
+    /// Where the headers come from. `server_url` is told to the command. An error says what is wrong and how to mend it, and
+    /// holds no secret.
+    pub fn sources(
+        &self,
+        server_url: String,
+        lookup: impl Fn(&str) -> Result<String, VarError>,
+    ) -> Result<HeaderSources, String> {
+        let fixed = self.headers.iter().map(|text| header::parse(text, &lookup)).collect::<Result<_, _>>()?;
+        let timeout = self.header_timeout.unwrap_or(TIMEOUT);
+        Ok(HeaderSources::new(fixed, self.header_file.clone(), self.header_command.clone(), server_url, timeout))
+    }
+
+    /// Has the transport ask for headers where there are sources that can give fresh ones.
+    pub fn apply(options: Options, sources: &HeaderSources) -> Options {
+        let patience = sources.patience().map(|patience| patience + MARGIN);
+        let options = options.headers(sources.headers());
+        match patience {
+            Some(patience) => options.credentials_timeout(Some(patience)).connect_headers_timeout(Some(patience)),
+            None => options,
+        }
+    }
+}

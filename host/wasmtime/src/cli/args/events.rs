@@ -1,0 +1,45 @@
+//! Options about who hears what happens to the connection.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+
+use crate::cli::duration;
+use crate::cli::hook_event::HookName;
+use crate::cli::hooks::HookOptions;
+
+/// How long a hook may run.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The hook, and the client's log.
+#[derive(Args, Debug)]
+pub struct EventArgs {
+    /// A command to run for each event, JSON on its stdin
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
+    on_event: Option<String>,
+    /// Only for such an event, as McpServerDisconnected
+    #[arg(
+        long = "event",
+        value_name = "NAME",
+        value_enum,
+        ignore_case = true,
+        hide_possible_values = true,
+        requires = "on_event"
+    )]
+    events: Vec<HookName>,
+    /// How long the command may run [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "on_event")]
+    event_timeout: Option<Duration>,
+    /// Tell the client too, with notifications/message
+    #[arg(long)]
+    pub notify_client: bool,
+}
+
+impl EventArgs {
+    /// The hook, if there is one.
+    pub fn hook(&self) -> Option<HookOptions> {
+        let command = self.on_event.clone()?;
+        Some(HookOptions { command, names: self.events.clone(), timeout: self.event_timeout.unwrap_or(TIMEOUT) })
+    }
+}

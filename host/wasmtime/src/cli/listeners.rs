@@ -1,0 +1,45 @@
+//! Who hears what happens to the connection: the person at stderr, the hook, and whoever has fresh credentials.
+
+use mcp_reconnect::{Event, Sender};
+use tokio::time::Instant;
+
+use super::credentials::Credentials;
+use super::header_sources::HeaderSources;
+use super::hooks::{HookOptions, Hooks};
+use super::narrator::Narrator;
+
+/// All of them.
+pub struct Listeners {
+    narrator: Narrator,
+    hooks: Option<Hooks>,
+    credentials: Option<Credentials>,
+}
+
+impl Listeners {
+    /// Begins to listen. `server_url` is told to the hook, so it holds no secret. Call inside the runtime.
+    pub fn start(hook: Option<HookOptions>, server_url: String, sources: HeaderSources, sender: &Sender) -> Self {
+        Self {
+            narrator: Narrator::new(sources.names()),
+            hooks: hook.map(|hook| Hooks::start(hook, server_url)),
+            credentials: sources.patience().is_some().then(|| Credentials::start(sources, sender.clone())),
+        }
+    }
+
+    /// Tells all of them of an event. Never waits.
+    pub fn tell(&mut self, event: &Event) {
+        self.narrator.tell(event);
+        if let Some(credentials) = &self.credentials {
+            credentials.tell(event);
+        }
+        if let Some(hooks) = &self.hooks {
+            hooks.tell(event);
+        }
+    }
+
+    /// Lets the hook hear what it has not heard yet, until the deadline.
+    pub async fn finish(self, deadline: Instant) {
+        if let Some(hooks) = self.hooks {
+            hooks.finish(deadline).await;
+        }
+    }
+}
