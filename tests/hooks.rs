@@ -215,31 +215,51 @@ fn only_the_events_that_are_asked_for() {
     assert_eq!(numbers, [1, 2, 3, 4].map(Some), "events that are not asked for are not counted");
 }
 
-/// It holds up no message, is killed with its children when its time is over, and the next one runs.
+/// A command that never ends, and writes down its own process id and that of its child, a line each run.
+fn hanging(heard: &Heard) -> String {
+    format!("sleep 600 & echo \"$$ $!\" >> '{}'; wait", heard.path().display())
+}
+
+/// The ids that one run of it wrote down.
+fn ids(line: &str) -> Vec<i32> {
+    line.split(' ').map(|id| id.parse().expect("a process id")).collect()
+}
+
+fn must_end(ids: &[i32]) {
+    for id in ids {
+        poll("the hook and its child are gone", PATIENCE, || (!process::is_alive(*id)).then_some(()));
+    }
+}
+
+/// It holds up no message, and the end of the bridge does not wait for it.
 #[test]
 fn a_hook_that_hangs() {
     let heard = Heard::new();
     let server = Script::http().start();
-    let command = format!("exec 2>&1; sleep 600 & echo \"$$ $!\" >> '{}'; wait", heard.path().display());
-    let mut bridge = Bridge::connected(&[&server.url(), "--on-event", &command, "--event-timeout", "2s"]);
-    let pair = heard.wait_for_lines(1)[0].clone();
-    let ids: Vec<i32> = pair.split(' ').map(|id| id.parse().expect("a process id")).collect();
+    let mut bridge = Bridge::connected(&[&server.url(), "--on-event", &hanging(&heard), "--event-timeout", "10m"]);
+    let ids = ids(&heard.wait_for_lines(1)[0]);
     for number in 0..50 {
         mark(&mut bridge, &number.to_string());
     }
     assert!(ids.iter().all(|id| process::is_alive(*id)), "the calls were answered beside the hook");
-    bridge.process().signal(rustix::process::Signal::HUP);
-    for id in ids {
-        poll("the hook and its child are killed", PATIENCE, || (!process::is_alive(id)).then_some(()));
-    }
-    bridge.wait_for_log(0, &["--on-event did not end within 2s and was killed"]);
-    // The end of the bridge does not wait for the next one.
-    let pair = heard.wait_for_lines(2)[1].clone();
     bridge.finish();
-    for id in pair.split(' ') {
-        let id = id.parse().expect("a process id");
-        poll("the hook and its child are gone", PATIENCE, || (!process::is_alive(id)).then_some(()));
+    must_end(&ids);
+}
+
+/// It is killed with its children when its time is over, and the next one runs.
+#[test]
+fn a_hook_whose_time_is_over() {
+    let heard = Heard::new();
+    let server = Script::http().start();
+    let mut bridge = Bridge::connected(&[&server.url(), "--on-event", &hanging(&heard), "--event-timeout", "500ms"]);
+    mark(&mut bridge, "call");
+    bridge.process().signal(rustix::process::Signal::HUP);
+    for line in &heard.wait_for_lines(3)[..2] {
+        must_end(&ids(line));
     }
+    bridge.wait_for_log(0, &["--on-event did not end within 500ms and was killed"]);
+    mark(&mut bridge, "after");
+    bridge.finish();
 }
 
 #[test]
