@@ -411,7 +411,7 @@ impl Engine {
                 self.attempt_failed(trouble);
             }
             // The other transport is no better: the first refusal tells more than the second.
-            (Trouble::Refused(_) | Trouble::Broken(_) | Trouble::Useless(_), Some(first)) if first.status != 200 => {
+            (Trouble::Refused(_) | Trouble::Broken(_) | Trouble::Useless(_), Some(first)) => {
                 let second = trouble.reason();
                 let mut first = first.clone();
                 if first.error().is_none() {

@@ -273,3 +273,57 @@ fn a_stateless_server_is_given_a_hidden_initialize_after_a_break() {
     assert_eq!(world.started("\"initialize\"").len(), 2);
     world.verify();
 }
+
+#[test]
+fn the_streams_of_a_lost_session_are_closed() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let old = world.started("GET")[0].id;
+    world.now(Fault::Forget);
+    let call = world.call("echo", 0);
+    world.wait(call, SECOND);
+    assert!(world.net.cancelled.iter().any(|(_, id)| *id == old), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_goodbye_is_over_with_its_status_and_only_sessions_are_ended() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("DELETE", Reply::Hang);
+    world.host(Input::Reconnect);
+    world.run_for(10 * MILLISECOND);
+    let goodbye = world.started("DELETE")[0].id;
+    let asked = world.now;
+    world.head(goodbye, 500);
+    world.run_until(SECOND, |world| world.started("\"initialize\"").len() == 2);
+    assert!(world.now - asked < 10 * MILLISECOND, "{}", world.story());
+    for knobs in [Knobs { stateless: true, ..Knobs::http() }, Knobs::sse()] {
+        let mut world = World::new(knobs);
+        world.open();
+        world.host(Input::Reconnect);
+        world.run_for(SECOND);
+        world.host(Input::Close);
+        world.run_for(SECOND);
+        assert!(world.started("DELETE").is_empty() && world.closed);
+        world.verify();
+    }
+}
+
+#[test]
+fn a_call_that_loses_its_session_while_there_is_no_contact_is_told_at_once() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("tools/call", Reply::Hang);
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    let exchange = world.started("tools/call")[0].id;
+    // The program begins anew, and is refused.
+    world.rules("\"initialize\"", 9, crate::support::server::status(401));
+    let again = world.initialize();
+    world.wait(again, 2 * SECOND);
+    assert!(world.answer(call).is_none(), "{}", world.story());
+    world.respond(exchange, 404, "session not found");
+    assert_eq!(world.wait(call, 10 * MILLISECOND).code(), Some(errors::UNAVAILABLE), "{}", world.story());
+    world.verify();
+}

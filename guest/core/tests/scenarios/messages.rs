@@ -345,3 +345,31 @@ fn a_message_of_the_server_becomes_one_line() {
     assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
     world.verify();
 }
+
+#[test]
+fn an_error_that_names_no_request_is_about_the_one_it_answers() {
+    let mut world = ready();
+    world
+        .rule("tools/call", json_body(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32050,"message":"out of ink"}}"#));
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND), Answer::Error(-32050, "out of ink".into()));
+    world.verify();
+}
+
+#[test]
+fn an_answer_may_come_on_the_standalone_stream_after_an_acceptance() {
+    for (code, kind) in [(202, "text/plain"), (204, "text/plain"), (202, ""), (200, "application/json")] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        let headers = if kind.is_empty() { vec![] } else { vec![("content-type", kind.to_string())] };
+        world.rule("tools/call", Reply::RunThen(code, headers, String::new()));
+        let call = world.call("echo", 0);
+        world.run_for(SECOND);
+        assert!(world.answer(call).is_none(), "{code} {kind}\n{}", world.story());
+        let body: serde_json::Value = serde_json::from_str(world.started("tools/call")[0].body()).unwrap();
+        let stream = world.started("GET")[0].id;
+        world.body(stream, &format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{}}}}\n\n", body["id"]));
+        assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{code} {kind}\n{}", world.story());
+        world.verify();
+    }
+}
