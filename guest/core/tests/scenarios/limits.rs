@@ -343,3 +343,19 @@ fn messages_of_just_the_limit_pass() {
         world.verify();
     }
 }
+
+#[test]
+fn the_last_byte_of_the_queue_can_be_used() {
+    for (less, code) in [(0, None), (1, Some(errors::QUEUE_FULL))] {
+        let mut world = World::new(Knobs::http());
+        let (tag, text) = world.request("tools/call", &format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(400)));
+        let mut options = Options::new(URL);
+        options.max_queue_bytes = text.len() - less;
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.open();
+        world.say(&text);
+        world.run_for(SECOND);
+        assert_eq!(world.answer(tag).map(Answer::code), Some(code), "{}", world.story());
+        world.verify();
+    }
+}

@@ -327,3 +327,32 @@ fn a_call_that_loses_its_session_while_there_is_no_contact_is_told_at_once() {
     assert_eq!(world.wait(call, 10 * MILLISECOND).code(), Some(errors::UNAVAILABLE), "{}", world.story());
     world.verify();
 }
+
+#[test]
+fn a_parameter_error_is_looked_into_only_where_it_may_mean_a_loss() {
+    let error = |text: &str| {
+        json_body(&format!(r#"{{"jsonrpc":"2.0","id":$ID,"error":{{"code":-32602,"message":"{text}"}}}}"#))
+    };
+    // Of any text as the first answer after a connect; of the known text once; of another text never.
+    for (text, restart, lists) in [
+        ("bad cursor", false, 0),
+        ("bad cursor", true, 1),
+        ("Invalid request parameters", false, 1),
+        ("Invalid request parameters", true, 1),
+    ] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        if restart {
+            world.restart(SECOND);
+            world.run_for(90 * SECOND);
+            assert_eq!(world.engine.status().reconnects, 1);
+        }
+        for _ in 0..3 {
+            world.rule("tools/call", error(text));
+            let call = world.call("echo", 0);
+            assert_eq!(world.wait(call, SECOND), Answer::Error(-32602, text.into()));
+        }
+        assert_eq!(world.started("tools/list").len(), lists, "{text} {restart}");
+        world.verify();
+    }
+}

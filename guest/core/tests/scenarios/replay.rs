@@ -410,6 +410,7 @@ fn what_is_told_of_an_unknown_outcome_is_true() {
         let raw: serde_json::Value = serde_json::from_str(world.program.raw.last().unwrap()).unwrap();
         let data = serde_json::json!({"method": method, "accepted": accepted, "sessionChanged": false});
         assert_eq!(raw["error"]["data"], data);
+        assert_eq!(world.engine.status().replays, u64::from(safe));
         world.verify();
     }
 }
