@@ -4,6 +4,7 @@
 //! that were, and asserts a floor so that an exploration that has become trivial is noticed. `MODEL=large` raises the
 //! bounds. The second half puts faults between the engine and the world and demands that the right promise breaks.
 
+mod action;
 mod audit;
 mod completion;
 mod machine;
