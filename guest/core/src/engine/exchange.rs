@@ -8,13 +8,12 @@ use super::delivery::End;
 use super::link::{Link, Trouble};
 use super::outcome::Outcome;
 use super::program::{Outgoing, Queued};
-use super::server::Source;
 use crate::loss::Refusal;
 use crate::options::SECOND;
 use crate::replay::Evidence;
 use crate::request::{Delivery, Request, RequestKey};
 use crate::schedule::Timer;
-use crate::sse::{Item, Parser};
+use crate::sse::Parser;
 use crate::url::Url;
 use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
 
@@ -375,100 +374,6 @@ impl Engine {
             }
             _ => self.log_dropped("a body", "it is over max-body-bytes"),
         }
-    }
-
-    fn on_item(&mut self, id: ExchangeId, item: Item) {
-        // An earlier item may have ended the exchange.
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (role, epoch) = (exchange.role.clone(), exchange.epoch);
-        if let Role::Resume(key) = role {
-            self.resumed_stream_speaks(key);
-        }
-        match item {
-            Item::Id(cursor) => {
-                self.set_cursor(&role, epoch, &cursor);
-            }
-            Item::Retry(milliseconds) => {
-                let retry = Some(milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND));
-                match role {
-                    Role::Post(key) | Role::Resume(key) => {
-                        if let Some(request) = self.requests.get_mut(&key) {
-                            request.retry = retry;
-                        }
-                    }
-                    Role::Standalone | Role::Stream => {
-                        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
-                            session.standalone.retry = retry;
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            Item::Event(event) => {
-                let repeated = event.id.as_ref().is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
-                match (event.name.as_str(), &role) {
-                    ("" | "message", _) if repeated => {}
-                    ("" | "message", _) => self.on_text(id, event.data),
-                    ("endpoint", Role::Stream) => self.on_endpoint(id, &event.data),
-                    (name, _) => {
-                        let name = super::delivery::clip(name);
-                        self.log(Level::Debug, alloc::format!("an event of the unknown type \"{name}\": dropped"));
-                    }
-                }
-            }
-            Item::Oversized { scanned, id: cursor } => {
-                if let Some(cursor) = cursor {
-                    self.set_cursor(&role, epoch, &cursor);
-                }
-                let limit = self.options.max_event_bytes;
-                let wire = scanned.id.as_deref().and_then(|id| id.parse().ok());
-                let answers = wire.and_then(|wire: u64| self.wire.get(&wire).copied());
-                match answers.filter(|_| scanned.is_response) {
-                    Some(key) => self.answer_too_large(key, "the event", limit, "max-event-bytes"),
-                    None => {
-                        let what =
-                            scanned.method.as_deref().map_or_else(|| "an event".to_string(), super::delivery::clip);
-                        self.log_dropped(&what, "the event is over max-event-bytes");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Moves the cursor of a stream. False if the event was seen before: some servers repeat the one that is named.
-    fn set_cursor(&mut self, role: &Role, epoch: u64, cursor: &str) -> bool {
-        // The id goes into a header when the stream is resumed.
-        let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
-        let new = usable.then(|| cursor.to_string());
-        let slot = match role {
-            Role::Post(key) | Role::Resume(key) => self.requests.get_mut(key).map(|request| &mut request.cursor),
-            Role::Standalone => self
-                .session
-                .as_mut()
-                .filter(|session| session.epoch == epoch)
-                .map(|session| &mut session.standalone.cursor),
-            _ => None,
-        };
-        let Some(slot) = slot else { return true };
-        let seen = usable && *slot == new && !matches!(role, Role::Post(_));
-        *slot = new;
-        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role)
-            && let Some(request) = self.requests.get_mut(key)
-        {
-            request.brought = true;
-        }
-        !seen
-    }
-
-    /// A text of the server on this exchange.
-    fn on_text(&mut self, id: ExchangeId, text: String) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let owner = match exchange.role {
-            Role::Post(key) | Role::Resume(key) => Some(key),
-            _ => None,
-        };
-        let source = Source { epoch: exchange.epoch, owner, handshake: exchange.role == Role::Initialize };
-        self.on_server_text(source, text);
     }
 
     pub(super) fn on_end(&mut self, id: ExchangeId) {

@@ -1,9 +1,12 @@
 //! The machine. `program` takes what the program sends, `server` what the server sends, `exchange` speaks HTTP and
-//! `outcome` says what its ends mean, `delivery` follows each request, `handshake` makes a session, and `link` is the one
-//! way back to it; `liveness`, `resume`, `verify`, `credentials` and `standalone` are the rules that have a name.
+//! `events` reads its streams; `outcome` says what its ends mean, `delivery` follows each request, `answers` are the
+//! engine's own, `handshake` makes a session, and `link` is the one way back to it; `restore`, `liveness`, `resume`,
+//! `verify`, `credentials` and `standalone` are the rules that have a name.
 
+mod answers;
 mod credentials;
 mod delivery;
+mod events;
 mod exchange;
 mod handshake;
 mod link;
@@ -11,6 +14,7 @@ mod liveness;
 mod notice;
 mod outcome;
 mod program;
+mod restore;
 mod resume;
 mod server;
 mod standalone;

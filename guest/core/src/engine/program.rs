@@ -217,7 +217,6 @@ impl Engine {
         match &self.link {
             Link::Waiting => self.hurry(),
             Link::Credentials(_) => self.demand_credentials(key),
-            Link::Idle => self.attempt(),
             _ => {}
         }
     }

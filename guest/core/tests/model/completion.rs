@@ -12,9 +12,10 @@ use std::sync::Mutex;
 use mcp_reconnect_core::{Nanos, SECOND, errors};
 use stateright::Model;
 
+use crate::action::Action;
 use crate::audit::{Init, Promise};
 use crate::wire::{Call, Stage, Wire};
-use crate::world::{Action, Budget, State, World};
+use crate::world::{Budget, State, World};
 
 /// How the world treats the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,6 +4,7 @@
 //! that were, and asserts a floor so that an exploration that has become trivial is noticed. `MODEL=large` raises the
 //! bounds. The second half puts faults between the engine and the world and demands that the right promise breaks.
 
+mod action;
 mod audit;
 mod completion;
 mod machine;
@@ -105,63 +106,63 @@ const NONE: Budget = Budget {
 #[test]
 fn a_call_across_a_restart() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    let larger = Budget { ticks: 2, ..usual };
     check("call, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 20_000);
 }
 
 #[test]
 fn a_call_across_a_restart_told_by_an_error() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    let larger = Budget { ticks: 2, ..usual };
     check("call, JSON, errors", world(Style::Loose, UNSAFE, bounds(usual, larger)), 3_000);
 }
 
 #[test]
 fn a_call_whose_stream_breaks() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    let larger = Budget { faults: 2, ticks: 2, ..usual };
+    let larger = Budget { ticks: 2, ..usual };
     check("call, events", world(Style::Events, UNSAFE, bounds(usual, larger)), 10_000);
 }
 
 #[test]
 fn a_call_over_http_sse() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    let larger = Budget { ticks: 2, ..usual };
     check("call, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 50_000);
 }
 
 #[test]
 fn a_call_without_sessions() {
     let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let larger = Budget { kills: 2, faults: 2, ticks: 2, ..usual };
+    let larger = Budget { ticks: 2, ..usual };
     check("call, stateless", world(Style::Stateless, UNSAFE, bounds(usual, larger)), 6_000);
 }
 
 #[test]
 fn two_calls() {
     let usual = Budget { faults: 1, ticks: 1, ..NONE };
-    let larger = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
+    let larger = Budget { cancels: 1, ..usual };
     check("two calls, JSON", world(Style::Json, BOTH, bounds(usual, larger)), 5_000);
 }
 
 #[test]
 fn a_call_and_a_notification() {
     let usual = Budget { faults: 1, ticks: 1, notifies: 1, ..NONE };
-    let larger = Budget { kills: 1, faults: 2, cancels: 1, ..usual };
+    let larger = Budget { cancels: 1, ..usual };
     check("call and notification, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 2_500);
 }
 
 #[test]
 fn two_calls_over_http_sse() {
     let usual = Budget { kills: 1, faults: 0, ticks: 1, ..NONE };
-    let larger = Budget { faults: 1, cancels: 1, ticks: 2, ..usual };
+    let larger = Budget { cancels: 1, ..usual };
     check("two calls, HTTP+SSE", world(Style::Sse, BOTH, bounds(usual, larger)), 60_000);
 }
 
 #[test]
 fn a_question_across_a_restart() {
     let usual = Budget { kills: 1, ticks: 1, asks: 1, ..NONE };
-    let larger = Budget { kills: 1, faults: 1, ticks: 2, asks: 2, ..usual };
+    let larger = Budget { faults: 1, asks: 2, ..usual };
     check("question, events", world(Style::Events, NO_CALL, bounds(usual, larger)), 500);
     check("question, HTTP+SSE", world(Style::Sse, NO_CALL, bounds(usual, larger)), 500);
 }
@@ -169,7 +170,7 @@ fn a_question_across_a_restart() {
 #[test]
 fn two_servers_behind_a_balancer() {
     let usual = Budget { ticks: 2, ..NONE };
-    let larger = Budget { faults: 1, ticks: 4, dozes: 1, cancels: 1, ..usual };
+    let larger = Budget { ticks: 3, cancels: 1, ..usual };
     let world = World { servers: 2, balanced: true, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
     check("balancer, JSON", world, 4_000);
 }
@@ -178,7 +179,7 @@ fn two_servers_behind_a_balancer() {
 fn from_the_first_message() {
     for style in [Style::Json, Style::Sse] {
         let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-        let larger = Budget { faults: 2, ticks: 2, pings: 1, ..usual };
+        let larger = Budget { pings: 1, ..usual };
         let world = World { ready: false, ..world(style, UNSAFE, bounds(usual, larger)) };
         check("from the first message", world, 12_000);
     }
@@ -188,12 +189,12 @@ fn from_the_first_message() {
 fn pings_and_questions_during_the_handshake() {
     for style in [Style::Sse, Style::Events] {
         let usual = Budget { faults: 1, ticks: 2, pings: 1, ..NONE };
-        let larger = Budget { kills: 1, faults: 2, ticks: 2, pings: 2, ..usual };
+        let larger = Budget { pings: 2, ..usual };
         let world = World { ready: false, ..world(style, NO_CALL, bounds(usual, larger)) };
         check("pings", world, 4_000);
     }
     let usual = Budget { faults: 1, ticks: 1, asks: 1, ..NONE };
-    let larger = Budget { faults: 2, ticks: 2, asks: 2, ..usual };
+    let larger = Budget { ticks: 2, asks: 2, ..usual };
     let world = World { ready: false, ..world(Style::Sse, NO_CALL, bounds(usual, larger)) };
     check("questions", world, 3_000);
 }
@@ -201,7 +202,7 @@ fn pings_and_questions_during_the_handshake() {
 #[test]
 fn a_server_that_comes_late() {
     let usual = Budget { kills: 1, ticks: 2, ..NONE };
-    let larger = Budget { faults: 1, ticks: 4, dozes: 1, ..usual };
+    let larger = Budget { ticks: 3, dozes: 1, ..usual };
     let world = World { ready: false, start_timeout: SECOND, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
     check("provisional", world, 13_000);
 }

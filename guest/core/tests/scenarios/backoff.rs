@@ -160,3 +160,24 @@ fn a_handshake_is_not_progress() {
     assert!(made < 60, "{made} sessions in 10 min without any progress");
     world.verify();
 }
+
+#[test]
+fn an_outage_is_told_once_a_second_and_counted_from_one() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.now(Fault::Kill);
+    world.call("echo", 0);
+    world.run_for(10 * SECOND);
+    let told: Vec<_> = world
+        .events
+        .iter()
+        .filter_map(|(at, event)| match event {
+            Event::Reconnecting { attempt, .. } => Some((*at, *attempt)),
+            _ => None,
+        })
+        .collect();
+    assert!((6..=11).contains(&told.len()), "{told:?}");
+    assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND && pair[1].1 > pair[0].1), "{told:?}");
+    assert_eq!(told[0].1, 1);
+    world.verify();
+}

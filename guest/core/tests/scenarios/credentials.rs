@@ -371,3 +371,32 @@ fn a_standalone_stream_that_was_refused_is_opened_with_the_new_headers() {
     assert_eq!(last.as_deref(), Some("Bearer new"), "{}", world.story());
     world.verify();
 }
+
+#[test]
+fn a_call_that_loses_its_session_while_credentials_are_missing() {
+    for refresh in [false, true] {
+        let mut options = Options::new(URL);
+        options.can_refresh_credentials = refresh;
+        let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
+        world.open();
+        world.rule("tools/call", Reply::Hang);
+        let call = world.call("echo", 0);
+        world.run_for(SECOND);
+        let exchange = world.started("tools/call")[0].id;
+        world.rule("\"initialize\"", crate::support::server::status(401));
+        world.host(Input::Reconnect);
+        world.run_for(SECOND);
+        assert_eq!(world.engine.status().state, State::NeedsCredentials);
+        world.respond(exchange, 404, "session not found");
+        world.run_for(10 * MILLISECOND);
+        if refresh {
+            // It waits for the headers that were asked for.
+            assert!(world.answer(call).is_none(), "{}", world.story());
+            world.host(Input::SetHeaders(vec![("authorization".into(), "Bearer new".into())]));
+            assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+        } else {
+            assert_eq!(world.error(call), Some(errors::UNAUTHORIZED), "{}", world.story());
+        }
+        world.verify();
+    }
+}

@@ -97,3 +97,31 @@ fn a_late_answer_is_dropped() {
     world.run_for(10 * SECOND);
     world.verify();
 }
+
+#[test]
+fn on_http_sse_a_post_without_status_has_its_time() {
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    world.rule("resources/read", Reply::Hang);
+    let asked = world.now;
+    let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+    assert!(matches!(world.wait(read, 100 * SECOND), Answer::Result(_)), "{}", world.story());
+    assert!((30 * SECOND..32 * SECOND).contains(&(world.now - asked)));
+    world.verify();
+}
+
+#[test]
+fn a_request_that_was_held_too_long_does_not_end_the_contact() {
+    let mut world = World::with(Knobs::http(), short(), 1);
+    world.open();
+    world.now(Fault::Kill);
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, 20 * SECOND).code(), Some(errors::UNAVAILABLE));
+    // A list is no exception once the server was there.
+    let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
+    assert_eq!(world.wait(list, 20 * SECOND).code(), Some(errors::UNAVAILABLE));
+    world.now(Fault::Start);
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)), "{}", world.story());
+    world.verify();
+}

@@ -174,3 +174,47 @@ fn a_ping_of_the_server_is_answered_by_the_engine() {
         world.verify();
     }
 }
+
+#[test]
+fn after_silence_an_unsafe_request_waits_for_a_ping_even_without_a_heartbeat() {
+    for (silence, safe, pings) in [(29, false, 0), (31, false, 1), (31, true, 0)] {
+        let mut options = Options::new(URL);
+        options.heartbeat_interval = 0;
+        let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
+        world.open();
+        world.run_for(silence * SECOND);
+        let tag = if safe { world.ask("resources/read", r#"{"tag":$TAG}"#) } else { world.call("echo", 0) };
+        assert!(matches!(world.wait(tag, SECOND), Answer::Result(_)));
+        assert_eq!(world.started("\"ping\"").len(), pings, "{silence} {safe}");
+        world.verify();
+    }
+}
+
+#[test]
+fn a_refusal_that_may_mean_another_server_is_looked_into() {
+    for (code, pings) in [(400, 1), (405, 1), (422, 0)] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        world.rule("tools/call", crate::support::server::status(code));
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), Some(errors::HTTP_ERROR));
+        world.run_for(SECOND);
+        assert_eq!(world.started("\"ping\"").len(), pings, "{code}");
+        assert_eq!(world.engine.status().reconnects, 0);
+        world.verify();
+    }
+}
+
+#[test]
+fn an_error_of_a_server_without_sessions_is_no_loss_but_one_of_its_gateway_is() {
+    for (code, reconnects) in [(500, 0), (502, 1)] {
+        let mut world = World::new(Knobs { stateless: true, ..Knobs::http() });
+        world.open();
+        world.rule("tools/call", crate::support::server::status(code));
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), Some(errors::OUTCOME_UNKNOWN));
+        world.run_for(20 * SECOND);
+        assert_eq!(world.engine.status().reconnects, reconnects, "{code}\n{}", world.story());
+        world.verify();
+    }
+}

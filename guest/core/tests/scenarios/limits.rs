@@ -217,3 +217,145 @@ fn what_was_answered_makes_room_again() {
     assert_eq!(calls.map(|call| world.error(call)), [None, Some(errors::QUEUE_FULL)]);
     world.verify();
 }
+
+/// Lets the model receive a request of this kind and answer nothing by itself.
+fn held(world: &mut World, part: &str) -> ExchangeId {
+    world.run_for(10 * MILLISECOND);
+    world.started(part).last().unwrap().id
+}
+
+#[test]
+fn what_nobody_reads_is_read_up_to_64_kib() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("notifications/custom", Reply::Hang);
+    world.notify("notifications/custom");
+    let exchange = held(&mut world, "notifications/custom");
+    world.head(exchange, 202);
+    let gone = |world: &World| world.net.cancelled.iter().any(|(_, id)| *id == exchange);
+    world.body(exchange, &"x".repeat(40_000));
+    world.body(exchange, &"x".repeat(65_536 - 40_000));
+    assert!(!gone(&world));
+    world.body(exchange, "x");
+    assert!(gone(&world));
+    world.verify();
+}
+
+#[test]
+fn a_long_refusal_is_cut_at_64_kib() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("tools/call", Reply::Hang);
+    let call = world.call("echo", 0);
+    let exchange = held(&mut world, "tools/call");
+    world.head(exchange, 413);
+    world.body(exchange, &"y".repeat(40_000));
+    assert!(world.answer(call).is_none());
+    world.body(exchange, &"y".repeat(40_000));
+    assert_eq!(world.error(call), Some(errors::HTTP_ERROR));
+    world.verify();
+}
+
+#[test]
+fn a_body_of_just_the_limit_is_taken() {
+    let body = |size: usize| {
+        let frame = r#"{"jsonrpc":"2.0","id":2,"result":{"x":""}}"#;
+        frame.replace("\"\"", &format!("\"{}\"", "x".repeat(size - frame.len())))
+    };
+    for (size, code) in [(2000, None), (2001, Some(errors::TOO_LARGE))] {
+        let mut options = Options::new(URL);
+        options.max_body_bytes = 2000;
+        let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
+        world.open();
+        world.rule("tools/call", crate::support::server::json_body(&body(size)));
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), code, "{}", world.story());
+    }
+}
+
+#[test]
+fn an_initialize_result_over_the_limit_is_told() {
+    let mut options = Options::new(URL);
+    options.max_body_bytes = 2000;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.rule("\"initialize\"", crate::support::server::json_body(&"x".repeat(3000)));
+    let initialize = world.initialize();
+    let Answer::Error(_, text) = world.wait(initialize, SECOND) else { panic!() };
+    assert!(text.contains("over 2000 bytes"), "{text}");
+    world.verify();
+}
+
+#[test]
+fn notifications_count_against_the_queue() {
+    let mut options = Options::new(URL);
+    options.max_queue_messages = 4;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    world.run_for(SECOND);
+    for _ in 0..6 {
+        world.notify("notifications/custom");
+    }
+    let call = world.call("echo", 0);
+    assert_eq!(world.error(call), Some(errors::QUEUE_FULL), "{}", world.story());
+    let dropped =
+        world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("queue is full")));
+    assert_eq!(dropped, 2);
+    world.now(Fault::Start);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.server.notified.len(), 4);
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    world.verify();
+}
+
+#[test]
+fn roots_changes_that_collapse_take_the_room_of_one() {
+    let mut options = Options::new(URL);
+    options.max_queue_bytes = 400;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    world.run_for(SECOND);
+    for _ in 0..50 {
+        world.notify("notifications/roots/list_changed");
+    }
+    let call = world.call("echo", 0);
+    assert_eq!(world.error(call), None, "{}", world.story());
+    world.now(Fault::Start);
+    assert!(matches!(world.wait(call, 60 * SECOND), Answer::Result(_)));
+    assert_eq!(world.server.notified.len(), 1);
+    world.verify();
+}
+
+#[test]
+fn messages_of_just_the_limit_pass() {
+    for (limit_less, code) in [(0, None), (1, Some(errors::TOO_LARGE))] {
+        let mut world = World::new(Knobs::http());
+        let (tag, text) = world.request("tools/call", r#"{"name":"echo","arguments":{"tag":$TAG,"pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}}"#);
+        let mut options = Options::new(URL);
+        options.max_message_bytes = text.len() - limit_less;
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.open();
+        world.say(&text);
+        world.run_for(SECOND);
+        assert_eq!(world.answer(tag).map(Answer::code), Some(code), "{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn the_last_byte_of_the_queue_can_be_used() {
+    for (less, code) in [(0, None), (1, Some(errors::QUEUE_FULL))] {
+        let mut world = World::new(Knobs::http());
+        let (tag, text) = world.request("tools/call", &format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(400)));
+        let mut options = Options::new(URL);
+        options.max_queue_bytes = text.len() - less;
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.open();
+        world.say(&text);
+        world.run_for(SECOND);
+        assert_eq!(world.answer(tag).map(Answer::code), Some(code), "{}", world.story());
+        world.verify();
+    }
+}

@@ -273,3 +273,86 @@ fn a_stateless_server_is_given_a_hidden_initialize_after_a_break() {
     assert_eq!(world.started("\"initialize\"").len(), 2);
     world.verify();
 }
+
+#[test]
+fn the_streams_of_a_lost_session_are_closed() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let old = world.started("GET")[0].id;
+    world.now(Fault::Forget);
+    let call = world.call("echo", 0);
+    world.wait(call, SECOND);
+    assert!(world.net.cancelled.iter().any(|(_, id)| *id == old), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_goodbye_is_over_with_its_status_and_only_sessions_are_ended() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("DELETE", Reply::Hang);
+    world.host(Input::Reconnect);
+    world.run_for(10 * MILLISECOND);
+    let goodbye = world.started("DELETE")[0].id;
+    let asked = world.now;
+    world.head(goodbye, 500);
+    world.run_until(SECOND, |world| world.started("\"initialize\"").len() == 2);
+    assert!(world.now - asked < 10 * MILLISECOND, "{}", world.story());
+    for knobs in [Knobs { stateless: true, ..Knobs::http() }, Knobs::sse()] {
+        let mut world = World::new(knobs);
+        world.open();
+        world.host(Input::Reconnect);
+        world.run_for(SECOND);
+        world.host(Input::Close);
+        world.run_for(SECOND);
+        assert!(world.started("DELETE").is_empty() && world.closed);
+        world.verify();
+    }
+}
+
+#[test]
+fn a_call_that_loses_its_session_while_there_is_no_contact_is_told_at_once() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("tools/call", Reply::Hang);
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    let exchange = world.started("tools/call")[0].id;
+    // The program begins anew, and is refused.
+    world.rules("\"initialize\"", 9, crate::support::server::status(401));
+    let again = world.initialize();
+    world.wait(again, 2 * SECOND);
+    assert!(world.answer(call).is_none(), "{}", world.story());
+    world.respond(exchange, 404, "session not found");
+    assert_eq!(world.wait(call, 10 * MILLISECOND).code(), Some(errors::UNAVAILABLE), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_parameter_error_is_looked_into_only_where_it_may_mean_a_loss() {
+    let error = |text: &str| {
+        json_body(&format!(r#"{{"jsonrpc":"2.0","id":$ID,"error":{{"code":-32602,"message":"{text}"}}}}"#))
+    };
+    // Of any text as the first answer after a connect; of the known text once; of another text never.
+    for (text, restart, lists) in [
+        ("bad cursor", false, 0),
+        ("bad cursor", true, 1),
+        ("Invalid request parameters", false, 1),
+        ("Invalid request parameters", true, 1),
+    ] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        if restart {
+            world.restart(SECOND);
+            world.run_for(90 * SECOND);
+            assert_eq!(world.engine.status().reconnects, 1);
+        }
+        for _ in 0..3 {
+            world.rule("tools/call", error(text));
+            let call = world.call("echo", 0);
+            assert_eq!(world.wait(call, SECOND), Answer::Error(-32602, text.into()));
+        }
+        assert_eq!(world.started("tools/list").len(), lists, "{text} {restart}");
+        world.verify();
+    }
+}

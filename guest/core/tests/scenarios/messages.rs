@@ -345,3 +345,107 @@ fn a_message_of_the_server_becomes_one_line() {
     assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
     world.verify();
 }
+
+#[test]
+fn an_error_that_names_no_request_is_about_the_one_it_answers() {
+    let mut world = ready();
+    world
+        .rule("tools/call", json_body(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32050,"message":"out of ink"}}"#));
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND), Answer::Error(-32050, "out of ink".into()));
+    world.verify();
+}
+
+#[test]
+fn an_answer_may_come_on_the_standalone_stream_after_an_acceptance() {
+    for (code, kind) in [(202, "text/plain"), (204, "text/plain"), (202, ""), (200, "application/json")] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        let headers = if kind.is_empty() { vec![] } else { vec![("content-type", kind.to_string())] };
+        world.rule("tools/call", Reply::RunThen(code, headers, String::new()));
+        let call = world.call("echo", 0);
+        world.run_for(SECOND);
+        assert!(world.answer(call).is_none(), "{code} {kind}\n{}", world.story());
+        let body: serde_json::Value = serde_json::from_str(world.started("tools/call")[0].body()).unwrap();
+        let stream = world.started("GET")[0].id;
+        world.body(stream, &format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{}}}}\n\n", body["id"]));
+        assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{code} {kind}\n{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn a_notification_follows_when_the_one_before_was_taken() {
+    let mut world = ready();
+    let tags: Vec<_> = (0..5).map(|_| world.notify("notifications/custom")).collect();
+    world.run_for(50 * MILLISECOND);
+    assert_eq!(world.server.notified, tags);
+    // One that is not taken holds up the next for a second.
+    world.rule("notifications/custom", Reply::Hang);
+    let asked = world.now;
+    world.notify("notifications/custom");
+    world.notify("notifications/custom");
+    world.run_for(5 * SECOND);
+    let starts: Vec<_> = world.started("notifications/custom")[5..].iter().map(|one| one.at - asked).collect();
+    assert_eq!(starts, [0, SECOND]);
+    world.verify();
+}
+
+#[test]
+fn what_comes_before_its_time_is_dropped() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.program.silent = true;
+    world.notify("notifications/custom");
+    let initialize = world.initialize();
+    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    world.say(initialized);
+    world.wait(initialize, SECOND);
+    world.run_for(SECOND);
+    assert!(world.started("notifications/").is_empty(), "{}", world.story());
+    world.say(initialized);
+    world.say(initialized);
+    world.run_for(SECOND);
+    assert_eq!(world.started("notifications/").len(), 1);
+    assert_eq!(world.engine.status().state, State::Ready);
+    world.verify();
+}
+
+#[test]
+fn what_a_server_says_too_early_is_kept_up_to_a_bound() {
+    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#;
+    for (count, pad, kept) in [(64, 1, 64), (70, 1, 64), (3, 800, 2)] {
+        let mut options = Options::new(URL);
+        options.max_event_bytes = if pad > 1 { 2000 } else { 100_000 };
+        let mut world = World::with(Knobs::http(), options, 1);
+        let early = format!(
+            "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/early\",\"params\":{{\"x\":\"{}\"}}}}\n\n",
+            "x".repeat(pad)
+        );
+        let mut events = vec![early; count];
+        events.push(format!("data: {{\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":{result}}}\n\n"));
+        world.rule("\"initialize\"", Reply::Events(events, true));
+        let initialize = world.initialize();
+        world.wait(initialize, SECOND);
+        assert_eq!(world.heard("notifications/early").len(), kept);
+    }
+}
+
+#[test]
+fn a_question_with_an_id_of_a_kilobyte_is_asked_and_the_one_that_is_cancelled_is_that_one() {
+    let mut world = World::new(Knobs::http());
+    world.program.mute = true;
+    world.open();
+    for (length, asked) in [(1022, 1), (1023, 1)] {
+        let id = "z".repeat(length);
+        world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"roots/list"}}"#));
+        world.run_for(SECOND);
+        assert_eq!(world.heard("roots/list").len(), asked, "{length}");
+    }
+    world.server_says(r#"{"jsonrpc":"2.0","id":7,"method":"sampling/first"}"#);
+    world.server_says(r#"{"jsonrpc":"2.0","id":8,"method":"sampling/second"}"#);
+    world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":8}}"#);
+    world.run_for(SECOND);
+    let second: serde_json::Value = serde_json::from_str(&world.heard("sampling/second")[0].1).unwrap();
+    assert_eq!(world.program.dropped, [second["id"].to_string()]);
+    world.verify();
+}

@@ -94,3 +94,19 @@ fn the_stream_of_http_sse_is_redirected_inside_its_origin() {
     assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
     world.verify();
 }
+
+#[test]
+fn five_in_a_row_are_followed_and_what_is_told_holds_no_query() {
+    for (hops, code) in [(5, None), (6, Some(errors::HTTP_ERROR))] {
+        let mut world = World::new(Knobs::http());
+        world.rules("POST /", hops, redirect(307, "/mcp"));
+        let initialize = world.initialize();
+        assert_eq!(world.wait(initialize, 5 * SECOND).code(), code, "{}", world.story());
+    }
+    let mut world = World::new(Knobs::http());
+    world.rule("POST /", redirect(307, "http://other.test/else?token=s3cret"));
+    let initialize = world.initialize();
+    let Answer::Error(_, text) = world.wait(initialize, 5 * SECOND) else { panic!() };
+    assert!(text.contains("http://other.test/else,") && !text.contains("s3cret"), "{text}");
+    world.verify();
+}

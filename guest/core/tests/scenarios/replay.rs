@@ -389,3 +389,55 @@ fn on_http_sse_the_end_of_the_stream_ends_the_wait_for_an_answer() {
         world.verify();
     }
 }
+
+#[test]
+fn what_is_told_of_an_unknown_outcome_is_true() {
+    // Whether the server had taken it, whether the session is another one, how often it was sent.
+    for (fate, safe, accepted) in
+        [(Fate::CutAfter(1), false, true), (Fate::ResetAfter, false, false), (Fate::ResetAfter, true, false)]
+    {
+        let mut world = World::new(Knobs { get: Get::Status(405), durable: true, ..Knobs::http() });
+        world.open();
+        let method = if safe { "resources/read" } else { "tools/call" };
+        for _ in 0..2 {
+            world.fate(method, fate);
+        }
+        let tag = if safe { world.ask(method, r#"{"tag":$TAG}"#) } else { world.call("slow", 5000) };
+        let Answer::Error(code, text) = world.wait(tag, 20 * SECOND) else { panic!("{}", world.story()) };
+        assert_eq!(code, errors::OUTCOME_UNKNOWN);
+        assert_eq!(text.contains("was sent again once"), safe, "{text}");
+        assert_eq!(text.contains("was not sent again"), !safe, "{text}");
+        let raw: serde_json::Value = serde_json::from_str(world.program.raw.last().unwrap()).unwrap();
+        let data = serde_json::json!({"method": method, "accepted": accepted, "sessionChanged": false});
+        assert_eq!(raw["error"]["data"], data);
+        assert_eq!(world.engine.status().replays, u64::from(safe));
+        world.verify();
+    }
+}
+
+#[test]
+fn an_update_of_the_server_distrusts_annotations_and_nothing_else() {
+    let mut options = Options::new(URL);
+    options.trust_annotations = true;
+    let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
+    world.program.trusts = true;
+    world.open();
+    let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
+    world.wait(list, SECOND);
+    // Sent and broken off: a read is safe anywhere, the tool was safe with the old server only.
+    world.fate("resources/read", Fate::ResetAfter);
+    world.fate("tools/call", Fate::ResetAfter);
+    let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+    let tool = world.call("read", 0);
+    world.run_for(MILLISECOND);
+    world.now(Fault::Kill);
+    world.run_for(SECOND);
+    // This one was never sent.
+    let fresh = world.call("read", 0);
+    world.now(Fault::Become(Box::new(Knobs { name: "updated", get: Get::Status(405), ..Knobs::http() })));
+    world.now(Fault::Start);
+    assert!(matches!(world.wait(read, 10 * SECOND), Answer::Result(_)), "{}", world.story());
+    assert_eq!(world.wait(tool, 10 * SECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+    assert!(matches!(world.wait(fresh, 10 * SECOND), Answer::Result(_)), "{}", world.story());
+    world.verify();
+}

@@ -316,3 +316,34 @@ fn a_second_initialize_replaces_the_session_whatever_the_link_does() {
         world.verify();
     }
 }
+
+#[test]
+fn every_list_that_was_promised_and_is_not_there_is_empty() {
+    const LISTS: [(&str, &str); 4] = [
+        ("tools/list", "tools"),
+        ("prompts/list", "prompts"),
+        ("resources/list", "resources"),
+        ("resources/templates/list", "resourceTemplates"),
+    ];
+    let mut world = World::new(Knobs { capabilities: r#"{"logging":{}}"#, ..Knobs::http() });
+    world.server.up = false;
+    let initialize = world.initialize();
+    world.wait(initialize, 25 * SECOND);
+    for phase in 0..2 {
+        for (method, member) in LISTS {
+            let list = world.ask(method, "{}");
+            let Answer::Result(result) = world.wait(list, 25 * SECOND) else { panic!("{}", world.story()) };
+            assert_eq!(result, serde_json::json!({ member: [] }), "{phase} {method}");
+        }
+        world.now(Fault::Start);
+        world.run_for(10 * SECOND);
+    }
+    assert!(world.started("/list\"").is_empty());
+    // Without a promise the server answers for itself.
+    let mut world = World::new(Knobs { capabilities: r#"{"logging":{}}"#, ..Knobs::http() });
+    world.open();
+    let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
+    world.wait(list, SECOND);
+    assert_eq!(world.started("tools/list").len(), 1);
+    world.verify();
+}

@@ -74,6 +74,8 @@ pub struct Program {
     /// What the engine has sent at least once.
     pub first_sent: BTreeSet<Tag>,
     pub highest_sent: Tag,
+    /// Every answer, as it came.
+    pub raw: Vec<String>,
     /// The codes of errors that name no request.
     pub nulls: Vec<i64>,
 }
@@ -270,7 +272,10 @@ impl World {
             return self.violate(format!("the program got no JSON: {text}"));
         };
         match (&envelope.method, envelope.id) {
-            (None, Some(id)) => self.hear_answer(id.get(), &envelope),
+            (None, Some(id)) => {
+                self.hear_answer(id.get(), &envelope);
+                self.program.raw.push(text);
+            }
             (None, None) => self.violate(format!("an answer without an id: {text}")),
             (Some(method), id) => {
                 self.check_told(method, &envelope.params);

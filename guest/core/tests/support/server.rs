@@ -17,6 +17,7 @@ use super::program::Tag;
 use super::world::{Happening, World};
 
 pub use knobs::{Get, Knobs, Lost, Offer, Resume};
+#[allow(unused_imports)]
 pub use script::{Reply, json_body, status, status_text};
 
 /// One execution of a request.

@@ -1,0 +1,99 @@
+//! What the program is told in place of an answer of the server: the errors of the engine, and that they are true.
+
+use alloc::string::String;
+
+use super::Engine;
+use super::delivery::End;
+use crate::errors::{self, response};
+use crate::loss::Refusal;
+use crate::request::{Delivery, Origin, RequestKey};
+use crate::{Event, json};
+
+impl Engine {
+    pub(super) fn answer_unknown(&mut self, key: RequestKey, accepted: bool, reason: String) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let (method, epoch, replays) = (request.method.clone(), request.epoch, request.replays);
+        let changed = self.session.as_ref().is_none_or(|session| session.epoch != epoch);
+        let data =
+            alloc::format!(r#"{{"method":{},"accepted":{accepted},"sessionChanged":{changed}}}"#, json::quote(&method));
+        let again = if replays == 0 { "was not sent again" } else { "was sent again once, which is as often as it is" };
+        let text = alloc::format!(
+            "The outcome of {method} is unknown: {reason}. It may or may not have run and {again}; check before you repeat \
+             it."
+        );
+        self.emit(Event::OutcomeUnknown { method, accepted, reason });
+        self.answer_error(key, errors::OUTCOME_UNKNOWN, &text, Some(&data));
+    }
+
+    pub(super) fn answer_refused(&mut self, key: RequestKey, end: &End) {
+        // A JSON-RPC error in the body is the server's own answer.
+        if let Some(error) = end.refusal.and_then(Refusal::error) {
+            if let Some(request) = self.forget(key) {
+                let id = request.client_id();
+                self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{}}}"#, error.raw));
+            }
+            return;
+        }
+        let data = end.refusal.map(|refusal| alloc::format!(r#"{{"status":{}}}"#, refusal.status));
+        let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
+        let text = alloc::format!("{method} failed at {}: {}.", self.server_name(), end.reason);
+        self.answer_error(key, errors::HTTP_ERROR, &text, data.as_deref());
+    }
+
+    pub(super) fn answer_unauthorized(&mut self, key: RequestKey, status: u16, challenge: &str) {
+        let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
+        let asks = if challenge.is_empty() { String::new() } else { alloc::format!(" It asks for: {challenge}.") };
+        let text = alloc::format!(
+            "{} wants other credentials (HTTP {status}); {method} did not run.{asks} Give valid credentials in a header \
+             (such as Authorization) and try again.",
+            self.server_name()
+        );
+        let data = alloc::format!(r#"{{"status":{status},"challenge":{}}}"#, json::quote(challenge));
+        self.answer_error(key, errors::UNAUTHORIZED, &text, Some(&data));
+    }
+
+    /// The one place where a request of the program gets an error of the engine's.
+    pub(super) fn answer_error(&mut self, key: RequestKey, code: i64, text: &str, data: Option<&str>) {
+        let Some(request) = self.requests.get(&key) else { return };
+        // These errors say that the request did not run, which is not known of one that was sent before.
+        let denies =
+            matches!(code, errors::UNAVAILABLE | errors::UNAUTHORIZED | errors::SESSION_UNSTABLE | errors::CLOSED);
+        if denies && request.replays > 0 && request.delivery == Delivery::Held && !request.cancelled {
+            let why = if self.last_error.is_empty() { "the connection was closed" } else { &self.last_error };
+            let reason = alloc::format!("it was sent, the connection broke, and it could not be sent again ({why})");
+            let accepted = request.accepted;
+            return self.answer_unknown(key, accepted, reason);
+        }
+        let Some(request) = self.forget(key) else { return };
+        if !request.cancelled {
+            self.emit_message(response(request.client_id(), code, text, data));
+        }
+    }
+
+    pub(super) fn answer_closed(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let text = if request.is_out() {
+            alloc::format!(
+                "The connection was closed before {} was answered; it may or may not have run.",
+                request.method
+            )
+        } else {
+            alloc::format!("The connection was closed before {} was sent; it did not run.", request.method)
+        };
+        self.answer_error(key, errors::CLOSED, &text, None);
+    }
+
+    /// An event for this request was over the limit. It has run, so it is never sent again.
+    pub(super) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
+        let Some(request) = self.requests.get(&key) else { return };
+        if request.origin != Origin::Program {
+            let origin = request.origin;
+            return self.on_own_answer(key, origin, None);
+        }
+        let text = alloc::format!(
+            "The answer to {} is too large: {what} is over {limit} bytes (option {option}). The request ran.",
+            request.method
+        );
+        self.answer_error(key, errors::TOO_LARGE, &text, Some(&alloc::format!(r#"{{"limit":{limit}}}"#)));
+    }
+}
