@@ -264,6 +264,8 @@ fn the_status_during_an_outage(kind: Kind) {
     bridge.wait_for_log(mark, &["disconnected", "trying again"]);
     let held = bridge.request("tools/call", kind.echo("held"));
     bridge.wait_for_log(mark, &["connection refused"]);
+    // Answered without the server, in the order of reading: now the call has been read too.
+    bridge.refused("hello");
     status(&mut bridge, &["1 queued", "1 in flight", "last error: no connection could be made"]);
     server.start();
     assert!(text(&bridge.result(&held)).contains("held"));
