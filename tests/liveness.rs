@@ -45,7 +45,7 @@ both! {
     a_busy_server_is_suspected_and_left_alone: PythonHttp, PythonSse;
     a_strict_heartbeat_ends_a_busy_session: PythonHttp, PythonSse;
     a_hang_up_in_the_middle_of_calls: PythonHttp, PythonSse;
-    a_thousand_calls_at_once: EverythingHttp, PythonSse;
+    a_thousand_calls_at_once: RustHttp, RustSse;
     the_status_during_an_outage: RustHttp, RustSse;
 }
 
@@ -222,7 +222,8 @@ fn a_hang_up_in_the_middle_of_calls(kind: Kind) {
     bridge.finish();
 }
 
-/// A thousand calls, none of which waits for another: each has its own answer.
+/// A thousand calls, none of which waits for another: each has its own answer. (Node.js and Python's server close a connection
+/// that was idle for 5 s. On a busy machine a call can fall into that, and then nobody knows whether it ran.)
 fn a_thousand_calls_at_once(kind: Kind) {
     const CALLS: usize = 1000;
     /// Long enough for an interpreter on a busy machine; a call that waits for another's timeout takes longer.
@@ -264,6 +265,8 @@ fn the_status_during_an_outage(kind: Kind) {
     bridge.wait_for_log(mark, &["disconnected", "trying again"]);
     let held = bridge.request("tools/call", kind.echo("held"));
     bridge.wait_for_log(mark, &["connection refused"]);
+    // Answered without the server, in the order of reading: now the call has been read too.
+    bridge.refused("hello");
     status(&mut bridge, &["1 queued", "1 in flight", "last error: no connection could be made"]);
     server.start();
     assert!(text(&bridge.result(&held)).contains("held"));

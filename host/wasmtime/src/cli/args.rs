@@ -265,7 +265,7 @@ mod tests {
             wrong(&["--transport", "pigeon", "http://h/"]),
             "invalid value 'pigeon' for '--transport <NAME>' [possible values: auto, http, sse]"
         );
-        assert_eq!(wrong(&["--nope", "http://h/"]), "unexpected argument '--nope' found");
+        assert_eq!(wrong(&["--zzz", "http://h/"]), "unexpected argument '--zzz' found");
         assert_eq!(
             wrong(&["--heder", "x", "http://h/"]),
             "unexpected argument '--heder' found; a similar argument exists: '--header'"
