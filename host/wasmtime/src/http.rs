@@ -23,13 +23,13 @@ use crate::tls;
 /// How requests reach the network.
 #[derive(Clone, Default)]
 pub struct HttpOptions {
-    proxy: ProxyChoice,
-    ca_certificates: Vec<Vec<u8>>,
+    pub(crate) proxy: ProxyChoice,
+    pub(crate) ca_certificates: Vec<Vec<u8>>,
     connect_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Default)]
-enum ProxyChoice {
+pub(crate) enum ProxyChoice {
     #[default]
     Environment,
     None,
@@ -85,7 +85,7 @@ impl fmt::Debug for HttpOptions {
 const GATHER_BYTES: u64 = 256 * 1024;
 
 /// The connections of one [`crate::connect`].
-pub(crate) struct HttpClient(Client);
+pub(crate) struct HttpClient(pub(crate) Client);
 
 impl HttpClient {
     /// A client for a server at `url`.
@@ -121,7 +121,7 @@ impl HttpClient {
 }
 
 /// Whether the URL names this machine. What else is wrong with it is for the component to say.
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

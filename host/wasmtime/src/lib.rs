@@ -39,6 +39,7 @@ mod event;
 mod http;
 mod http_error;
 mod options;
+pub mod probe;
 mod tls;
 mod wake;
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mcp_reconnect::{Options, TransportChoice};
+use mcp_reconnect::Options;
 use tracing::level_filters::LevelFilter;
 
-use super::{duration, header, size};
-use crate::demo;
+use super::connection_args::ConnectionArgs;
+use super::{duration, size};
+use crate::{check, demo, documentation, wrap};
 
 const AFTER_HELP: &str = "\
 URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
@@ -20,7 +21,8 @@ Signals: SIGHUP begins a new session, SIGUSR1 writes the status to stderr, SIGTE
 Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the command line is wrong.
 
 For Claude Code:  claude mcp add jarvis -- mcp-reconnect https://jarvis.internal/sse
-See it work:      mcp-reconnect demo";
+See it work:      mcp-reconnect demo
+More:             mcp-reconnect --help, and mcp-reconnect COMMAND --help";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -28,7 +30,8 @@ See it work:      mcp-reconnect demo";
     name = "mcp-reconnect",
     version,
     about = "Connects an MCP client on stdio to a remote MCP server, and outlives the server's restarts.",
-    override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect demo [--transport sse|http]",
+    override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect COMMAND [OPTIONS]",
+    subcommand_value_name = "COMMAND",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     after_help = AFTER_HELP
@@ -45,26 +48,29 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say what a server can do, and how well it takes restarts
+    Check(check::CheckArgs),
+    /// Make a client's configuration file reach its remote servers through mcp-reconnect
+    Wrap(wrap::WrapArgs),
+    /// Undo wrap
+    Unwrap(wrap::UnwrapArgs),
     /// Show it: a real MCP server is killed under flowing calls and comes back
     Demo(demo::DemoArgs),
     /// A real MCP server to try a client with, on the loopback interface
     #[command(hide = true)]
     DemoServer(demo::server::ServerArgs),
+    /// Write the completions for a shell
+    Completions(documentation::CompletionsArgs),
+    /// Write the manual page
+    Man(documentation::ManArgs),
 }
 
 /// The arguments of the bridge.
 #[derive(Args, Debug)]
 pub struct BridgeArgs {
-    /// The server's MCP endpoint or SSE URL, http or https
-    // Several are taken so that one too many can be named.
-    #[arg(value_name = "URL", hide = true)]
-    urls: Vec<String>,
-    /// http (Streamable HTTP), sse (HTTP+SSE) or auto
-    #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
-    transport: TransportArg,
-    /// 'Name: value' for every request; ${VAR} is expanded
-    #[arg(short = 'H', long = "header", value_name = "HEADER")]
-    headers: Vec<String>,
+    /// How to reach the server.
+    #[command(flatten)]
+    connection: ConnectionArgs,
     /// For stderr: off, error, warn, info, debug or trace
     #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
@@ -109,13 +115,6 @@ fn span_or_off(text: &str) -> Result<Span, String> {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum TransportArg {
-    Auto,
-    Http,
-    Sse,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogArg {
     Off,
     Error,
@@ -155,25 +154,11 @@ impl BridgeArgs {
     /// The transport's options; what is not given keeps the library's default. An error says what is wrong and how to mend
     /// it, and holds no secret.
     pub fn options(&self, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Options, String> {
-        let url = match &self.urls[..] {
-            [url] => url,
-            [] => return Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
-            [_, second, ..] => {
-                return Err(format!("'{second}' is one URL too many; give each server a bridge of its own"));
-            }
-        };
-        let mut options = Options::new(url)
-            .transport(match self.transport {
-                TransportArg::Auto => TransportChoice::Auto,
-                TransportArg::Http => TransportChoice::StreamableHttp,
-                TransportArg::Sse => TransportChoice::HttpSse,
-            })
+        let mut options = self
+            .connection
+            .options(&lookup)?
             .heartbeat_strict(self.heartbeat_strict)
             .trust_annotations(self.trust_annotations);
-        for text in &self.headers {
-            let (name, value) = header::parse(text, &lookup)?;
-            options = options.header(name, value);
-        }
         if let Some(Span(interval)) = self.heartbeat {
             options = options.heartbeat(interval);
         }

@@ -2,7 +2,8 @@
 
 pub mod args;
 mod bridge;
-mod duration;
+pub mod connection_args;
+pub mod duration;
 mod expand;
 mod header;
 mod input;
@@ -14,6 +15,7 @@ mod readiness;
 mod signals;
 mod size;
 mod sleep;
+mod suggestion;
 
 use std::process::ExitCode;
 
@@ -36,12 +38,7 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         match mcp_reconnect::connect(options).await {
             Ok((sender, receiver)) => bridge::run(sender, receiver, args.max_message_bytes()).await,
-            Err(OpenError::InvalidUrl(problem)) => Ok(wrong_usage(&format!(
-                "the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH"
-            ))),
-            Err(OpenError::InvalidHeader(problem)) => Ok(wrong_usage(&format!("a --header is not usable: {problem}"))),
-            Err(OpenError::InvalidOption(problem)) => Ok(wrong_usage(&format!("an option is not usable: {problem}"))),
-            Err(error) => Err(anyhow::Error::new(error).context("cannot start the transport")),
+            Err(error) => refused(error),
         }
     });
     // A name look-up may still be under way on another thread; nothing is owed to it.
@@ -49,8 +46,20 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     ended
 }
 
+/// What to do when the library does not take the options: a wrong command line, or a failure of its own.
+pub fn refused(error: OpenError) -> anyhow::Result<ExitCode> {
+    Ok(wrong_usage(&match error {
+        OpenError::InvalidUrl(problem) => {
+            format!("the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH")
+        }
+        OpenError::InvalidHeader(problem) => format!("a --header is not usable: {problem}"),
+        OpenError::InvalidOption(problem) => format!("an option is not usable: {problem}"),
+        error => return Err(anyhow::Error::new(error).context("cannot start the transport")),
+    }))
+}
+
 /// Says in one line on stderr what is wrong with the command line.
-fn wrong_usage(problem: &str) -> ExitCode {
+pub fn wrong_usage(problem: &str) -> ExitCode {
     log::line(&format!("{problem} (see mcp-reconnect --help)"));
     ExitCode::from(WRONG_USAGE)
 }
