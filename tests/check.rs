@@ -114,8 +114,10 @@ fn nothing_is_left_on_the_server() {
     let server = Script::http().events().start();
     let report = checked(&server.url(), &[]);
     assert_eq!(report["outcome"], "ok", "{report:#}");
-    let ended: Vec<_> = server.records_of("DELETE").into_iter().map(|record| record.session.expect("a session")).collect();
-    let mut pinged: Vec<_> = server.records_of("notifications/initialized").into_iter().map(|r| r.session.unwrap()).collect();
+    let ended: Vec<_> =
+        server.records_of("DELETE").into_iter().map(|record| record.session.expect("a session")).collect();
+    let mut pinged: Vec<_> =
+        server.records_of("notifications/initialized").into_iter().map(|r| r.session.unwrap()).collect();
     assert_eq!(server.records_of("initialize").len(), 2);
     pinged.sort();
     let mut sorted = ended.clone();
@@ -268,7 +270,8 @@ fn the_result_for_people() {
     let checked = Checked::of(&[&format!("{}?key=s3cret", server.url())]);
     assert_eq!(checked.code, 0, "{}", checked.out);
     assert!(!checked.out.contains("s3cret"), "{}", checked.out);
-    for words in ["server         scripted 1", "Streamable HTTP, MCP 2025", "recognised", "median of 5", "All is well."] {
+    for words in ["server         scripted 1", "Streamable HTTP, MCP 2025", "recognised", "median of 5", "All is well."]
+    {
         assert!(checked.out.contains(words), "{words} is missing:\n{}", checked.out);
     }
 }
@@ -322,9 +325,15 @@ fn the_facts_of_tls() {
         }).listen(Number(port), '127.0.0.1', () => console.log('listening'));";
     let backend = server.url().split(':').nth(2).and_then(|rest| rest.split('/').next()).unwrap().to_owned();
     let tls = Process::start(
-        Command::new("node").args(["-e", program]).arg(&key).arg(&certificate).args([&port.number().to_string(), &backend]),
+        Command::new("node")
+            .args(["-e", program])
+            .arg(&key)
+            .arg(&certificate)
+            .args([&port.number().to_string(), &backend]),
     );
-    tls.stdout.find(0, PATIENCE, |_, line| (line == "listening").then_some(())).unwrap_or_else(|| panic!("{}", tls.stderr.text()));
+    tls.stdout
+        .find(0, PATIENCE, |_, line| (line == "listening").then_some(()))
+        .unwrap_or_else(|| panic!("{}", tls.stderr.text()));
     let url = format!("https://127.0.0.1:{}/mcp", port.number());
     let mut trusting = Command::new(COMMAND);
     trusting.args(["check", &url, "--json"]).env("SSL_CERT_FILE", &certificate).env_remove("SSL_CERT_DIR");
@@ -338,7 +347,8 @@ fn the_facts_of_tls() {
 
     let mut wary = Command::new(COMMAND);
     let empty = scratch_file("no-certificates.pem");
-    let checked = Checked::command(wary.args(["check", &url, "--json"]).env("SSL_CERT_FILE", empty).env_remove("SSL_CERT_DIR"));
+    let checked =
+        Checked::command(wary.args(["check", &url, "--json"]).env("SSL_CERT_FILE", empty).env_remove("SSL_CERT_DIR"));
     let report = checked.json();
     assert_eq!(checked.code, 3, "{report:#}");
     assert!(report["problems"][0].as_str().is_some_and(|text| text.contains("TLS")), "{report:#}");

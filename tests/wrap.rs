@@ -116,8 +116,10 @@ impl Fixture {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -164,7 +166,14 @@ fn claude_code() {
     let billing = &servers["billing"];
     assert_eq!(
         arguments(billing),
-        ["--transport", "http", "--header-command", "/opt/bin/billing-headers.sh --tenant 7", "--url-env", "MCP_RECONNECT_URL"]
+        [
+            "--transport",
+            "http",
+            "--header-command",
+            "/opt/bin/billing-headers.sh --tenant 7",
+            "--url-env",
+            "MCP_RECONNECT_URL"
+        ]
     );
     assert_eq!(billing["env"]["MCP_RECONNECT_URL"], "${BILLING:-https://billing.internal}/mcp?key=s3cret-query");
     assert_eq!(billing["env"]["CLAUDE_CODE_MCP_SERVER_NAME"], "billing");
@@ -185,19 +194,31 @@ fn cursor_and_windsurf_and_vs_code() {
     assert_eq!(jarvis.get("type"), None, "Cursor writes no type");
     assert_eq!(arguments(jarvis).last(), Some(&"https://jarvis.internal/mcp"));
     assert_eq!(jarvis["env"]["MCP_RECONNECT_HEADER_AUTHORIZATION"], "Bearer ${env:JARVIS_TOKEN}");
-    assert!(fixture.text().contains("\n            \"command\": \"mcp-reconnect\",\n            \"args\": [\n                \""));
+    assert!(
+        fixture
+            .text()
+            .contains("\n            \"command\": \"mcp-reconnect\",\n            \"args\": [\n                \"")
+    );
 
     let fixture = Fixture::new(WINDSURF);
     fixture.good("wrap", &[]);
     let jarvis = &fixture.json()["mcpServers"]["jarvis"];
     assert_eq!(jarvis["disabledTools"], json!(["nuke"]));
-    assert_eq!(arguments(jarvis), ["--header-env", "API_KEY=MCP_RECONNECT_HEADER_API_KEY", "https://jarvis.internal/sse"]);
+    assert_eq!(
+        arguments(jarvis),
+        ["--header-env", "API_KEY=MCP_RECONNECT_HEADER_API_KEY", "https://jarvis.internal/sse"]
+    );
     assert_eq!(fixture.text().matches('\n').count(), fixture.text().matches("\r\n").count(), "CRLF stays CRLF");
 
     let fixture = Fixture::new(VS_CODE);
     fixture.good("wrap", &[]);
     let text = fixture.text();
-    for kept in ["// Asked for once", "/* the one that restarts */", "\"password\": true },\n\t],", "\"mcp-server-fetch\"] },\n\t},\n}"] {
+    for kept in [
+        "// Asked for once",
+        "/* the one that restarts */",
+        "\"password\": true },\n\t],",
+        "\"mcp-server-fetch\"] },\n\t},\n}",
+    ] {
         assert!(text.contains(kept), "{kept} is gone:\n{text}");
     }
     assert!(text.contains("\n\t\t\t\"type\": \"stdio\",\n\t\t\t\"command\": \"mcp-reconnect\","), "{text}");
@@ -247,7 +268,11 @@ fn a_dry_run_shows_and_changes_nothing() {
     let said = fixture.good("wrap", &["--dry-run"]);
     assert_eq!(fixture.text(), CLAUDE_CODE);
     assert_eq!(fixture.names(), [".mcp.json"]);
-    for line in ["-      \"type\": \"sse\",", "+      \"command\": \"mcp-reconnect\",", "2 would be wrapped; nothing was changed"] {
+    for line in [
+        "-      \"type\": \"sse\",",
+        "+      \"command\": \"mcp-reconnect\",",
+        "2 would be wrapped; nothing was changed",
+    ] {
         assert!(said.contains(line), "{line} is missing: {said}");
     }
 }
@@ -270,7 +295,11 @@ fn the_file_and_its_backups() {
         let mode = fs::metadata(fixture.folder.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640, "{name}");
     }
-    assert_eq!(fixture.names(), [".mcp.json", ".mcp.json.bak", ".mcp.json.bak.1", "link.json"], "no temporary file is left");
+    assert_eq!(
+        fixture.names(),
+        [".mcp.json", ".mcp.json.bak", ".mcp.json.bak.1", "link.json"],
+        "no temporary file is left"
+    );
 }
 
 /// What the user does to the file after `wrap` is theirs: a new token, other servers, other settings.
@@ -328,8 +357,7 @@ fn what_cannot_be_carried_over_is_named_and_left_alone() {
     assert!(!said.contains("s3cret"), "{said}");
     // The bridge sets `Accept` itself; two spellings of one name are two headers.
     let good = &fixture.json()["mcpServers"]["good"];
-    let expected =
-        ["--header-env", "X-A=MCP_RECONNECT_HEADER_X_A", "--header-env", "x-a=MCP_RECONNECT_HEADER_X_A_2"];
+    let expected = ["--header-env", "X-A=MCP_RECONNECT_HEADER_X_A", "--header-env", "x-a=MCP_RECONNECT_HEADER_X_A_2"];
     assert_eq!(arguments(good)[2..6], expected);
     fixture.good("unwrap", &[]);
     assert_eq!(fixture.json(), config);
@@ -368,7 +396,12 @@ fn the_scopes_of_claude_code() {
     fs::write(&file, &text).unwrap();
     let run = |arguments: &[&str], folder: &Path| {
         let mut command = Command::new(COMMAND);
-        command.args(arguments).current_dir(folder).env("HOME", &home.folder).env_remove("CLAUDE_CONFIG_DIR").env_remove("PWD");
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .env("HOME", &home.folder)
+            .env_remove("CLAUDE_CONFIG_DIR")
+            .env_remove("PWD");
         finish(&mut command)
     };
     let types = || {

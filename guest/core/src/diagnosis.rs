@@ -98,7 +98,8 @@ impl Answer {
         let header = |name: &str| {
             headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
         };
-        let text = |name: &str| header(name).and_then(|value| core::str::from_utf8(value).ok()).map(ToString::to_string);
+        let text =
+            |name: &str| header(name).and_then(|value| core::str::from_utf8(value).ok()).map(ToString::to_string);
         let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let events = (kind == "text/event-stream" && (200..300).contains(&status)).then(|| Parser::new(MAX_EVENT));
         Self {
@@ -304,12 +305,7 @@ pub struct Survey {
 impl Survey {
     /// A survey of the server at `url`, whose transport and protocol version an engine has found. An error says what is
     /// wrong with the URL.
-    pub fn new(
-        url: &str,
-        headers: Vec<(String, String)>,
-        transport: Transport,
-        version: &str,
-    ) -> Result<Self, String> {
+    pub fn new(url: &str, headers: Vec<(String, String)>, transport: Transport, version: &str) -> Result<Self, String> {
         let url = Url::parse(url)?;
         Ok(Self { url, headers, transport, version: version.into(), session: None, endpoint: None, redirects: 0 })
     }
@@ -608,10 +604,25 @@ mod tests {
         let survey = opened();
         let json = "application/json";
         for (status, kind, body, meaning) in [
-            (404, json, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}"#, Recognised),
-            (400, json, r#"{"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#, Recognised),
+            (
+                404,
+                json,
+                r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}"#,
+                Recognised,
+            ),
+            (
+                400,
+                json,
+                r#"{"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#,
+                Recognised,
+            ),
             (400, json, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#, NotRecognised),
-            (200, json, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":2}"#, Recognised),
+            (
+                200,
+                json,
+                r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":2}"#,
+                Recognised,
+            ),
             (200, json, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"no"},"id":2}"#, NotRecognised),
             (200, json, r#"{"jsonrpc":"2.0","result":{},"id":2}"#, Ignored),
             (202, "", "", Silent),

@@ -39,7 +39,7 @@ pub fn man(args: ManArgs) -> anyhow::Result<ExitCode> {
     let page = match &args.command {
         None => cli,
         Some(name) => match cli.get_subcommands().find(|command| command.get_name() == name) {
-            Some(command) => command.clone().name(format!("{}-{name}", env!("CARGO_BIN_NAME"))),
+            Some(command) => command.clone(),
             None => {
                 let names: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
                 return Ok(cli::wrong_usage(&format!("there is no command '{name}'; there are {}", names.join(", "))));

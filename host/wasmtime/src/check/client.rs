@@ -40,7 +40,11 @@ pub struct Client {
 /// The answer to a question.
 enum Answer {
     Result(Value),
-    Error { code: i64, message: String, data: Value },
+    Error {
+        code: i64,
+        message: String,
+        data: Value,
+    },
     /// The connection was closed, or cannot be made.
     None(String),
 }
@@ -160,7 +164,9 @@ impl Client {
             match tokio::time::timeout(PING_TIME, self.request("ping", json!({}))).await {
                 Ok(Answer::Result(_)) => times.push(begun.elapsed().as_secs_f64() * 1000.0),
                 Ok(Answer::Error { code, message, .. }) => {
-                    report.problem(format!("ping fails: {message} ({code}); the heartbeat sees any answer as a sign of life"));
+                    report.problem(format!(
+                        "ping fails: {message} ({code}); the heartbeat sees any answer as a sign of life"
+                    ));
                     break;
                 }
                 Ok(Answer::None(reason)) => {

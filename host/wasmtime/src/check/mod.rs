@@ -53,8 +53,10 @@ pub struct CheckArgs {
 /// Checks a server. The exit code says what was found.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let lookup = |name: &str| std::env::var(name);
-    let read = || Ok((args.connection.url(&lookup)?, args.connection.headers(&lookup)?, args.connection.options(&lookup)?));
-    let (url, headers, options): (_, _, mcp_reconnect::Options) = match read() {
+    let connection = &args.connection;
+    let read =
+        || Ok::<_, String>((connection.url(&lookup)?, connection.headers(&lookup)?, connection.options(&lookup)?));
+    let (url, headers, options) = match read() {
         Ok(read) => read,
         Err(problem) => return Ok(cli::wrong_usage(&problem)),
     };

@@ -89,7 +89,8 @@ impl Survey {
 
     async fn dead_session(&mut self, report: &mut Report) {
         let Some(request) = self.core.ping_dead_session() else {
-            return report.note("the server gives no session ids: there is no session that a restart could lose".into());
+            return report
+                .note("the server gives no session ids: there is no session that a restart could lose".into());
         };
         let answer = self.make(request, PATIENCE).await.ok().map(|(answer, _)| answer);
         let verdict = self.core.judge_dead_session(answer.as_ref());

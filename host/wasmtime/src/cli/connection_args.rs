@@ -67,7 +67,9 @@ impl ConnectionArgs {
             }
             ([], None) => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
             ([_], Some(_)) => Err("there are two URLs, one of them from --url-env; give one".into()),
-            ([_, second, ..], _) => Err(format!("'{second}' is one URL too many; give each server a bridge of its own")),
+            ([_, second, ..], _) => {
+                Err(format!("'{second}' is one URL too many; give each server a bridge of its own"))
+            }
         }
     }
 

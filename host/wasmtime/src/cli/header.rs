@@ -40,7 +40,9 @@ pub fn from_environment(
 fn checked(name: &str, value: &str) -> Result<(String, String), String> {
     let value = value.trim();
     if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-        return Err(format!("the header '{name}' has a line break or another control character in its value; remove it"));
+        return Err(format!(
+            "the header '{name}' has a line break or another control character in its value; remove it"
+        ));
     }
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -27,7 +27,9 @@ mod tests {
 
     #[test]
     fn slips_are_recognised_and_hosts_are_not() {
-        for (word, name) in [("chek", "check"), ("chekc", "check"), ("warp", "wrap"), ("unwarp", "unwrap"), ("dmeo", "demo")] {
+        for (word, name) in
+            [("chek", "check"), ("chekc", "check"), ("warp", "wrap"), ("unwarp", "unwrap"), ("dmeo", "demo")]
+        {
             assert!(subcommand(word).is_some_and(|text| text.contains(&format!("mcp-reconnect {name}"))), "{word}");
         }
         for word in ["example.test/mcp", "localhost:3000", "jarvis", "-"] {

@@ -94,7 +94,9 @@ impl<'a> Config<'a> {
             found |= config.collect(home);
         }
         if !found {
-            return Err("it has no \"mcpServers\" and no \"servers\" with an entry for each server; nothing was changed".into());
+            return Err(
+                "it has no \"mcpServers\" and no \"servers\" with an entry for each server; nothing was changed".into(),
+            );
         }
         Ok(config)
     }
@@ -186,6 +188,8 @@ fn project<'a>(mut root: Object<'a>, folders: &[String]) -> Result<Vec<Object<'a
     let home = folders.iter().find_map(|folder| projects.take_object(folder));
     let here = folders.first().map_or("", String::as_str);
     Ok(vec![home.ok_or_else(|| {
-        format!("it has no servers of the project {here} (or of a folder above it) under \"projects\"; nothing was changed")
+        format!(
+            "it has no servers of the project {here} (or of a folder above it) under \"projects\"; nothing was changed"
+        )
     })?])
 }

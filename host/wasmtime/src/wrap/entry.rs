@@ -36,7 +36,11 @@ pub struct Entry<'a> {
 /// What is to be done with an entry.
 pub enum Verdict {
     /// It becomes `new`; without secrets it was `before` and becomes `after`.
-    Changed { new: String, before: String, after: String },
+    Changed {
+        new: String,
+        before: String,
+        after: String,
+    },
     Already,
     Skipped(String),
     Local,
@@ -150,7 +154,9 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
     let transport = match (kind, member) {
         // VS Code takes HTTP+SSE under this name too.
         (Some("http"), _) if dialect == Dialect::VsCode => None,
-        (Some("http" | "streamable-http" | "streamableHttp" | "streamable_http"), _) | (None, "httpUrl") => Some("http"),
+        (Some("http" | "streamable-http" | "streamableHttp" | "streamable_http"), _) | (None, "httpUrl") => {
+            Some("http")
+        }
         (Some("sse"), _) => Some("sse"),
         (None, _) => None,
         (Some(other), _) => return Err(format!("its type \"{other}\" is none that the bridge speaks")),
@@ -198,7 +204,12 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
     if expanded || url.value.contains('?') {
         args.extend(["--url-env".to_owned(), URL.to_owned()]);
         env.push((URL.to_owned(), url.value.to_string()));
-        carried.push(Carried { variable: URL.to_owned(), value: &url.value, start: url.range.start, end: url.range.end });
+        carried.push(Carried {
+            variable: URL.to_owned(),
+            value: &url.value,
+            start: url.range.start,
+            end: url.range.end,
+        });
     } else {
         args.push(url.value.to_string());
     }

@@ -44,19 +44,24 @@ pub fn read(path: &Path) -> Result<Original, String> {
 impl Original {
     /// Replaces the file by `text`, with the same permissions; gives the path of the backup.
     pub fn replace(&self, text: &str) -> Result<PathBuf, String> {
-        let failed = |what: &str, error: std::io::Error| format!("{what} cannot be written: {error}; nothing was changed");
+        let failed =
+            |what: &str, error: std::io::Error| format!("{what} cannot be written: {error}; nothing was changed");
         let backup = self.back_up().map_err(|error| failed("a backup beside the file", error))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = self.path.with_file_name(format!(".{name}.mcp-reconnect-{}", std::process::id()));
-        let result = self.write_new(&temporary, text).map_err(|error| failed("a file beside it", error)).and_then(|()| {
-            // A client may have written meanwhile, as Claude Code does to its state file.
-            match fs::read(&self.path) {
-                Ok(now) if now == self.text.as_bytes() => {
-                    fs::rename(&temporary, &self.path).map_err(|error| failed("it", error))
+        let result =
+            self.write_new(&temporary, text).map_err(|error| failed("a file beside it", error)).and_then(|()| {
+                // A client may have written meanwhile, as Claude Code does to its state file.
+                match fs::read(&self.path) {
+                    Ok(now) if now == self.text.as_bytes() => {
+                        fs::rename(&temporary, &self.path).map_err(|error| failed("it", error))
+                    }
+                    _ => {
+                        Err("the file was changed by another program meanwhile; nothing was changed, try again"
+                            .to_owned())
+                    }
                 }
-                _ => Err("the file was changed by another program meanwhile; nothing was changed, try again".to_owned()),
-            }
-        });
+            });
         if result.is_err() {
             let _ = fs::remove_file(&temporary);
             let _ = fs::remove_file(&backup);
@@ -87,7 +92,8 @@ impl Original {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| self.give_permissions(path)).and_then(|()| file.sync_all());
+        let written =
+            file.write_all(text.as_bytes()).and_then(|()| self.give_permissions(path)).and_then(|()| file.sync_all());
         if written.is_err() {
             let _ = fs::remove_file(path);
         }

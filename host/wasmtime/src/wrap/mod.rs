@@ -86,11 +86,7 @@ fn finish(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String
     }
 }
 
-fn change(
-    selection: &Selection,
-    verb: &str,
-    edit: impl Fn(&Config<'_>, &[String]) -> Vec<Done>,
-) -> Result<(), String> {
+fn change(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String]) -> Vec<Done>) -> Result<(), String> {
     let place = Place::find(selection.file.as_deref(), selection.scope)?;
     let shown = place.file.display();
     let file = file::read(&place.file)?;
@@ -101,7 +97,9 @@ fn change(
     }
     for done in &done {
         match &done.change {
-            Change::Edited(edit) if selection.dry_run => say(&format!("{}: would be {verb}\n{}", done.name, edit.diff())),
+            Change::Edited(edit) if selection.dry_run => {
+                say(&format!("{}: would be {verb}\n{}", done.name, edit.diff()))
+            }
             Change::Edited(_) => say(&format!("{}: {verb}", done.name)),
             Change::Already if verb == "unwrapped" => say(&format!("{}: is not wrapped", done.name)),
             Change::Already => say(&format!("{}: is wrapped already", done.name)),

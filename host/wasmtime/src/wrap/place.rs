@@ -45,9 +45,9 @@ fn state_file() -> Result<PathBuf, String> {
 /// This folder and those above it, with and without symbolic links resolved.
 fn folders() -> Result<Vec<String>, String> {
     let here = std::env::current_dir().map_err(|error| format!("this folder cannot be found: {error}"))?;
-    let logical = std::env::var_os("PWD").map(PathBuf::from).filter(|path| {
-        path.is_absolute() && path.canonicalize().ok() == here.canonicalize().ok()
-    });
+    let logical = std::env::var_os("PWD")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute() && path.canonicalize().ok() == here.canonicalize().ok());
     let mut folders = Vec::new();
     for start in logical.iter().chain([&here]) {
         folders.extend(start.ancestors().map(|folder| folder.display().to_string()));

@@ -26,7 +26,12 @@ impl Style {
 
     /// An object of members whose values are written already.
     pub fn object(&self, depth: usize, members: &[(String, String)]) -> String {
-        self.list(depth, '{', '}', members.iter().map(|(name, value)| format!("{}{}{value}", quote(name), self.colon())))
+        self.list(
+            depth,
+            '{',
+            '}',
+            members.iter().map(|(name, value)| format!("{}{}{value}", quote(name), self.colon())),
+        )
     }
 
     /// An array of texts.
