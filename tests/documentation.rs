@@ -60,8 +60,9 @@ fn manual_pages() {
         // A line that begins with a dot or an apostrophe is a request: these are all that there may be.
         for line in roff.lines().filter(|line| line.starts_with(['.', '\''])) {
             let request = line.split(' ').next().unwrap_or_default();
-            let known =
-                [".TH", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".br", ".ie", ".el", ".nh", ".ad", ".nf", ".fi"];
+            let known = [
+                ".TH", ".SH", ".SS", ".TP", ".IP", ".PP", ".RS", ".RE", ".br", ".ie", ".el", ".nh", ".ad", ".nf", ".fi",
+            ];
             assert!(known.contains(&request), "{command:?}: {line}");
         }
         assert!(!roff.contains("demo-server"));

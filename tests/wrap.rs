@@ -102,7 +102,7 @@ impl Fixture {
     fn run(&self, command: &str, more: &[&str]) -> (i32, String) {
         let path = self.file.display().to_string();
         let mut arguments = vec![command, &path];
-        if command == "wrap" {
+        if command == "wrap" && !more.contains(&"--command") {
             arguments.extend(["--command", "mcp-reconnect"]);
         }
         arguments.extend(more);

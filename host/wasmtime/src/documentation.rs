@@ -29,6 +29,10 @@ pub struct ManArgs {
 pub fn completions(args: CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut visible(), env!("CARGO_BIN_NAME"), &mut script);
+    if args.shell == Shell::Bash {
+        // clap_complete 4.6 takes the hyphen in the name for the border of a subcommand, in one of two places.
+        script = String::from_utf8(script)?.replace("mcp__subcmd__reconnect", "mcp__reconnect").into_bytes();
+    }
     write(&script)
 }
 
@@ -47,7 +51,10 @@ pub fn man(args: ManArgs) -> anyhow::Result<ExitCode> {
         },
     };
     let mut roff = Vec::new();
-    clap_mangen::Man::new(page).render(&mut roff)?;
+    clap_mangen::Man::new(page)
+        .source(concat!("mcp-reconnect ", env!("CARGO_PKG_VERSION")))
+        .manual("mcp-reconnect")
+        .render(&mut roff)?;
     write(&roff)
 }
 

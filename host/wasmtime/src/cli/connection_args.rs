@@ -7,9 +7,10 @@ use mcp_reconnect::{Options, TransportChoice};
 
 use super::{header, suggestion};
 
+const HEADING: &str = "Connection";
+
 /// How to reach the server.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
     /// The server's MCP endpoint or SSE URL, http or https
     // Several are taken so that one too many can be named.
@@ -18,22 +19,23 @@ pub struct ConnectionArgs {
     /// Take the URL from this environment variable
     ///
     /// For a URL that holds a secret: the process list shows the variable's name only.
-    #[arg(long, value_name = "VAR")]
+    #[arg(long, value_name = "VAR", help_heading = HEADING)]
     url_env: Option<String>,
     /// http (Streamable HTTP), sse (HTTP+SSE) or auto
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
+    #[arg(help_heading = HEADING)]
     transport: TransportArg,
     /// 'Name: value' for every request; ${VAR} is expanded
     ///
     /// Sent to the URL's origin and to no other. Repeatable. ${VAR} and ${VAR:-default} in the value come from the environment, so
     /// that no secret need be in the process list.
-    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    #[arg(short = 'H', long = "header", value_name = "HEADER", help_heading = HEADING)]
     headers: Vec<String>,
     /// 'Name=VAR': a header with the value of this variable
     ///
     /// Like --header, but the value is taken from the environment as it is. For clients that expand ${VAR} in the arguments
     /// themselves, and so would put the value into the process list. Repeatable.
-    #[arg(long = "header-env", value_name = "NAME=VAR")]
+    #[arg(long = "header-env", value_name = "NAME=VAR", help_heading = HEADING)]
     header_env: Vec<String>,
 }
 

@@ -11,9 +11,13 @@ use super::entry::{self, Entry, Verdict};
 use super::place::Place;
 use super::style::Style;
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A parsed file.
 pub struct Config<'a> {
+    /// Without the byte order mark.
     text: &'a str,
+    mark: &'a str,
     servers: Vec<Server<'a>>,
 }
 
@@ -63,7 +67,8 @@ pub struct Edit {
 impl Edit {
     /// The difference for people. Secrets are blotted out.
     pub fn diff(&self) -> String {
-        TextDiff::from_lines(&self.shown.0, &self.shown.1).unified_diff().context_radius(100).to_string()
+        let diff = TextDiff::from_lines(&self.shown.0, &self.shown.1);
+        diff.unified_diff().context_radius(100).missing_newline_hint(false).to_string()
     }
 }
 
@@ -82,12 +87,14 @@ impl<'a> Config<'a> {
             allow_non_finite_numbers: false,
             allow_extended_string_escapes: false,
         };
+        let (mark, text) =
+            text.split_at(if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 });
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
             .map_err(|error| format!("it is not valid JSON: {error}; nothing was changed"))?;
         let Some(Value::Object(root)) = parsed.value else {
             return Err("it holds no JSON object, so it is no client's configuration; nothing was changed".into());
         };
-        let mut config = Self { text, servers: Vec::new() };
+        let mut config = Self { text, mark, servers: Vec::new() };
         let mut found = false;
         let homes = if place.projects.is_empty() { vec![root] } else { project(root, &place.projects)? };
         for home in homes {
@@ -170,7 +177,7 @@ impl<'a> Config<'a> {
             })
             .collect();
         edits.sort_by_key(|(range, _)| range.start);
-        let mut text = String::with_capacity(self.text.len() + 1024);
+        let mut text = self.mark.to_owned();
         let mut at = 0;
         for (range, new) in edits {
             text.push_str(&self.text[at..range.start]);

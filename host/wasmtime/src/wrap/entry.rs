@@ -109,8 +109,9 @@ pub fn wrap(entry: &Entry<'_>, name: &str, command: &str, style: &Style, dialect
             env.push((WRAPPED.to_owned(), conceal(&stored)));
             let others = entry.others(&REMOTE);
             let write = |shown: bool| {
-                let value = |name: &str, value: &str| match carried.iter().any(|carried| carried.variable == name) {
-                    true if shown && !value.contains("${") => BLOTTED.to_owned(),
+                let value = |name: &str, value: &str| match name {
+                    WRAPPED => quote(value),
+                    _ if shown => BLOTTED.to_owned(),
                     _ => quote(value),
                 };
                 let env: Vec<_> = env.iter().map(|(name, text)| (name.clone(), value(name, text))).collect();
@@ -124,13 +125,13 @@ pub fn wrap(entry: &Entry<'_>, name: &str, command: &str, style: &Style, dialect
                 members.extend(others.iter().cloned());
                 style.object(0, &members)
             };
-            Verdict::Changed { new: write(false), before: entry.with(&carried, blot), after: write(true) }
+            Verdict::Changed {
+                new: write(false),
+                before: entry.with(&carried, |_| BLOTTED.to_owned()),
+                after: write(true),
+            }
         }
     }
-}
-
-fn blot(carried: &Carried<'_>) -> String {
-    if carried.value.contains("${") { quote(carried.value) } else { BLOTTED.to_owned() }
 }
 
 /// Arguments and environment of the bridge, and what of the entry is in the latter.
@@ -262,7 +263,7 @@ fn blotted(entry: &Entry<'_>) -> String {
             carried.push(Carried { variable: String::new(), value: &value.value, start, end });
         }
     }
-    entry.with(&carried, blot)
+    entry.with(&carried, |_| BLOTTED.to_owned())
 }
 
 /// The original entry, and the same without secrets.
@@ -286,7 +287,7 @@ fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, St
     // Members that are neither the one's nor the other's are the user's, and may have changed.
     let (now, then) = (entry.others(&BRIDGE), original.others(&REMOTE));
     let write = |shown: bool| -> String {
-        let value = |carried: &Carried<'_>| if shown { blot(carried) } else { quote(carried.value) };
+        let value = |carried: &Carried<'_>| if shown { BLOTTED.to_owned() } else { quote(carried.value) };
         let whole = original.with(&carried, value);
         if now == then {
             return whole;
