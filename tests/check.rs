@@ -119,15 +119,17 @@ fn nothing_is_left_on_the_server() {
     let mut pinged: Vec<_> =
         server.records_of("notifications/initialized").into_iter().map(|r| r.session.unwrap()).collect();
     assert_eq!(server.records_of("initialize").len(), 2);
+    // Five are timed, one goes to a session that does not exist.
+    assert_eq!(server.records_of("ping").len(), 6);
     pinged.sort();
     let mut sorted = ended.clone();
     sorted.sort();
     assert_eq!(sorted, pinged, "each session is ended once");
     assert!(server.records_of("tools/call").is_empty());
-
     let server = Script::sse().start();
     let report = checked(&server.url(), &[]);
     assert_eq!(report["outcome"], "ok", "{report:#}");
+    assert_eq!(server.records_of("ping").len(), 6);
     server.wait_until("both streams are gone", |records| {
         (records.iter().filter(|record| record.kind == "GET").count() == 2).then_some(())
     });
@@ -177,6 +179,32 @@ fn a_list_of_many_pages_and_one_without_end() {
     assert_eq!(checked(&server.url(), &[])["tools"], json!({"count": 7, "complete": true}));
     let server = paged(usize::MAX);
     assert_eq!(checked(&server.url(), &[])["tools"], json!({"count": 50, "complete": false}));
+}
+
+/// The engine answers its client's pings itself: what is timed must be the server.
+#[test]
+fn a_ping_is_answered_by_the_server() {
+    for (script, slow) in [(Script::http(), 120), (Script::sse(), 120)] {
+        let server = script
+            .on(move |call, reply| {
+                if call.kind == "ping" {
+                    std::thread::sleep(Duration::from_millis(slow));
+                }
+                Outcome::Good(reply)
+            })
+            .start();
+        let report = checked(&server.url(), &[]);
+        assert!(report["ping"]["min_ms"].as_f64().is_some_and(|time| time >= 120.0), "{report:#}");
+    }
+    let server = Script::http()
+        .on(|call, reply| match call.kind {
+            "ping" => Outcome::Done(call.respond(reply, &call.error(-32601, "Method not found"))),
+            _ => Outcome::Good(reply),
+        })
+        .start();
+    let report = checked(&server.url(), &[]);
+    assert_eq!((&report["exit_code"], &report["ping"]), (&json!(1), &Value::Null), "{report:#}");
+    assert!(report["problems"][0].as_str().is_some_and(|text| text.contains("ping fails")), "{report:#}");
 }
 
 #[test]
@@ -305,7 +333,8 @@ fn the_facts_of_tls() {
     let (key, certificate) = (scratch_file("key.pem"), scratch_file("certificate.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"])
-        .args(["-subj", "/CN=jarvis.test", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+        .args(["-subj", "/CN=jarvis.test", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(&key)
         .arg("-out")
         .arg(&certificate)

@@ -65,7 +65,7 @@ fn manual_pages() {
             ];
             assert!(known.contains(&request), "{command:?}: {line}");
         }
-        assert!(!roff.contains("demo-server"));
+        assert!(!roff.contains("demo-server") && roff.is_ascii(), "{command:?}: troff reads ASCII");
     }
     let whole = output(&["man"]);
     assert!(whole.contains("header\\-env") || whole.contains("header-env"), "{whole}");

@@ -164,6 +164,12 @@ impl Answer {
         }
     }
 
+    /// What has come is dealt with: [`Answer::is_enough`] is about the next message of the stream.
+    pub fn await_next(&mut self) {
+        self.reply = None;
+        self.endpoint = None;
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.status
@@ -300,6 +306,8 @@ pub struct Survey {
     session: Option<String>,
     endpoint: Option<Url>,
     redirects: u32,
+    /// The id of the last request.
+    id: u64,
 }
 
 impl Survey {
@@ -307,7 +315,8 @@ impl Survey {
     /// wrong with the URL.
     pub fn new(url: &str, headers: Vec<(String, String)>, transport: Transport, version: &str) -> Result<Self, String> {
         let url = Url::parse(url)?;
-        Ok(Self { url, headers, transport, version: version.into(), session: None, endpoint: None, redirects: 0 })
+        let version = version.into();
+        Ok(Self { url, headers, transport, version, session: None, endpoint: None, redirects: 0, id: 1 })
     }
 
     /// What opens the session: the POST of [`initialize`], or the GET of the HTTP+SSE stream, which has to stay open until
@@ -362,15 +371,23 @@ impl Survey {
         self.session.is_some()
     }
 
-    /// `notifications/initialized`, which ends the handshake of Streamable HTTP.
+    /// HTTP+SSE: the POST of [`initialize`] to the endpoint; its answer comes on the stream. `None` on Streamable HTTP,
+    /// where it was made already.
+    pub fn initialize(&self, initialize: &str) -> Option<Request> {
+        self.endpoint.as_ref().map(|endpoint| self.request(Method::Post, endpoint, initialize, &[]))
+    }
+
+    /// `notifications/initialized`, which ends the handshake.
     pub fn initialized(&self) -> Request {
         let text = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         self.request(Method::Post, self.post_url(), text, &self.session_headers(self.session.as_deref()))
     }
 
-    /// A `ping`.
-    pub fn ping(&self) -> Request {
-        self.request(Method::Post, self.post_url(), PING, &self.session_headers(self.session.as_deref()))
+    /// A `ping`. On HTTP+SSE its answer comes on the stream.
+    pub fn ping(&mut self) -> Request {
+        self.id += 1;
+        let text = ping(self.id);
+        self.request(Method::Post, self.post_url(), &text, &self.session_headers(self.session.as_deref()))
     }
 
     /// A `ping` in a session that the server never gave, with an id of the form of its own. `None`: it gives no ids.
@@ -378,11 +395,11 @@ impl Survey {
         match self.transport {
             Transport::StreamableHttp => {
                 let session = made_up(self.session.as_deref()?);
-                Some(self.request(Method::Post, &self.url, PING, &self.session_headers(Some(&session))))
+                Some(self.request(Method::Post, &self.url, &ping(1), &self.session_headers(Some(&session))))
             }
             Transport::HttpSse => {
                 let endpoint = self.url.resolve(&made_up_endpoint(self.endpoint.as_ref()?)?).ok()?;
-                Some(self.request(Method::Post, &endpoint, PING, &[]))
+                Some(self.request(Method::Post, &endpoint, &ping(1), &[]))
             }
         }
     }
@@ -480,7 +497,9 @@ impl Survey {
     }
 }
 
-const PING: &str = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
+fn ping(id: u64) -> String {
+    alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)
+}
 
 /// An id of the same form as `id` that is another one. Its last letters and digits differ, so that what is fixed in the
 /// form (the version in a UUID) stays.
@@ -587,7 +606,7 @@ mod tests {
 
     #[test]
     fn the_requests_of_a_session_carry_it() {
-        let survey = opened();
+        let mut survey = opened();
         let real = header(&survey.ping(), "mcp-session-id").map(ToString::to_string);
         assert!(real.is_some());
         assert_eq!(header(&survey.goodbye().unwrap(), "mcp-session-id"), real.as_deref());
@@ -657,6 +676,9 @@ mod tests {
         assert!(stream.has_event_ids() && !stream.is_enough());
         stream.feed(b"id: 2\ndata: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n");
         assert!(stream.is_enough() && stream.is_result());
+        let mut next = stream.clone();
+        next.await_next();
+        assert!(!next.is_enough());
         let survey = opened();
         assert_eq!(header(&survey.resume(&stream).unwrap(), "last-event-id"), Some("1"));
         assert_eq!(survey.judge_resume(&stream), Resumption::Replayed);
@@ -671,6 +693,9 @@ mod tests {
         assert!(survey.opened(&of("http://other/x")).is_err());
         survey.opened(&of("/message?sessionId=12345678")).unwrap();
         assert_eq!(survey.ping_dead_session().unwrap().path, "/message?sessionId=67890123");
+        assert_eq!(survey.initialize("{}").unwrap().path, "/message?sessionId=12345678");
+        let (one, two) = (survey.ping(), survey.ping());
+        assert!(one.path == "/message?sessionId=12345678" && one.body != two.body);
         assert!(survey.goodbye().is_none() && survey.event_stream().is_none());
     }
 

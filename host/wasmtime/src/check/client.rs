@@ -1,19 +1,15 @@
 //! A plain MCP client over the library.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcp_reconnect::{Event, OpenError, Options, Receiver, Sender, SessionInfo, Transport};
 use mcp_reconnect_core::{diagnosis, errors};
 use serde_json::{Value, json};
 
-use super::report::{Count, Ping, Report, Server};
+use super::report::{Count, Report, Server};
 
 /// The most pages of a list that are asked for.
 const MAX_PAGES: usize = 50;
-/// How often a ping is sent.
-const PINGS: usize = 5;
-/// How long an answer to a ping may take.
-const PING_TIME: Duration = Duration::from_secs(5);
 
 /// Why there is no session.
 pub enum Trouble {
@@ -156,34 +152,8 @@ impl Client {
         Some(count)
     }
 
-    /// How fast the server answers.
-    pub async fn pings(&mut self, report: &mut Report) {
-        let mut times = Vec::new();
-        for _ in 0..PINGS {
-            let begun = Instant::now();
-            match tokio::time::timeout(PING_TIME, self.request("ping", json!({}))).await {
-                Ok(Answer::Result(_)) => times.push(begun.elapsed().as_secs_f64() * 1000.0),
-                Ok(Answer::Error { code, message, .. }) => {
-                    report.problem(format!(
-                        "ping fails: {message} ({code}); the heartbeat sees any answer as a sign of life"
-                    ));
-                    break;
-                }
-                Ok(Answer::None(reason)) => {
-                    report.problem(format!("ping was not answered: {reason}"));
-                    break;
-                }
-                Err(_) => {
-                    report.problem(format!("a ping was not answered within {} s", PING_TIME.as_secs()));
-                    break;
-                }
-            }
-        }
-        times.sort_by(f64::total_cmp);
-        if let (Some(min), Some(max)) = (times.first(), times.last()) {
-            let median_ms = times[times.len() / 2];
-            report.ping = Some(Ping { count: times.len(), median_ms, min_ms: *min, max_ms: *max });
-        }
+    /// Says how often the connection was lost until now.
+    pub fn losses(&mut self, report: &mut Report) {
         for reason in self.losses.drain(..) {
             report.problem(format!("the connection was lost during the check: {reason}"));
         }

@@ -142,8 +142,6 @@ impl Check {
         }
         progress.step("list what it offers");
         client.lists(report).await;
-        progress.step("ping");
-        client.pings(report).await;
         progress.step("look at TLS");
         certificate::look(&self.url, self.limit, report).await;
         progress.step("open a second session");
@@ -152,6 +150,7 @@ impl Check {
             Ok(survey) => self.survey.insert(survey).run(report, progress).await,
             Err(problem) => report.problem(format!("the server's sessions could not be looked at: {problem}")),
         }
+        client.losses(report);
     }
 
     /// Ends the sessions, and gives the result.

@@ -1,7 +1,7 @@
 //! A second session beside the client's, made of single requests, to see how the server treats sessions and streams. What
 //! to ask, and what an answer means, is the core's; here the requests are made.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcp_reconnect::probe::{Probe, Response};
 use mcp_reconnect::{HttpOptions, Transport};
@@ -9,10 +9,12 @@ use mcp_reconnect_core::diagnosis::{self, Answer, DeadSession, Resumption};
 use mcp_reconnect_core::{self as core, Method, Request};
 
 use super::progress::Progress;
-use super::report::{self, EventStream, Goodbye, Report, Resumable};
+use super::report::{self, EventStream, Goodbye, Ping, Report, Resumable};
 
 /// How long an answer may take. A POST to a dead session of some servers is never answered.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a ping is sent.
+const PINGS: usize = 5;
 /// How long a stream may stay silent before it is left alone.
 const SILENCE: Duration = Duration::from_millis(300);
 
@@ -20,8 +22,8 @@ const SILENCE: Duration = Duration::from_millis(300);
 pub struct Survey {
     core: diagnosis::Survey,
     probe: Probe,
-    /// The stream of HTTP+SSE, with which its session ends.
-    stream: Option<Response>,
+    /// The stream of HTTP+SSE, on which everything comes, and with which its session ends.
+    stream: Option<(Answer, Response)>,
     open: bool,
 }
 
@@ -48,6 +50,8 @@ impl Survey {
             Ok(opened) => opened,
             Err(problem) => return report.problem(format!("a second session could not be opened: {problem}")),
         };
+        progress.step("ping");
+        let pinged = self.pings(report).await;
         progress.step("ask with a session id that does not exist");
         self.dead_session(report).await;
         if let Some(request) = self.core.event_stream() {
@@ -60,7 +64,7 @@ impl Survey {
                 Err(problem) => report.problem(format!("the GET of the event stream was not answered: {problem}")),
             }
             progress.step("ask for a stream again");
-            self.resume(opened, report).await;
+            self.resume(pinged.filter(Answer::has_event_ids).unwrap_or(opened), report).await;
         } else {
             report.note("HTTP+SSE: an answer that is cut off cannot be had again; its outcome is then unknown".into());
         }
@@ -69,21 +73,75 @@ impl Survey {
     /// Opens the session; gives the answer that did.
     async fn open(&mut self, report: &mut Report) -> Result<Answer, String> {
         let initialize = diagnosis::initialize("mcp-reconnect-check", env!("CARGO_PKG_VERSION"));
-        let answer = loop {
+        let (answer, response) = loop {
             let (answer, response) = self.make(self.core.open(&initialize), PATIENCE).await?;
             report.http_version = Some(response.version.clone());
             if !self.core.redirected(&answer) {
-                self.stream = Some(response);
-                break answer;
+                break (answer, response);
             }
         };
         self.core.opened(&answer)?;
         self.open = true;
-        if self.core.event_stream().is_some() {
-            // The answer was read; only a stream of HTTP+SSE has to stay.
-            self.stream = None;
-            self.make(self.core.initialized(), SILENCE).await?;
+        if let Some(request) = self.core.initialize(&initialize) {
+            self.stream = Some((answer.clone(), response));
+            let result = self.answer_to(request).await?;
+            if !result.is_result() {
+                return Err(result.describe());
+            }
         }
+        self.make(self.core.initialized(), SILENCE).await?;
+        Ok(answer)
+    }
+
+    /// How fast the server answers; gives the last answer.
+    async fn pings(&mut self, report: &mut Report) -> Option<Answer> {
+        let (mut times, mut last) = (Vec::new(), None);
+        for _ in 0..PINGS {
+            let request = self.core.ping();
+            let begun = Instant::now();
+            match self.answer_to(request).await {
+                Ok(answer) if answer.is_result() => {
+                    times.push(begun.elapsed().as_secs_f64() * 1000.0);
+                    last = Some(answer);
+                }
+                Ok(answer) => {
+                    report.problem(format!("ping fails: {}", answer.describe()));
+                    break;
+                }
+                Err(problem) => {
+                    report.problem(format!("a ping was not answered: {problem}"));
+                    break;
+                }
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        if let (Some(min), Some(max)) = (times.first(), times.last()) {
+            let median_ms = times[times.len() / 2];
+            report.ping = Some(Ping { count: times.len(), median_ms, min_ms: *min, max_ms: *max });
+        }
+        last
+    }
+
+    /// Makes a request of the session and waits for its answer, wherever that comes.
+    async fn answer_to(&mut self, request: Request) -> Result<Answer, String> {
+        let Some((mut stream, mut response)) = self.stream.take() else {
+            return self.make(request, PATIENCE).await.map(|(answer, _)| answer);
+        };
+        stream.await_next();
+        let (posted, _) = self.make(request, SILENCE).await?;
+        if !(200..300).contains(&posted.status()) {
+            self.stream = Some((stream, response));
+            return Ok(posted);
+        }
+        let late = || format!("no answer within {} s", PATIENCE.as_secs());
+        while !stream.is_enough() {
+            match tokio::time::timeout(PATIENCE, response.chunk()).await.map_err(|_| late())?? {
+                Some(bytes) => stream.feed(&bytes),
+                None => return Err("the event stream ended".into()),
+            }
+        }
+        let answer = stream.clone();
+        self.stream = Some((stream, response));
         Ok(answer)
     }
 
@@ -120,10 +178,8 @@ impl Survey {
         });
     }
 
-    /// Asks for a stream again that was read already: the answer to a ping, or to `initialize`.
-    async fn resume(&mut self, opened: Answer, report: &mut Report) {
-        let pinged = self.make(self.core.ping(), PATIENCE).await.ok().map(|(answer, _)| answer);
-        let read = pinged.filter(Answer::has_event_ids).unwrap_or(opened);
+    /// Asks for a stream again that was read already.
+    async fn resume(&mut self, read: Answer, report: &mut Report) {
         let Some(request) = self.core.resume(&read) else {
             report.resumable = Some(Resumable { resumable: false, event_ids: false, result: None, status: None });
             return;

@@ -19,7 +19,7 @@ use crate::cli;
 const AFTER_HELP: &str = "\
 FILE is the configuration of Claude Code (.mcp.json, ~/.claude.json), Cursor (.cursor/mcp.json), VS Code
 (.vscode/mcp.json), Windsurf (mcp_config.json) or another client that keeps its servers the same way.
-Comments, order and indentation stay. A copy is kept in FILE.bak (FILE.bak.1, … where there is one).
+Comments, order and indentation stay. A copy is kept in FILE.bak (FILE.bak.1 and so on where there is one).
 
 Values of headers go into the entry's env, from where the bridge takes them (--header-env): they are not in the
 process list. What the client expands there (${VAR}, ${env:VAR}, ${input:id}) it goes on expanding.
