@@ -20,6 +20,23 @@ pub fn header_name_ok(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token)
 }
 
+/// Whether the transport sets the header of this name itself, so that nobody else may.
+pub fn set_by_transport(name: &str) -> bool {
+    const OWN: [&str; 10] = [
+        "accept",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "last-event-id",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "te",
+        "transfer-encoding",
+    ];
+    OWN.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
 /// Whether this can be a header's value: visible ASCII, space and tab.
 ///
 /// Text beyond ASCII is refused though RFC 9110 tolerates it: platforms disagree about how it is sent.

@@ -27,7 +27,7 @@
 //!
 //! How the modules hang together: `engine` is the machine; `replay` and `loss` are the tables it decides by; `session`
 //! and `request` are what it remembers; `schedule` is when things happen; [`sse`], [`scan`], [`url`], [`http`] and
-//! `json` read what comes from outside.
+//! `json` read what comes from outside. [`diagnosis`] finds out how a server behaves.
 
 #![no_std]
 
@@ -35,6 +35,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod diagnosis;
 mod engine;
 pub mod errors;
 pub mod http;

@@ -23,6 +23,7 @@ pub(crate) struct Refusal {
 
 /// The JSON-RPC error in a refusal's body.
 pub(crate) struct BodyError {
+    pub code: i64,
     pub message: String,
     /// The error object as it came.
     pub raw: String,
@@ -41,7 +42,7 @@ impl Refusal {
         if code == 0 && message.is_empty() {
             return None;
         }
-        Some(BodyError { message, raw: crate::json::one_line(body.error.get().to_string()) })
+        Some(BodyError { code, message, raw: crate::json::one_line(body.error.get().to_string()) })
     }
 
     /// The status and what can be shown of the body.

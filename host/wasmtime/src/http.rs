@@ -26,7 +26,8 @@ const GATHER_BYTES: u64 = 256 * 1024;
 
 /// The connections of one [`crate::connect`].
 pub(crate) struct HttpClient {
-    client: Client,
+    /// For [`crate::probe`].
+    pub(crate) client: Client,
     route: Arc<Route>,
 }
 

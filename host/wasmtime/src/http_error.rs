@@ -230,7 +230,7 @@ fn explain(error: &reqwest::Error) -> String {
 }
 
 /// The innermost cause, which is what a person can use.
-fn reason(error: &reqwest::Error) -> String {
+pub(crate) fn reason(error: &reqwest::Error) -> String {
     let Some(mut cause) = error.source() else { return kind(error).to_owned() };
     while let Some(inner) = cause.source() {
         cause = inner;

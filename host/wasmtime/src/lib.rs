@@ -40,6 +40,7 @@ mod http;
 mod http_error;
 mod http_options;
 mod options;
+pub mod probe;
 mod proxy;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;

@@ -1,7 +1,10 @@
 //! The command `mcp-reconnect`.
 
+mod check;
 mod cli;
 mod demo;
+mod documentation;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,11 @@ fn run() -> anyhow::Result<ExitCode> {
     match Cli::read(std::env::args_os()) {
         Err(code) => Ok(code),
         Ok(Cli { command: None, bridge }) => cli::run(bridge),
+        Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(args),
+        Ok(Cli { command: Some(Command::Wrap(args)), .. }) => Ok(wrap::run(args)),
+        Ok(Cli { command: Some(Command::Unwrap(args)), .. }) => Ok(wrap::unwrap(args)),
+        Ok(Cli { command: Some(Command::Completions(args)), .. }) => documentation::completions(args),
+        Ok(Cli { command: Some(Command::Man(args)), .. }) => documentation::man(args),
         Ok(Cli { command: Some(Command::Demo(args)), .. }) => demo::run(args),
         Ok(Cli { command: Some(Command::DemoServer(args)), .. }) => demo::server::run(args),
     }

@@ -212,24 +212,12 @@ impl Engine {
     /// Whether these headers can be set: names and values as RFC 9110 allows them, and none that the transport sets
     /// itself.
     pub fn check_headers(headers: &[(String, String)]) -> Result<(), OptionsError> {
-        const OWN: [&str; 10] = [
-            "accept",
-            "connection",
-            "content-length",
-            "content-type",
-            "host",
-            "last-event-id",
-            "mcp-protocol-version",
-            "mcp-session-id",
-            "te",
-            "transfer-encoding",
-        ];
         for (name, value) in headers {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             if !http::header_name_ok(name) {
                 return Err(OptionsError::Header(alloc::format!("\"{shown}\" is no header name")));
             }
-            if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+            if http::set_by_transport(name) {
                 return Err(OptionsError::Header(alloc::format!("{shown} is set by the transport itself")));
             }
             if !http::header_value_ok(value) {

@@ -1,7 +1,9 @@
 //! The command line.
 
+pub mod connection;
 mod credentials;
 mod events;
+mod net;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -9,14 +11,15 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mcp_reconnect::{Options, TransportChoice};
+use mcp_reconnect::Options;
 use tracing::level_filters::LevelFilter;
 
+use self::connection::ConnectionArgs;
+pub use self::connection::shown_url;
 pub use self::credentials::CredentialArgs;
 use self::events::EventArgs;
-use super::net_args::NetArgs;
 use super::{duration, size};
-use crate::demo;
+use crate::{check, demo, documentation, wrap};
 
 const AFTER_HELP: &str = "\
 URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
@@ -25,7 +28,8 @@ Signals: SIGHUP begins a new session, SIGUSR1 writes the status to stderr, SIGTE
 Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the command line is wrong.
 
 For Claude Code:  claude mcp add jarvis -- mcp-reconnect https://jarvis.internal/sse
-See it work:      mcp-reconnect demo";
+See it work:      mcp-reconnect demo
+More:             mcp-reconnect --help, and mcp-reconnect COMMAND --help";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -33,7 +37,8 @@ See it work:      mcp-reconnect demo";
     name = "mcp-reconnect",
     version,
     about = "Connects an MCP client on stdio to a remote MCP server, and outlives the server's restarts.",
-    override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect demo [--transport sse|http]",
+    override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect COMMAND [OPTIONS]",
+    subcommand_value_name = "COMMAND",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     after_help = AFTER_HELP
@@ -50,26 +55,29 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say what a server can do, and how well it takes restarts
+    Check(check::CheckArgs),
+    /// Make a client's configuration file reach its remote servers through mcp-reconnect
+    Wrap(wrap::WrapArgs),
+    /// Undo wrap
+    Unwrap(wrap::UnwrapArgs),
     /// Show it: a real MCP server is killed under flowing calls and comes back
     Demo(demo::DemoArgs),
     /// A real MCP server to try a client with, on the loopback interface
     #[command(hide = true)]
     DemoServer(demo::server::ServerArgs),
+    /// Write the completions for a shell
+    Completions(documentation::CompletionsArgs),
+    /// Write the manual page
+    Man(documentation::ManArgs),
 }
 
 /// The arguments of the bridge.
 #[derive(Args, Debug)]
 pub struct BridgeArgs {
-    /// The server's MCP endpoint or SSE URL, http or https
-    // Several are taken so that one too many can be named.
-    #[arg(value_name = "URL", hide = true)]
-    urls: Vec<String>,
-    /// http (Streamable HTTP), sse (HTTP+SSE) or auto
-    #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
-    transport: TransportArg,
-    /// Who the client is.
+    /// How to reach the server.
     #[command(flatten)]
-    pub credentials: CredentialArgs,
+    pub connection: ConnectionArgs,
     /// For stderr: off, error, warn, info, debug or trace
     #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
@@ -106,8 +114,6 @@ pub struct BridgeArgs {
     /// Repeat a lost call of a read-only or idempotent tool
     #[arg(long)]
     trust_annotations: bool,
-    #[command(flatten)]
-    net: NetArgs,
 }
 
 /// A duration, or none for `off`.
@@ -116,13 +122,6 @@ struct Span(Option<Duration>);
 
 fn span_or_off(text: &str) -> Result<Span, String> {
     duration::parse_or_off(text).map(Span)
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TransportArg {
-    Auto,
-    Http,
-    Sse,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -162,32 +161,12 @@ impl BridgeArgs {
         }
     }
 
-    /// The server's URL without what may be secret in it: the query. Empty where it is not one.
-    pub fn server_url(&self) -> String {
-        let url = self.urls.first().and_then(|url| mcp_reconnect_core::url::Url::parse(url).ok());
-        url.map_or_else(String::new, |url| {
-            let path = url.path_and_query().split('?').next().unwrap_or_default();
-            format!("{}://{}{path}", if url.https() { "https" } else { "http" }, url.authority())
-        })
-    }
-
     /// The transport's options but for the headers; what is not given keeps the library's default. An error says what is
     /// wrong and how to mend it.
-    pub fn options(&self) -> Result<Options, String> {
-        let url = match &self.urls[..] {
-            [url] => url,
-            [] => return Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
-            [_, second, ..] => {
-                return Err(format!("'{second}' is one URL too many; give each server a bridge of its own"));
-            }
-        };
-        let mut options = Options::new(url)
-            .http(self.net.options(&lookup)?)
-            .transport(match self.transport {
-                TransportArg::Auto => TransportChoice::Auto,
-                TransportArg::Http => TransportChoice::StreamableHttp,
-                TransportArg::Sse => TransportChoice::HttpSse,
-            })
+    pub fn options(&self, url: &str) -> Result<Options, String> {
+        let mut options = self
+            .connection
+            .options(url)?
             .heartbeat_strict(self.heartbeat_strict)
             .trust_annotations(self.trust_annotations);
         if self.events.notify_client {
@@ -254,9 +233,13 @@ mod tests {
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
         let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied());
-        let bridge = Cli::try_parse_from(all).expect("clap takes it").bridge;
-        let sources = bridge.credentials.sources(bridge.server_url(), |_| Err(VarError::NotPresent))?;
-        Ok(CredentialArgs::apply(bridge.options()?, &sources))
+        let mut bridge = Cli::try_parse_from(all).expect("clap takes it").bridge;
+        bridge.connection = bridge.connection.with_environment(|name| match name {
+            "SET" => Ok("http://from.environment/".into()),
+            _ => Err(VarError::NotPresent),
+        });
+        let url = bridge.connection.url()?;
+        Ok(CredentialArgs::apply(bridge.options(&url)?, &bridge.connection.sources(&url)?))
     }
 
     #[test]
@@ -281,6 +264,10 @@ mod tests {
         assert!(options(&["http://h/"]).is_ok());
         assert!(options(&[]).unwrap_err().contains("URL is missing"));
         assert!(options(&["http://h/", "http://i/"]).unwrap_err().contains("'http://i/'"));
+        let shown = format!("{:?}", options(&["--url-env", "SET"]).unwrap());
+        assert!(shown.contains("from.environment"), "{shown}");
+        assert!(options(&["--url-env", "UNSET"]).unwrap_err().contains("UNSET"));
+        assert!(options(&["--url-env", "SET", "http://h/"]).unwrap_err().contains("two URLs"));
     }
 
     #[test]
@@ -364,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_url_that_others_are_told_holds_no_query() {
-        let shown = |url: &str| Cli::try_parse_from(["mcp-reconnect", url]).unwrap().bridge.server_url();
+        let shown = shown_url;
         assert_eq!(shown("HTTPS://Jarvis.internal:443/sse?key=s3cret"), "https://jarvis.internal/sse");
         assert_eq!(shown("http://h:8080"), "http://h:8080/");
         assert_eq!(shown("http://user:s3cret@h/"), "");

@@ -37,7 +37,8 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Result<String, VarError>) -> 
     Ok(expanded)
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether this can be the name of an environment variable.
+pub fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

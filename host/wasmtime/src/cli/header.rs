@@ -5,7 +5,7 @@ use std::env::VarError;
 
 use serde_json::{Map, Value};
 
-use super::expand::expand;
+use super::expand::{expand, is_name as is_variable};
 
 /// A name and a value.
 pub type Header = (String, String);
@@ -19,6 +19,24 @@ pub fn parse(text: &str, lookup: impl Fn(&str) -> Result<String, VarError>) -> R
         return Err("a --header has no valid name before its colon; write --header 'Name: value'".into());
     }
     let value = expand(value, lookup).and_then(clean).map_err(|problem| format!("--header '{name}' {problem}"))?;
+    Ok((name.to_owned(), value))
+}
+
+/// Reads `Name=VAR`: the header's value is what the environment variable holds. An error never repeats a value.
+pub fn from_environment(text: &str, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Header, String> {
+    // Without a variable's name the whole text may be a secret.
+    let (name, variable) = text.split_once('=').ok_or("a --header-env has no '='; write --header-env 'Name=VAR'")?;
+    let (name, variable) = (name.trim(), variable.trim());
+    if !is_name(name) {
+        return Err("a --header-env has no valid name before its '='; write --header-env 'Name=VAR'".into());
+    }
+    if !is_variable(variable) {
+        return Err(format!("--header-env '{name}' names no environment variable; write --header-env '{name}=VAR'"));
+    }
+    let value = lookup(variable).map_err(|_| {
+        format!("--header-env '{name}' needs the environment variable {variable}, which is not set, or not valid UTF-8")
+    })?;
+    let value = clean(value).map_err(|problem| format!("--header-env '{name}' {problem}"))?;
     Ok((name.to_owned(), value))
 }
 
@@ -106,6 +124,20 @@ mod tests {
             ("X-File: ${FILE}", "X-File", "s3cret"),
         ] {
             assert_eq!(parse(text, lookup), Ok((name.into(), value.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn from_the_environment_as_it_is() {
+        let lookup = |name: &str| match name {
+            "NESTED" => Ok("Bearer ${TOKEN}\n".into()),
+            other => lookup(other),
+        };
+        assert_eq!(from_environment("X-Key=TOKEN", lookup), Ok(("X-Key".into(), "s3cret".into())));
+        assert_eq!(from_environment("X-Key=NESTED", lookup), Ok(("X-Key".into(), "Bearer ${TOKEN}".into())));
+        for text in ["s3cret", "=TOKEN", "X Y=TOKEN", "X-Key=", "X-Key=s3cret!", "X-Key=MISSING", "X-Key=TWO"] {
+            let error = from_environment(text, lookup).unwrap_err();
+            assert!(!error.contains("s3cret") && !error.contains("Injected"), "{text}: {error}");
         }
     }
 

@@ -4,7 +4,7 @@ pub mod args;
 mod bridge;
 mod child;
 mod credentials;
-mod duration;
+pub mod duration;
 mod expand;
 mod header;
 mod header_sources;
@@ -15,12 +15,12 @@ mod lines;
 mod listeners;
 pub mod log;
 mod narrator;
-mod net_args;
 mod output;
 mod readiness;
 mod signals;
 mod size;
 mod sleep;
+mod suggestion;
 
 use std::process::ExitCode;
 
@@ -35,10 +35,12 @@ const WRONG_USAGE: u8 = 2;
 /// Bridges until the client or a signal ends it.
 pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     log::init(args.log_level());
-    let server_url = args.server_url();
-    let sources = args.credentials.sources(server_url.clone(), |name| std::env::var(name));
-    let (options, mut sources) = match args.options().and_then(|options| Ok((options, sources?))) {
-        Ok(both) => both,
+    let read = || {
+        let url = args.connection.url()?;
+        Ok::<_, String>((args.options(&url)?, args.connection.sources(&url)?, args::shown_url(&url)))
+    };
+    let (options, mut sources, server_url) = match read() {
+        Ok(read) => read,
         Err(problem) => return Ok(wrong_usage(&problem)),
     };
     // One thread does all the work; a bridge has one client. Start and memory matter more than a second core.
@@ -52,12 +54,7 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
                 let listeners = Listeners::start(args.events.hook(), server_url, sources, &sender);
                 bridge::run(sender, receiver, listeners, args.max_message_bytes()).await
             }
-            Err(OpenError::InvalidUrl(problem)) => Ok(wrong_usage(&format!(
-                "the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH"
-            ))),
-            Err(OpenError::InvalidHeader(problem)) => Ok(wrong_usage(&format!("a header is not usable: {problem}"))),
-            Err(OpenError::InvalidOption(problem)) => Ok(wrong_usage(&format!("an option is not usable: {problem}"))),
-            Err(error) => Err(anyhow::Error::new(error).context("cannot start the transport")),
+            Err(error) => refused(error),
         }
     });
     // A name look-up may still be under way on another thread; nothing is owed to it.
@@ -65,8 +62,20 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     ended
 }
 
+/// What to do when the library does not take the options: a wrong command line, or a failure of its own.
+pub fn refused(error: OpenError) -> anyhow::Result<ExitCode> {
+    Ok(wrong_usage(&match error {
+        OpenError::InvalidUrl(problem) => {
+            format!("the URL is not usable: {problem}; write http://HOST/PATH or https://HOST/PATH")
+        }
+        OpenError::InvalidHeader(problem) => format!("a header is not usable: {problem}"),
+        OpenError::InvalidOption(problem) => format!("an option is not usable: {problem}"),
+        error => return Err(anyhow::Error::new(error).context("cannot start the transport")),
+    }))
+}
+
 /// Says in one line on stderr what is wrong with the command line.
-fn wrong_usage(problem: &str) -> ExitCode {
+pub fn wrong_usage(problem: &str) -> ExitCode {
     log::line(&format!("{problem} (see mcp-reconnect --help)"));
     ExitCode::from(WRONG_USAGE)
 }

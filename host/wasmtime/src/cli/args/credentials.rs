@@ -11,6 +11,8 @@ use mcp_reconnect::Options;
 use crate::cli::header_sources::HeaderSources;
 use crate::cli::{duration, header};
 
+use super::connection::HEADING;
+
 /// How long a file may take to be read, and a command to end.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// What the bridge itself may need beside that.
@@ -20,16 +22,25 @@ const MARGIN: Duration = Duration::from_secs(1);
 #[derive(Args, Debug)]
 pub struct CredentialArgs {
     /// 'Name: value' for every request; ${VAR} is expanded
-    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    ///
+    /// Sent to the URL's origin and to no other. Repeatable. ${VAR} and ${VAR:-default} in the value come from the environment, so
+    /// that no secret need be in the process list.
+    #[arg(short = 'H', long = "header", value_name = "HEADER", help_heading = HEADING)]
     headers: Vec<String>,
+    /// 'Name=VAR': a header with the value of this variable
+    ///
+    /// Like --header, but the value is taken from the environment as it is. For clients that expand ${VAR} in the arguments
+    /// themselves, and so would put the value into the process list. Repeatable.
+    #[arg(long = "header-env", value_name = "NAME=VAR", help_heading = HEADING)]
+    header_env: Vec<String>,
     /// A file of such lines, read anew for each session
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     header_file: Option<PathBuf>,
     /// A command that prints them, run for each session
-    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "COMMAND", help_heading = HEADING, value_parser = NonEmptyStringValueParser::new())]
     header_command: Option<String>,
     /// How long either may take [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", help_heading = HEADING, value_parser = duration::parse)]
     header_timeout: Option<Duration>,
 }
 
@@ -41,7 +52,9 @@ impl CredentialArgs {
         server_url: String,
         lookup: impl Fn(&str) -> Result<String, VarError>,
     ) -> Result<HeaderSources, String> {
-        let fixed = self.headers.iter().map(|text| header::parse(text, &lookup)).collect::<Result<_, _>>()?;
+        let given = self.headers.iter().map(|text| header::parse(text, &lookup));
+        let given = given.chain(self.header_env.iter().map(|text| header::from_environment(text, &lookup)));
+        let fixed = given.collect::<Result<_, _>>()?;
         let timeout = self.header_timeout.unwrap_or(TIMEOUT);
         Ok(HeaderSources::new(fixed, self.header_file.clone(), self.header_command.clone(), server_url, timeout))
     }

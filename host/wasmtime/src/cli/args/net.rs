@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mcp_reconnect::{HttpOptions, OpenError};
 
-use super::expand::expand;
+use crate::cli::expand::expand;
 
 /// No file of certificates or keys is larger.
 const MAX_FILE_BYTES: u64 = 16 << 20;

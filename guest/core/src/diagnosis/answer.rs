@@ -1,0 +1,249 @@
+//! A response, read as far as it matters.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::http;
+use crate::json::{self, Envelope, Kind, Parsed};
+use crate::loss::Refusal;
+use crate::sse::{Item, Parser};
+
+/// The most that is read of a response that is no event stream, in bytes.
+const MAX_BODY: usize = 64 << 10;
+/// The largest event that is read, in bytes. Larger ones are skipped.
+const MAX_EVENT: usize = 1 << 20;
+
+/// A response as it comes in, with the parts that mean something.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub(super) status: u16,
+    pub(super) location: Option<String>,
+    pub(super) session_id: Option<String>,
+    challenge: String,
+    retry_after: Option<crate::Nanos>,
+    body: Vec<u8>,
+    events: Option<Parser>,
+    pub(super) event_ids: Vec<String>,
+    pub(super) endpoint: Option<String>,
+    /// The JSON-RPC response in it, if it brought one.
+    pub(super) reply: Option<Reply>,
+}
+
+/// A JSON-RPC response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Result,
+    Error { code: i64, message: String },
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// Nothing.
+    Empty,
+    /// A JSON-RPC response.
+    JsonRpc,
+    /// Other JSON.
+    Json,
+    /// Server-sent events without a JSON-RPC response.
+    Events,
+    /// An HTML page.
+    Html,
+    /// Anything else.
+    Text,
+}
+
+impl BodyKind {
+    /// A word for it, as in `--json`: stable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::JsonRpc => "json-rpc",
+            Self::Json => "json",
+            Self::Events => "events",
+            Self::Html => "html",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl Answer {
+    /// A response of which only the head is known. Header names may be in any case.
+    pub fn new(status: u16, headers: &[(String, Vec<u8>)]) -> Self {
+        let header = |name: &str| {
+            headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+        };
+        let text =
+            |name: &str| header(name).and_then(|value| core::str::from_utf8(value).ok()).map(ToString::to_string);
+        let kind = header("content-type").map(http::media_type).unwrap_or_default();
+        let events = (kind == "text/event-stream" && (200..300).contains(&status)).then(|| Parser::new(MAX_EVENT));
+        Self {
+            status,
+            location: text("location"),
+            session_id: header("mcp-session-id").and_then(http::session_id),
+            challenge: text("www-authenticate").unwrap_or_default(),
+            retry_after: header("retry-after").and_then(|value| http::retry_after(value, header("date"))),
+            body: Vec::new(),
+            events,
+            event_ids: Vec::new(),
+            endpoint: None,
+            reply: None,
+        }
+    }
+
+    /// The next bytes of its body, in any pieces.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Some(parser) = &mut self.events else {
+            self.body.extend_from_slice(&bytes[..bytes.len().min(MAX_BODY - self.body.len())]);
+            return;
+        };
+        let mut items = Vec::new();
+        parser.feed(bytes, &mut items);
+        for item in items {
+            match item {
+                Item::Id(id) => self.note_id(id),
+                Item::Retry(_) | Item::Oversized { .. } => {}
+                Item::Event(event) => {
+                    if let Some(id) = event.id {
+                        self.note_id(id);
+                    }
+                    match event.name.as_str() {
+                        "endpoint" => self.endpoint = Some(event.data),
+                        "" | "message" => self.reply = self.reply.take().or_else(|| reply_in(&event.data)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_id(&mut self, id: String) {
+        let usable = !id.is_empty() && id.len() <= 1024 && http::header_value_ok(&id);
+        if usable && self.event_ids.len() < 16 {
+            self.event_ids.push(id);
+        }
+    }
+
+    /// The body is complete, or no more of it will be read.
+    pub fn end(&mut self) {
+        if self.events.is_none() {
+            self.reply = core::str::from_utf8(&self.body).ok().and_then(reply_in);
+        }
+    }
+
+    /// Whether everything that matters has come: the rest need not be read.
+    pub fn is_enough(&self) -> bool {
+        match self.events {
+            Some(_) => self.reply.is_some() || self.endpoint.is_some(),
+            None => self.body.len() >= MAX_BODY,
+        }
+    }
+
+    /// What has come is dealt with: [`Answer::is_enough`] is about the next message of the stream.
+    pub fn await_next(&mut self) {
+        self.reply = None;
+        self.endpoint = None;
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether it is a stream of server-sent events.
+    pub fn is_event_stream(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Whether one of its events carried an id, so that the stream may be resumable.
+    pub fn has_event_ids(&self) -> bool {
+        !self.event_ids.is_empty()
+    }
+
+    /// Whether it is a success with a JSON-RPC result.
+    pub fn is_result(&self) -> bool {
+        (200..300).contains(&self.status) && self.reply == Some(Reply::Result)
+    }
+
+    /// What its body is.
+    pub fn body_kind(&self) -> BodyKind {
+        let body = self.body.trim_ascii();
+        match (&self.reply, &self.events) {
+            (Some(_), _) => BodyKind::JsonRpc,
+            (None, Some(_)) => BodyKind::Events,
+            (None, None) if body.is_empty() => BodyKind::Empty,
+            (None, None) if body.starts_with(b"<") => BodyKind::Html,
+            (None, None) if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() => BodyKind::Json,
+            (None, None) => BodyKind::Text,
+        }
+    }
+
+    /// It in a few words for people, with the beginning of what its body says.
+    pub fn describe(&self) -> String {
+        match &self.reply {
+            Some(Reply::Error { code, message }) => {
+                let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
+                alloc::format!("HTTP {}, JSON-RPC error {code}: {message}", self.status)
+            }
+            Some(Reply::Result) => alloc::format!("HTTP {} with a result", self.status),
+            None => self.refusal().describe(),
+        }
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal {
+            status: self.status,
+            challenge: self.challenge.clone(),
+            retry_after: self.retry_after,
+            body: String::from_utf8_lossy(&self.body).into_owned(),
+        }
+    }
+}
+
+/// The JSON-RPC response that a text is.
+fn reply_in(text: &str) -> Option<Reply> {
+    let Ok(Parsed::One(Envelope { kind: Kind::Response { .. }, error, .. })) = json::parse(text) else {
+        // Errors of some servers lack the `jsonrpc` member or the id.
+        let refusal = Refusal { status: 0, challenge: String::new(), retry_after: None, body: text.to_string() };
+        return refusal.error().map(|error| Reply::Error { code: error.code, message: error.message });
+    };
+    Some(match error.map(json::error_of) {
+        Some((code, message)) => Reply::Error { code, message },
+        None => Reply::Result,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, kind: &str, body: &str) -> Answer {
+        let mut answer = Answer::new(status, &[("Content-Type".into(), kind.as_bytes().to_vec())]);
+        answer.feed(body.as_bytes());
+        answer.end();
+        answer
+    }
+
+    #[test]
+    fn bodies() {
+        for (kind, body, expected) in [
+            ("", "", BodyKind::Empty),
+            ("text/html", " <!doctype html>", BodyKind::Html),
+            ("application/json", r#"{"detail":"Not Found"}"#, BodyKind::Json),
+            ("application/json", r#"{"error":{"code":-32001,"message":"x"}}"#, BodyKind::JsonRpc),
+            ("text/plain", "Session not found", BodyKind::Text),
+            ("text/event-stream", ": hello\n\n", BodyKind::Events),
+        ] {
+            assert_eq!(answer(200, kind, body).body_kind(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn hostile_bodies_are_bounded() {
+        let mut answer = Answer::new(400, &[]);
+        for _ in 0..64 {
+            answer.feed(&[b'x'; 4096]);
+        }
+        assert!(answer.is_enough() && answer.body.len() == MAX_BODY);
+    }
+}

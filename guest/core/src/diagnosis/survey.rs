@@ -1,0 +1,345 @@
+//! The session to ask with.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::answer::{Answer, Reply};
+use super::made_up::{made_up, made_up_endpoint};
+use super::{DeadSession, Resumption};
+use crate::loss;
+use crate::replay::Evidence;
+use crate::url::Url;
+use crate::{Method, Request, Transport};
+
+/// Redirects that are followed.
+const MAX_REDIRECTS: u32 = 5;
+
+/// A session of its own on a server, to ask with. Every request but the first needs what earlier answers taught:
+/// [`Survey::opened`] first.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    url: Url,
+    headers: Vec<(String, String)>,
+    transport: Transport,
+    version: String,
+    session: Option<String>,
+    endpoint: Option<Url>,
+    redirects: u32,
+    /// The id of the last request.
+    id: u64,
+}
+
+impl Survey {
+    /// A survey of the server at `url`, whose transport and protocol version an engine has found. An error says what is
+    /// wrong with the URL.
+    pub fn new(url: &str, headers: Vec<(String, String)>, transport: Transport, version: &str) -> Result<Self, String> {
+        let url = Url::parse(url)?;
+        let version = version.into();
+        Ok(Self { url, headers, transport, version, session: None, endpoint: None, redirects: 0, id: 1 })
+    }
+
+    /// What opens the session: the POST of [`super::initialize`], or the GET of the HTTP+SSE stream, which has to stay open until
+    /// the survey is over.
+    pub fn open(&self, initialize: &str) -> Request {
+        match self.transport {
+            Transport::StreamableHttp => self.request(Method::Post, &self.url, initialize, &[]),
+            Transport::HttpSse => self.request(Method::Get, &self.url, "", &[]),
+        }
+    }
+
+    /// Whether the answer is a redirect that the engine would follow (307 or 308 inside the origin). Then the request is to
+    /// be built and made again.
+    pub fn redirected(&mut self, answer: &Answer) -> bool {
+        let target = answer.location.as_deref().and_then(|location| self.url.resolve(location).ok());
+        match target {
+            Some(target)
+                if matches!(answer.status, 307 | 308)
+                    && target.same_origin(&self.url)
+                    && self.redirects < MAX_REDIRECTS =>
+            {
+                self.redirects += 1;
+                self.url = target;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Learns from the answer to [`Survey::open`]. An error says why there is no session.
+    pub fn opened(&mut self, answer: &Answer) -> Result<(), String> {
+        match self.transport {
+            Transport::StreamableHttp if answer.is_result() => {
+                self.session = answer.session_id.clone();
+                Ok(())
+            }
+            Transport::HttpSse => {
+                let endpoint = answer.endpoint.as_deref().ok_or_else(|| answer.describe())?;
+                let endpoint = self.url.resolve(endpoint.trim())?;
+                if !endpoint.same_origin(&self.url) {
+                    return Err("the endpoint is in another origin".to_string());
+                }
+                self.endpoint = Some(endpoint);
+                Ok(())
+            }
+            Transport::StreamableHttp => Err(answer.describe()),
+        }
+    }
+
+    /// Whether the server gave the session an id.
+    pub fn has_session_id(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// HTTP+SSE: the POST of [`super::initialize`] to the endpoint; its answer comes on the stream. `None` on Streamable HTTP,
+    /// where it was made already.
+    pub fn initialize(&self, initialize: &str) -> Option<Request> {
+        self.endpoint.as_ref().map(|endpoint| self.request(Method::Post, endpoint, initialize, &[]))
+    }
+
+    /// `notifications/initialized`, which ends the handshake.
+    pub fn initialized(&self) -> Request {
+        let text = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        self.request(Method::Post, self.post_url(), text, &self.session_headers(self.session.as_deref()))
+    }
+
+    /// A `ping`. On HTTP+SSE its answer comes on the stream.
+    pub fn ping(&mut self) -> Request {
+        self.id += 1;
+        let text = ping(self.id);
+        self.request(Method::Post, self.post_url(), &text, &self.session_headers(self.session.as_deref()))
+    }
+
+    /// A `ping` in a session that the server never gave, with an id of the form of its own. `None`: it gives no ids.
+    pub fn ping_dead_session(&self) -> Option<Request> {
+        match self.transport {
+            Transport::StreamableHttp => {
+                let session = made_up(self.session.as_deref()?);
+                Some(self.request(Method::Post, &self.url, &ping(1), &self.session_headers(Some(&session))))
+            }
+            Transport::HttpSse => {
+                let endpoint = self.url.resolve(&made_up_endpoint(self.endpoint.as_ref()?)?).ok()?;
+                Some(self.request(Method::Post, &endpoint, &ping(1), &[]))
+            }
+        }
+    }
+
+    /// The GET of the standalone event stream. `None` on HTTP+SSE, which is nothing but such a stream.
+    pub fn event_stream(&self) -> Option<Request> {
+        (self.transport == Transport::StreamableHttp)
+            .then(|| self.request(Method::Get, &self.url, "", &self.session_headers(self.session.as_deref())))
+    }
+
+    /// The GET that asks for what came after the first event of `answer` that had an id. `None`: none had one.
+    pub fn resume(&self, answer: &Answer) -> Option<Request> {
+        let id = answer.event_ids.first()?;
+        let mut headers = self.session_headers(self.session.as_deref());
+        headers.push(("last-event-id".to_string(), id.clone()));
+        (self.transport == Transport::StreamableHttp).then(|| self.request(Method::Get, &self.url, "", &headers))
+    }
+
+    /// The DELETE that ends the session. `None`: it has no id, or ends with its stream.
+    pub fn goodbye(&self) -> Option<Request> {
+        let session = self.session.as_deref()?;
+        Some(self.request(Method::Delete, &self.url, "", &self.session_headers(Some(session))))
+    }
+
+    /// What the answer to [`Survey::ping_dead_session`] means to the engine. `None`: none came in time.
+    pub fn judge_dead_session(&self, answer: Option<&Answer>) -> DeadSession {
+        let Some(answer) = answer else { return DeadSession::Silent };
+        if !(200..300).contains(&answer.status) {
+            return match answer.refusal().evidence(self.transport, true) {
+                Evidence::SessionLost => DeadSession::Recognised,
+                Evidence::Unauthorized => DeadSession::Unauthorized,
+                Evidence::Busy { .. } => DeadSession::Busy,
+                Evidence::Unknown | Evidence::NotSent => DeadSession::Unclear,
+                Evidence::Refused => DeadSession::NotRecognised,
+            };
+        }
+        match &answer.reply {
+            _ if self.transport == Transport::HttpSse => DeadSession::Silent,
+            Some(Reply::Result) => DeadSession::Ignored,
+            Some(Reply::Error { code, message }) if loss::error_is_session_loss(*code, message) => {
+                DeadSession::Recognised
+            }
+            Some(Reply::Error { .. }) => DeadSession::NotRecognised,
+            None => DeadSession::Silent,
+        }
+    }
+
+    /// What the answer to [`Survey::resume`] means.
+    pub fn judge_resume(&self, answer: &Answer) -> Resumption {
+        match (&answer.reply, answer.is_event_stream()) {
+            (Some(Reply::Result), true) => Resumption::Replayed,
+            (_, true) => Resumption::Accepted,
+            (_, false) => Resumption::Refused,
+        }
+    }
+
+    fn post_url(&self) -> &Url {
+        self.endpoint.as_ref().unwrap_or(&self.url)
+    }
+
+    fn session_headers(&self, session: Option<&str>) -> Vec<(String, String)> {
+        let mut headers = Vec::new();
+        if self.transport == Transport::StreamableHttp {
+            if let Some(session) = session {
+                headers.push(("mcp-session-id".to_string(), session.to_string()));
+            }
+            // As the engine does it: the header came with 2025-06-18.
+            if self.version.as_str() >= "2025-06-18" {
+                headers.push(("mcp-protocol-version".to_string(), self.version.clone()));
+            }
+        }
+        headers
+    }
+
+    fn request(&self, method: Method, url: &Url, body: &str, extra: &[(String, String)]) -> Request {
+        let mut headers = self.headers.clone();
+        let mut set = |name: &str, value: &str| headers.push((name.to_string(), value.to_string()));
+        match method {
+            Method::Post => {
+                set("accept", "application/json, text/event-stream");
+                set("content-type", "application/json");
+            }
+            Method::Get => set("accept", "text/event-stream"),
+            Method::Delete => {}
+        }
+        headers.extend_from_slice(extra);
+        Request {
+            method,
+            https: url.https(),
+            authority: url.authority().to_string(),
+            path: url.path_and_query().to_string(),
+            headers,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+}
+
+fn ping(id: u64) -> String {
+    alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NEWEST_VERSION;
+    use super::*;
+
+    fn answer(status: u16, kind: &str, body: &str) -> Answer {
+        let mut answer = Answer::new(status, &[("Content-Type".into(), kind.as_bytes().to_vec())]);
+        answer.feed(body.as_bytes());
+        answer.end();
+        answer
+    }
+
+    fn survey(transport: Transport) -> Survey {
+        Survey::new("http://h/mcp", Vec::new(), transport, NEWEST_VERSION).unwrap()
+    }
+
+    fn opened() -> Survey {
+        let mut survey = survey(Transport::StreamableHttp);
+        let headers = [
+            ("mcp-session-id".to_string(), b"6f1c0a52-9d1b-4b41-8a54-0f4a2f5e7c11".to_vec()),
+            ("content-type".to_string(), b"application/json".to_vec()),
+        ];
+        let mut answer = Answer::new(200, &headers);
+        answer.feed(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+        answer.end();
+        survey.opened(&answer).unwrap();
+        survey
+    }
+
+    fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+        request.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn the_requests_of_a_session_carry_it() {
+        let mut survey = opened();
+        let real = header(&survey.ping(), "mcp-session-id").map(ToString::to_string);
+        assert!(real.is_some());
+        assert_eq!(header(&survey.goodbye().unwrap(), "mcp-session-id"), real.as_deref());
+        assert_eq!(header(&survey.event_stream().unwrap(), "mcp-session-id"), real.as_deref());
+        assert_eq!(header(&survey.initialized(), "mcp-protocol-version"), Some(NEWEST_VERSION));
+        let dead = survey.ping_dead_session().unwrap();
+        assert!(header(&dead, "mcp-session-id").is_some_and(|id| Some(id) != real.as_deref()));
+        assert!(super::tests::survey(Transport::StreamableHttp).ping_dead_session().is_none());
+    }
+
+    #[test]
+    fn every_answer_to_a_dead_session_has_its_meaning() {
+        use DeadSession::*;
+        let survey = opened();
+        let json = "application/json";
+        for (status, kind, body, meaning) in [
+            (
+                404,
+                json,
+                r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}"#,
+                Recognised,
+            ),
+            (
+                400,
+                json,
+                r#"{"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#,
+                Recognised,
+            ),
+            (400, json, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#, NotRecognised),
+            (
+                200,
+                json,
+                r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":2}"#,
+                Recognised,
+            ),
+            (200, json, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"no"},"id":2}"#, NotRecognised),
+            (200, json, r#"{"jsonrpc":"2.0","result":{},"id":2}"#, Ignored),
+            (202, "", "", Silent),
+            (401, "", "", Unauthorized),
+            (429, "", "", Busy),
+            (500, "text/html", "<html>", Unclear),
+        ] {
+            let answer = answer(status, kind, body);
+            assert_eq!(survey.judge_dead_session(Some(&answer)), meaning, "{status} {body}");
+        }
+        assert_eq!(survey.judge_dead_session(None), Silent);
+    }
+
+    #[test]
+    fn a_stream_is_read_until_its_answer() {
+        let mut stream = Answer::new(200, &[("content-type".into(), b"text/event-stream".to_vec())]);
+        stream.feed(b"id: 1\ndata:\n\n");
+        assert!(stream.has_event_ids() && !stream.is_enough());
+        stream.feed(b"id: 2\ndata: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n");
+        assert!(stream.is_enough() && stream.is_result());
+        let mut next = stream.clone();
+        next.await_next();
+        assert!(!next.is_enough());
+        let survey = opened();
+        assert_eq!(header(&survey.resume(&stream).unwrap(), "last-event-id"), Some("1"));
+        assert_eq!(survey.judge_resume(&stream), Resumption::Replayed);
+        assert_eq!(survey.judge_resume(&answer(405, "", "")), Resumption::Refused);
+        assert_eq!(survey.judge_resume(&answer(200, "text/event-stream", "")), Resumption::Accepted);
+    }
+
+    #[test]
+    fn a_stream_names_its_endpoint_in_its_own_origin() {
+        let mut survey = survey(Transport::HttpSse);
+        let of = |data: &str| answer(200, "text/event-stream", &alloc::format!("event: endpoint\ndata: {data}\n\n"));
+        assert!(survey.opened(&of("http://other/x")).is_err());
+        survey.opened(&of("/message?sessionId=12345678")).unwrap();
+        assert_eq!(survey.ping_dead_session().unwrap().path, "/message?sessionId=67890123");
+        assert_eq!(survey.initialize("{}").unwrap().path, "/message?sessionId=12345678");
+        let (one, two) = (survey.ping(), survey.ping());
+        assert!(one.path == "/message?sessionId=12345678" && one.body != two.body);
+        assert!(survey.goodbye().is_none() && survey.event_stream().is_none());
+    }
+
+    #[test]
+    fn redirects_stay_in_the_origin() {
+        let mut survey = survey(Transport::StreamableHttp);
+        let to = |location: &str| Answer::new(307, &[("location".into(), location.as_bytes().to_vec())]);
+        assert!(!survey.redirected(&to("https://other/mcp")));
+        assert!(survey.redirected(&to("/mcp/")));
+        assert_eq!(survey.ping().path, "/mcp/");
+    }
+}

@@ -1,0 +1,208 @@
+//! `mcp-reconnect check URL`: connects, asks, and says what the server can do and how well it takes restarts. It speaks MCP as
+//! any client does, over the library; what concerns sessions and streams is asked and judged by
+//! `mcp_reconnect_core::diagnosis`. Every session is ended again.
+
+mod certificate;
+mod client;
+mod progress;
+mod report;
+mod survey;
+mod text;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use mcp_reconnect::{HttpOptions, OpenError};
+
+use self::client::{Client, Trouble};
+use self::progress::Progress;
+use self::report::{Outcome, Report};
+use self::survey::Survey;
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::{self, duration};
+
+/// A shell's exit code for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+/// How long the goodbyes may take, after the check and after Ctrl-C.
+const GOODBYE: Duration = Duration::from_millis(1500);
+const HASTY_GOODBYE: Duration = Duration::from_millis(250);
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all is well, 1 it works with a problem (or mcp-reconnect itself failed), 2 the command line is wrong,
+3 the server cannot be reached, 4 it wants other credentials, 5 something answers that is no MCP server,
+130 interrupted.";
+
+/// What `check` is asked to do.
+#[derive(clap::Args, Debug)]
+#[command(override_usage = "mcp-reconnect check [OPTIONS] URL", after_help = AFTER_HELP)]
+pub struct CheckArgs {
+    /// How to reach the server.
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// How long it all may take
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "20s")]
+    timeout: Duration,
+    /// Write the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Show each step on stderr, also where that is no terminal
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Checks a server. The exit code says what was found.
+pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let connection = &args.connection;
+    let read = || {
+        let url = connection.url()?;
+        Ok::<_, String>((connection.http()?, connection.options(&url)?, connection.sources(&url)?, url))
+    };
+    let (http, options, mut sources, url) = match read() {
+        Ok(read) => read,
+        Err(problem) => return Ok(cli::wrong_usage(&problem)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        // A check is short: what gives fresh headers is asked once.
+        if let Err(problem) = sources.open().await {
+            return Ok(cli::wrong_usage(&problem));
+        }
+        sources.refresh(None).await;
+        let headers = sources.headers();
+        let options = options.headers(headers.clone());
+        let progress = Progress::new(args.verbose);
+        let mut check = match Check::new(&url, headers, http, options, args.timeout, progress).await {
+            Ok(check) => check,
+            Err(error) => return cli::refused(error),
+        };
+        let interrupted = tokio::select! {
+            () = check.run() => false,
+            _ = tokio::signal::ctrl_c() => true,
+        };
+        if interrupted {
+            // The server is told, if it listens; nobody is kept waiting for that.
+            check.close(HASTY_GOODBYE).await;
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let report = check.finish().await;
+        let text = if args.json { report.json() } else { text::of(&report) };
+        print(&text);
+        Ok(ExitCode::from(report.outcome().exit_code()))
+    });
+    // A name lookup or a TLS handshake may still be under way on another thread; nothing is owed to it.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Writes the result; a closed stdout is nobody's loss.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// A check under way.
+struct Check {
+    url: String,
+    headers: Vec<(String, String)>,
+    http: HttpOptions,
+    limit: Duration,
+    begun: Instant,
+    progress: Progress,
+    client: Option<Client>,
+    survey: Option<Survey>,
+    report: Report,
+}
+
+impl Check {
+    async fn new(
+        url: &str,
+        headers: Vec<(String, String)>,
+        http: HttpOptions,
+        options: mcp_reconnect::Options,
+        limit: Duration,
+        progress: Progress,
+    ) -> Result<Self, OpenError> {
+        let client = Client::open(options, limit).await?;
+        Ok(Self {
+            url: url.to_owned(),
+            headers,
+            http,
+            limit,
+            begun: Instant::now(),
+            progress,
+            client: Some(client),
+            survey: None,
+            report: Report::new(url),
+        })
+    }
+
+    /// Asks everything, as far as the time goes.
+    async fn run(&mut self) {
+        let limit = self.limit;
+        if tokio::time::timeout(limit, self.ask()).await.is_err() {
+            let step = self.progress.current();
+            self.report.out_of_time(step, limit);
+        }
+    }
+
+    async fn ask(&mut self) {
+        let Self { client: Some(client), report, progress, .. } = self else { return };
+        progress.step("connect");
+        if let Err(trouble) = client.initialize(report).await {
+            return report.failed(trouble);
+        }
+        progress.step("list what it offers");
+        client.lists(report).await;
+        progress.step("look at TLS");
+        certificate::look(&self.http, &self.url, self.limit, report).await;
+        progress.step("open a second session");
+        let Some((transport, version)) = client.session() else { return };
+        match Survey::new(&self.http, &self.url, self.headers.clone(), transport, &version) {
+            Ok(survey) => self.survey.insert(survey).run(report, progress).await,
+            Err(problem) => report.problem(format!("the server's sessions could not be looked at: {problem}")),
+        }
+        client.losses(report);
+    }
+
+    /// Ends the sessions, and gives the result.
+    async fn finish(mut self) -> Report {
+        self.progress.step("end the sessions");
+        self.close(GOODBYE).await;
+        self.report.seconds = self.begun.elapsed().as_secs_f64();
+        self.report
+    }
+
+    async fn close(&mut self, limit: Duration) {
+        let (client, survey, report) = (self.client.take(), self.survey.take(), &mut self.report);
+        let goodbyes = async {
+            tokio::join!(
+                async {
+                    if let Some(mut survey) = survey {
+                        survey.close(report).await;
+                    }
+                },
+                async {
+                    if let Some(client) = client {
+                        client.close().await;
+                    }
+                }
+            )
+        };
+        let _ = tokio::time::timeout(limit, goodbyes).await;
+    }
+}
+
+impl Report {
+    /// Nothing could be asked.
+    fn failed(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Unreachable(reason) => self.fail(Outcome::Unreachable, reason),
+            Trouble::Unauthorized { status, challenge } => {
+                self.credentials = Some(report::Credentials { status, challenge });
+                self.fail(Outcome::Unauthorized, format!("the server wants other credentials (HTTP {status})"));
+            }
+            Trouble::NotMcp(reason) => self.fail(Outcome::NotMcp, reason),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What was found.
+
+use std::time::Duration;
+
+use mcp_reconnect::Transport;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The result in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All is well.
+    Ok,
+    /// It works, with a problem.
+    Degraded,
+    /// No connection, or nothing came over it.
+    Unreachable,
+    /// Other credentials are wanted.
+    Unauthorized,
+    /// Something answers that is no MCP server.
+    NotMcp,
+}
+
+impl Outcome {
+    /// The exit code that says it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Degraded => 1,
+            Self::Unreachable => 3,
+            Self::Unauthorized => 4,
+            Self::NotMcp => 5,
+        }
+    }
+}
+
+/// The server as it names itself.
+#[derive(Debug, Serialize)]
+pub struct Server {
+    pub name: String,
+    pub version: String,
+    /// Whether it has instructions for the model.
+    pub instructions: bool,
+}
+
+/// The length of a list.
+#[derive(Debug, Serialize)]
+pub struct Count {
+    pub count: usize,
+    /// Whether it was read to its end.
+    pub complete: bool,
+}
+
+/// Round trips of the heartbeat's ping, in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Ping {
+    pub count: usize,
+    pub median_ms: f64,
+    pub min_ms: f64,
+    pub max_ms: f64,
+}
+
+/// The standalone stream of Streamable HTTP.
+#[derive(Debug, Serialize)]
+pub struct EventStream {
+    pub offered: bool,
+    pub status: u16,
+}
+
+/// Whether an answer that was cut off can be had again.
+#[derive(Debug, Serialize)]
+pub struct Resumable {
+    pub resumable: bool,
+    /// Whether its events carry ids.
+    pub event_ids: bool,
+    /// What became of a stream that was asked for again: `replayed`, `accepted`, `refused`.
+    pub result: Option<&'static str>,
+    pub status: Option<u16>,
+}
+
+/// What the server answers to a session id that it never gave.
+#[derive(Debug, Serialize)]
+pub struct DeadSession {
+    /// What that means to the bridge.
+    pub verdict: &'static str,
+    /// Whether it is taken for a lost session.
+    pub recognised: bool,
+    pub status: Option<u16>,
+    pub body: Option<&'static str>,
+    pub says: Option<String>,
+}
+
+/// The end of a session.
+#[derive(Debug, Serialize)]
+pub struct Goodbye {
+    pub accepted: bool,
+    pub status: u16,
+}
+
+/// What the server wants.
+#[derive(Debug, Serialize)]
+pub struct Credentials {
+    pub status: u64,
+    pub challenge: String,
+}
+
+/// TLS, and the server's certificate.
+#[derive(Debug, Serialize)]
+pub struct Tls {
+    pub version: String,
+    pub alpn: Option<String>,
+    pub cipher_suite: String,
+    pub subject: Option<String>,
+    pub issuer: Option<String>,
+    /// When the certificate ends, RFC 3339.
+    pub not_after: Option<String>,
+    pub days_left: Option<i64>,
+}
+
+/// Everything that was found. The names of the fields are those in `--json`: stable; more may come.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Without user info and query, which may hold secrets.
+    pub url: String,
+    #[serde(serialize_with = "transport")]
+    pub transport: Option<Transport>,
+    pub protocol_version: Option<String>,
+    pub http_version: Option<String>,
+    pub tls: Option<Tls>,
+    pub server: Option<Server>,
+    pub capabilities: Value,
+    pub tools: Option<Count>,
+    pub prompts: Option<Count>,
+    pub resources: Option<Count>,
+    pub resource_templates: Option<Count>,
+    pub session_id: Option<bool>,
+    pub ping: Option<Ping>,
+    pub event_stream: Option<EventStream>,
+    pub resumable: Option<Resumable>,
+    pub dead_session: Option<DeadSession>,
+    pub goodbye: Option<Goodbye>,
+    pub credentials: Option<Credentials>,
+    pub problems: Vec<String>,
+    pub notes: Vec<String>,
+    pub seconds: f64,
+    /// Why nothing could be asked.
+    #[serde(skip)]
+    pub failure: Option<Outcome>,
+}
+
+fn transport<S: serde::Serializer>(transport: &Option<Transport>, serializer: S) -> Result<S::Ok, S::Error> {
+    let name = transport.map(|transport| match transport {
+        Transport::StreamableHttp => "streamable-http",
+        Transport::HttpSse => "http+sse",
+    });
+    name.serialize(serializer)
+}
+
+impl Report {
+    /// Nothing is known yet.
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: shown(url),
+            transport: None,
+            protocol_version: None,
+            http_version: None,
+            tls: None,
+            server: None,
+            capabilities: Value::Null,
+            tools: None,
+            prompts: None,
+            resources: None,
+            resource_templates: None,
+            session_id: None,
+            ping: None,
+            event_stream: None,
+            resumable: None,
+            dead_session: None,
+            goodbye: None,
+            credentials: None,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            seconds: 0.0,
+            failure: None,
+        }
+    }
+
+    /// Something that a person should mend.
+    pub fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+
+    /// Something worth knowing.
+    pub fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
+    /// Nothing could be asked.
+    pub fn fail(&mut self, outcome: Outcome, reason: String) {
+        self.failure = Some(outcome);
+        self.problem(reason);
+    }
+
+    /// The time is up.
+    pub fn out_of_time(&mut self, step: &str, limit: Duration) {
+        let limit = limit.as_secs_f64();
+        if self.server.is_none() {
+            self.fail(Outcome::Unreachable, format!("no MCP session could be opened within {limit} s (--timeout)"));
+        } else {
+            self.problem(format!("not everything was checked within {limit} s (--timeout); under way was: {step}"));
+        }
+    }
+
+    /// The result in one word.
+    pub fn outcome(&self) -> Outcome {
+        match self.failure {
+            Some(failure) => failure,
+            None if self.problems.is_empty() => Outcome::Ok,
+            None => Outcome::Degraded,
+        }
+    }
+
+    /// For machines.
+    pub fn json(&self) -> String {
+        let mut value = serde_json::to_value(self).unwrap_or_else(|error| json!({ "error": error.to_string() }));
+        value["outcome"] = json!(self.outcome());
+        value["exit_code"] = json!(self.outcome().exit_code());
+        format!("{value:#}\n")
+    }
+}
+
+/// A URL that can be shown.
+fn shown(url: &str) -> String {
+    let (before, query) = url.split_once(['?', '#']).map_or((url, ""), |(before, _)| (before, "?…"));
+    format!("{before}{query}")
+}

@@ -1,0 +1,252 @@
+//! A second session beside the client's, made of single requests, to see how the server treats sessions and streams. What
+//! to ask, and what an answer means, is the core's; here the requests are made.
+
+use std::time::{Duration, Instant};
+
+use mcp_reconnect::probe::{Probe, Response};
+use mcp_reconnect::{HttpOptions, Transport};
+use mcp_reconnect_core::diagnosis::{self, Answer, DeadSession, Resumption};
+use mcp_reconnect_core::{self as core, Method, Request};
+
+use super::progress::Progress;
+use super::report::{self, EventStream, Goodbye, Ping, Report, Resumable};
+
+/// How long an answer may take. A POST to a dead session of some servers is never answered.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a ping is sent.
+const PINGS: usize = 5;
+/// How long a stream may stay silent before it is left alone.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// The session.
+pub struct Survey {
+    core: diagnosis::Survey,
+    probe: Probe,
+    /// The stream of HTTP+SSE, on which everything comes, and with which its session ends.
+    stream: Option<(Answer, Response)>,
+    open: bool,
+}
+
+impl Survey {
+    /// Makes no contact yet.
+    pub fn new(
+        options: &HttpOptions,
+        url: &str,
+        headers: Vec<(String, String)>,
+        transport: Transport,
+        version: &str,
+    ) -> Result<Self, String> {
+        let transport = match transport {
+            Transport::StreamableHttp => core::Transport::StreamableHttp,
+            Transport::HttpSse => core::Transport::HttpSse,
+        };
+        let probe = Probe::new(options, url).map_err(|error| error.to_string())?;
+        Ok(Self { core: diagnosis::Survey::new(url, headers, transport, version)?, probe, stream: None, open: false })
+    }
+
+    /// Asks everything.
+    pub async fn run(&mut self, report: &mut Report, progress: &mut Progress) {
+        let opened = match self.open(report).await {
+            Ok(opened) => opened,
+            Err(problem) => return report.problem(format!("a second session could not be opened: {problem}")),
+        };
+        progress.step("ping");
+        let pinged = self.pings(report).await;
+        progress.step("ask with a session id that does not exist");
+        self.dead_session(report).await;
+        if let Some(request) = self.core.event_stream() {
+            progress.step("ask for the event stream");
+            match self.make(request, SILENCE).await {
+                Ok((answer, _)) => {
+                    report.event_stream =
+                        Some(EventStream { offered: answer.is_event_stream(), status: answer.status() });
+                }
+                Err(problem) => report.problem(format!("the GET of the event stream was not answered: {problem}")),
+            }
+            progress.step("ask for a stream again");
+            self.resume(pinged.filter(Answer::has_event_ids).unwrap_or(opened), report).await;
+        } else {
+            report.note("HTTP+SSE: an answer that is cut off cannot be had again; its outcome is then unknown".into());
+        }
+    }
+
+    /// Opens the session; gives the answer that did.
+    async fn open(&mut self, report: &mut Report) -> Result<Answer, String> {
+        let initialize = diagnosis::initialize("mcp-reconnect-check", env!("CARGO_PKG_VERSION"));
+        let (answer, response) = loop {
+            let (answer, response) = self.make(self.core.open(&initialize), PATIENCE).await?;
+            report.http_version = Some(response.version.clone());
+            if !self.core.redirected(&answer) {
+                break (answer, response);
+            }
+        };
+        self.core.opened(&answer)?;
+        self.open = true;
+        if let Some(request) = self.core.initialize(&initialize) {
+            self.stream = Some((answer.clone(), response));
+            let result = self.answer_to(request).await?;
+            if !result.is_result() {
+                return Err(result.describe());
+            }
+        }
+        self.make(self.core.initialized(), SILENCE).await?;
+        Ok(answer)
+    }
+
+    /// How fast the server answers; gives the last answer.
+    async fn pings(&mut self, report: &mut Report) -> Option<Answer> {
+        let (mut times, mut last) = (Vec::new(), None);
+        for _ in 0..PINGS {
+            let request = self.core.ping();
+            let begun = Instant::now();
+            match self.answer_to(request).await {
+                Ok(answer) if answer.is_result() => {
+                    times.push(begun.elapsed().as_secs_f64() * 1000.0);
+                    last = Some(answer);
+                }
+                Ok(answer) => {
+                    report.problem(format!("ping fails: {}", answer.describe()));
+                    break;
+                }
+                Err(problem) => {
+                    report.problem(format!("a ping was not answered: {problem}"));
+                    break;
+                }
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        if let (Some(min), Some(max)) = (times.first(), times.last()) {
+            let median_ms = times[times.len() / 2];
+            report.ping = Some(Ping { count: times.len(), median_ms, min_ms: *min, max_ms: *max });
+        }
+        last
+    }
+
+    /// Makes a request of the session and waits for its answer, wherever that comes.
+    async fn answer_to(&mut self, request: Request) -> Result<Answer, String> {
+        let Some((mut stream, mut response)) = self.stream.take() else {
+            return self.make(request, PATIENCE).await.map(|(answer, _)| answer);
+        };
+        stream.await_next();
+        let (posted, _) = self.make(request, SILENCE).await?;
+        if !(200..300).contains(&posted.status()) {
+            self.stream = Some((stream, response));
+            return Ok(posted);
+        }
+        let late = || format!("no answer within {} s", PATIENCE.as_secs());
+        while !stream.is_enough() {
+            match tokio::time::timeout(PATIENCE, response.chunk()).await.map_err(|_| late())?? {
+                Some(bytes) => stream.feed(&bytes),
+                None => return Err("the event stream ended".into()),
+            }
+        }
+        let answer = stream.clone();
+        self.stream = Some((stream, response));
+        Ok(answer)
+    }
+
+    async fn dead_session(&mut self, report: &mut Report) {
+        let Some(request) = self.core.ping_dead_session() else {
+            return report
+                .note("the server gives no session ids: there is no session that a restart could lose".into());
+        };
+        let answer = self.make(request, PATIENCE).await.ok().map(|(answer, _)| answer);
+        let verdict = self.core.judge_dead_session(answer.as_ref());
+        let says = answer.as_ref().map(Answer::describe);
+        match verdict {
+            DeadSession::Recognised | DeadSession::Unauthorized | DeadSession::Busy => {}
+            DeadSession::Ignored => report.note("the server does not look at session ids".into()),
+            // There the stream tells.
+            DeadSession::Silent if self.core.event_stream().is_none() => {}
+            DeadSession::Silent => report.problem(
+                "the server takes messages to a session that it does not know in silence: after a restart only the \
+                 heartbeat finds out"
+                    .into(),
+            ),
+            DeadSession::Unclear | DeadSession::NotRecognised => report.problem(format!(
+                "the answer to a session that does not exist is not recognised as such ({}): after a restart the client \
+                 may see errors",
+                says.as_deref().unwrap_or("no answer")
+            )),
+        }
+        report.dead_session = Some(report::DeadSession {
+            verdict: verdict.name(),
+            recognised: verdict == DeadSession::Recognised,
+            status: answer.as_ref().map(Answer::status),
+            body: answer.as_ref().map(|answer| answer.body_kind().name()),
+            says,
+        });
+    }
+
+    /// Asks for a stream again that was read already.
+    async fn resume(&mut self, read: Answer, report: &mut Report) {
+        let Some(request) = self.core.resume(&read) else {
+            report.resumable = Some(Resumable { resumable: false, event_ids: false, result: None, status: None });
+            return;
+        };
+        match self.make(request, SILENCE).await {
+            Ok((answer, _)) => {
+                let result = self.core.judge_resume(&answer);
+                if result == Resumption::Refused {
+                    report.problem(format!(
+                        "its events carry ids, but a GET with Last-Event-ID is refused ({})",
+                        answer.describe()
+                    ));
+                }
+                report.resumable = Some(Resumable {
+                    resumable: result != Resumption::Refused,
+                    event_ids: true,
+                    result: Some(result.name()),
+                    status: Some(answer.status()),
+                });
+            }
+            Err(problem) => report.problem(format!("a GET with Last-Event-ID was not answered: {problem}")),
+        }
+    }
+
+    /// Ends the session.
+    pub async fn close(&mut self, report: &mut Report) {
+        self.stream = None;
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let Some(request) = self.core.goodbye() else { return };
+        match self.make(request, SILENCE).await {
+            Ok((answer, _)) => {
+                let accepted = (200..300).contains(&answer.status());
+                if !accepted {
+                    report.note(format!(
+                        "the server does not let its clients end a session ({}): sessions stay until it forgets them",
+                        answer.describe()
+                    ));
+                }
+                report.goodbye = Some(Goodbye { accepted, status: answer.status() });
+            }
+            Err(problem) => report.problem(format!("the end of a session was not answered: {problem}")),
+        }
+    }
+
+    /// Makes a request and reads what matters of the response; a stream may be silent for `silence`.
+    async fn make(&self, request: Request, silence: Duration) -> Result<(Answer, Response), String> {
+        let method = match request.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+        };
+        let scheme = if request.https { "https" } else { "http" };
+        let url = format!("{scheme}://{}{}", request.authority, request.path);
+        let exchange = self.probe.request(method, &url, &request.headers, request.body);
+        let late = || format!("no answer within {} s", PATIENCE.as_secs());
+        let mut response = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| late())??;
+        let mut answer = Answer::new(response.status, &response.headers);
+        while !answer.is_enough() {
+            // A body that breaks off, or is silent, has said what it has to say.
+            match tokio::time::timeout(silence, response.chunk()).await {
+                Ok(Ok(Some(bytes))) => answer.feed(&bytes),
+                _ => break,
+            }
+        }
+        answer.end();
+        Ok((answer, response))
+    }
+}

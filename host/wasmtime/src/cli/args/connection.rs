@@ -1,0 +1,110 @@
+//! Which server, over which transport, by which way and as whom: what everything that connects is told.
+
+use std::env::VarError;
+
+use clap::{Args, ValueEnum};
+use mcp_reconnect::{HttpOptions, Options, TransportChoice};
+
+use super::credentials::CredentialArgs;
+use super::net::NetArgs;
+use crate::cli::header_sources::HeaderSources;
+use crate::cli::suggestion;
+
+/// Under what the help shows these options.
+pub(super) const HEADING: &str = "Connection";
+
+/// How to reach the server.
+#[derive(Args, Debug)]
+pub struct ConnectionArgs {
+    /// The server's MCP endpoint or SSE URL, http or https
+    // Several are taken so that one too many can be named.
+    #[arg(value_name = "URL", hide_short_help = true)]
+    urls: Vec<String>,
+    /// Take the URL from this environment variable
+    ///
+    /// For a URL that holds a secret: the process list shows the variable's name only.
+    #[arg(long, value_name = "VAR", help_heading = HEADING)]
+    url_env: Option<String>,
+    /// http (Streamable HTTP), sse (HTTP+SSE) or auto
+    #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
+    #[arg(help_heading = HEADING)]
+    transport: TransportArg,
+    /// Who the client is.
+    #[command(flatten)]
+    credentials: CredentialArgs,
+    /// The way there.
+    #[command(flatten)]
+    net: NetArgs,
+    /// The process's environment, but for tests.
+    #[arg(skip)]
+    environment: Environment,
+}
+
+/// Looks variables up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Environment(pub fn(&str) -> Result<String, VarError>);
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self(|name| std::env::var(name))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TransportArg {
+    Auto,
+    Http,
+    Sse,
+}
+
+impl ConnectionArgs {
+    /// The server's URL. This error and the others say what is wrong and how to mend it, and hold no secret.
+    pub fn url(&self) -> Result<String, String> {
+        match (&self.urls[..], &self.url_env) {
+            ([word, ..], _) if !word.contains("://") && suggestion::subcommand(word).is_some() => {
+                Err(suggestion::subcommand(word).unwrap_or_default())
+            }
+            ([url], None) => Ok(url.clone()),
+            ([], Some(name)) => (self.environment.0)(name)
+                .map_err(|_| format!("--url-env needs the environment variable {name}, which is not set")),
+            ([], None) => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
+            ([_], Some(_)) => Err("there are two URLs, one of them from --url-env; give one".into()),
+            ([_, second, ..], _) => {
+                Err(format!("'{second}' is one URL too many; give each server a bridge of its own"))
+            }
+        }
+    }
+
+    /// The transport's options as far as they say how to connect, but for the headers.
+    pub fn options(&self, url: &str) -> Result<Options, String> {
+        Ok(Options::new(url).http(self.http()?).transport(match self.transport {
+            TransportArg::Auto => TransportChoice::Auto,
+            TransportArg::Http => TransportChoice::StreamableHttp,
+            TransportArg::Sse => TransportChoice::HttpSse,
+        }))
+    }
+
+    /// The way to the server.
+    pub fn http(&self) -> Result<HttpOptions, String> {
+        self.net.options(self.environment.0)
+    }
+
+    /// Where the headers come from.
+    pub fn sources(&self, url: &str) -> Result<HeaderSources, String> {
+        self.credentials.sources(shown_url(url), self.environment.0)
+    }
+
+    /// Sees the environment as a test has it.
+    #[cfg(test)]
+    pub(super) fn with_environment(mut self, lookup: fn(&str) -> Result<String, VarError>) -> Self {
+        self.environment = Environment(lookup);
+        self
+    }
+}
+
+/// The server's URL without what may be secret in it: the query. Empty where it is not one.
+pub fn shown_url(url: &str) -> String {
+    let Ok(url) = mcp_reconnect_core::url::Url::parse(url) else { return String::new() };
+    let path = url.path_and_query().split('?').next().unwrap_or_default();
+    format!("{}://{}{path}", if url.https() { "https" } else { "http" }, url.authority())
+}

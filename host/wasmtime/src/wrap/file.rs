@@ -1,0 +1,115 @@
+//! Reading a file whole and replacing it whole: nobody ever sees half of it, and what it was stays beside it.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The largest file that is read, in bytes: Claude Code's state file may have megabytes.
+const MAX_BYTES: u64 = 64 << 20;
+/// The most backups that are kept.
+const MAX_BACKUPS: u32 = 1000;
+
+/// A file as it was read.
+#[derive(Debug)]
+pub struct Original {
+    /// Its path, with symbolic links followed.
+    path: PathBuf,
+    metadata: Metadata,
+    /// Its text.
+    pub text: String,
+}
+
+/// Reads a file.
+pub fn read(path: &Path) -> Result<Original, String> {
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => format!("{} does not exist; name the client's configuration file", path.display()),
+        _ => format!("{} cannot be read: {error}", path.display()),
+    };
+    // The link stays a link: what it leads to is replaced.
+    let path_followed = path.canonicalize().map_err(failed)?;
+    let file = File::open(&path_followed).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(format!("{} is no file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("{} is larger than {} MiB", path.display(), MAX_BYTES >> 20));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", path.display()))?;
+    Ok(Original { path: path_followed, metadata, text })
+}
+
+impl Original {
+    /// Replaces the file by `text`, with the same permissions; gives the path of the backup.
+    pub fn replace(&self, text: &str) -> Result<PathBuf, String> {
+        let failed =
+            |what: &str, error: std::io::Error| format!("{what} cannot be written: {error}; nothing was changed");
+        let backup = self.back_up().map_err(|error| failed("a backup beside the file", error))?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = self.path.with_file_name(format!(".{name}.mcp-reconnect-{}", std::process::id()));
+        let result =
+            self.write_new(&temporary, text).map_err(|error| failed("a file beside it", error)).and_then(|()| {
+                // A client may have written meanwhile, as Claude Code does to its state file.
+                match fs::read(&self.path) {
+                    Ok(now) if now == self.text.as_bytes() => {
+                        fs::rename(&temporary, &self.path).map_err(|error| failed("it", error))
+                    }
+                    _ => {
+                        Err("the file was changed by another program meanwhile; nothing was changed, try again"
+                            .to_owned())
+                    }
+                }
+            });
+        if result.is_err() {
+            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(&backup);
+        }
+        result.map(|()| backup).map_err(|problem| format!("{}: {problem}", self.path.display()))
+    }
+
+    /// Copies it to a name that is free.
+    fn back_up(&self) -> std::io::Result<PathBuf> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        for number in 0..MAX_BACKUPS {
+            let suffix = if number == 0 { String::new() } else { format!(".{number}") };
+            let path = self.path.with_file_name(format!("{name}.bak{suffix}"));
+            match self.write_new(&path, &self.text) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(path),
+            }
+        }
+        Err(std::io::Error::other(format!("there are {MAX_BACKUPS} backups already")))
+    }
+
+    /// Writes a file that does not exist yet. It may hold secrets: from its first moment nobody may read it who may not
+    /// read the original.
+    fn write_new(&self, path: &Path, text: &str) -> std::io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        let written =
+            file.write_all(text.as_bytes()).and_then(|()| self.give_permissions(path)).and_then(|()| file.sync_all());
+        if written.is_err() {
+            let _ = fs::remove_file(path);
+        }
+        written
+    }
+
+    fn give_permissions(&self, path: &Path) -> std::io::Result<()> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let new = fs::metadata(path)?;
+            if (new.uid(), new.gid()) != (self.metadata.uid(), self.metadata.gid()) {
+                // Only root may give files away; for anyone else the file is their own from now on.
+                let _ = std::os::unix::fs::chown(path, Some(self.metadata.uid()), Some(self.metadata.gid()));
+            }
+        }
+        fs::set_permissions(path, self.metadata.permissions())
+    }
+}

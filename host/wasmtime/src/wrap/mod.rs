@@ -1,0 +1,157 @@
+//! `mcp-reconnect wrap` and `unwrap`: a client's configuration file is changed so that its remote servers are reached through
+//! the bridge, and changed back. Only the entries of those servers are touched; every other byte of the file stays.
+
+mod config;
+mod entry;
+mod file;
+mod place;
+mod style;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use self::config::{Change, Config, Done};
+use self::place::{Place, Scope};
+use crate::cli;
+
+const AFTER_HELP: &str = "\
+FILE is the configuration of Claude Code (.mcp.json, ~/.claude.json), Cursor (.cursor/mcp.json), VS Code
+(.vscode/mcp.json), Windsurf (mcp_config.json) or another client that keeps its servers the same way.
+Comments, order and indentation stay. A copy is kept in FILE.bak (FILE.bak.1 and so on where there is one).
+
+Values of headers go into the entry's env, from where the bridge takes them (--header-env): they are not in the
+process list. What the client expands there (${VAR}, ${env:VAR}, ${input:id}) it goes on expanding.
+
+Exit codes: 0 done, or nothing to do; 1 the file cannot be read, understood or written; 2 the command line is wrong.";
+
+/// Which file, and which of its servers.
+#[derive(Args, Debug)]
+struct Selection {
+    /// The configuration file [default: .mcp.json, or the scope's]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Claude Code's user, project or local servers
+    ///
+    /// project: .mcp.json in this folder. user: the servers of all projects, in ~/.claude.json. local: those of this project, in
+    /// the same file.
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    scope: Option<Scope>,
+    /// Only the server with this name; repeatable
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What `wrap` is asked to do.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct WrapArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// What the client is to start [default: mcp-reconnect, or where this program is]
+    #[arg(long, value_name = "PATH")]
+    command: Option<String>,
+}
+
+/// What `unwrap` is asked to do.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct UnwrapArgs {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Makes remote servers go through the bridge.
+pub fn run(args: WrapArgs) -> ExitCode {
+    let command = args.command.unwrap_or_else(own_command);
+    finish(&args.selection, "wrapped", |config, only| config.wrap(&command, only))
+}
+
+/// Gives them their own entries back.
+pub fn unwrap(args: UnwrapArgs) -> ExitCode {
+    finish(&args.selection, "unwrapped", |config, only| config.unwrap(only))
+}
+
+fn finish(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String]) -> Vec<Done>) -> ExitCode {
+    match change(selection, verb, edit) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            cli::log::line(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn change(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String]) -> Vec<Done>) -> Result<(), String> {
+    let place = Place::find(selection.file.as_deref(), selection.scope)?;
+    let shown = place.file.display();
+    let file = file::read(&place.file)?;
+    let config = Config::parse(&file.text, &place).map_err(|problem| format!("{shown}: {problem}"))?;
+    let done = edit(&config, &selection.only);
+    if let Some(missing) = selection.only.iter().find(|name| !done.iter().any(|done| &done.name == *name)) {
+        return Err(format!("{shown} has no server named '{missing}'; nothing was changed"));
+    }
+    for done in &done {
+        match &done.change {
+            Change::Edited(edit) if selection.dry_run => {
+                say(&format!("{}: would be {verb}\n{}", done.name, edit.diff()))
+            }
+            Change::Edited(_) => say(&format!("{}: {verb}", done.name)),
+            Change::Already if verb == "unwrapped" => say(&format!("{}: is not wrapped", done.name)),
+            Change::Already => say(&format!("{}: is wrapped already", done.name)),
+            Change::Skipped(reason) => say(&format!("{}: left alone: {reason}", done.name)),
+            Change::Local => {}
+        }
+    }
+    let changed = done.iter().filter(|done| matches!(done.change, Change::Edited(_))).count();
+    if changed == 0 {
+        say(&format!("{shown}: nothing to do"));
+        return Ok(());
+    }
+    let new = config.with(&done);
+    if selection.dry_run {
+        say(&format!("{shown}: {changed} would be {verb}; nothing was changed"));
+        return Ok(());
+    }
+    let backup = file.replace(&new)?;
+    say(&format!("{shown}: {changed} {verb}; the file as it was: {}", backup.display()));
+    say("Restart the client, so that it reads the file again.");
+    Ok(())
+}
+
+/// Writes a line for a person; a closed stdout is nobody's loss. Names come from a file: nothing in them is an order to the
+/// terminal.
+fn say(text: &str) {
+    use std::io::Write;
+    let clean: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }).collect();
+    let _ = writeln!(std::io::stdout(), "{clean}");
+}
+
+/// The name that starts this program from anywhere, or else its path.
+fn own_command() -> String {
+    const NAME: &str = env!("CARGO_BIN_NAME");
+    let own = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&folders)
+        .filter(|folder| folder.is_absolute())
+        .any(|folder| is_executable(&folder.join(NAME)));
+    match own {
+        Some(path) if !on_path => path.display().to_string(),
+        _ => NAME.to_owned(),
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    let Ok(found) = path.metadata() else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        found.is_file() && found.permissions().mode() & 0o111 != 0
+    }
+    #[cfg(not(unix))]
+    found.is_file()
+}

@@ -1,0 +1,435 @@
+//! `mcp-reconnect wrap` and `unwrap` on configuration files as the clients write them.
+
+#[path = "wrap/files.rs"]
+mod files;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use files::{CLAUDE_CODE, CURSOR, MINIFIED, VS_CODE, WINDSURF};
+use serde_json::{Value, json};
+use support::bridge::Bridge;
+use support::process::Process;
+use support::script::Script;
+use support::{COMMAND, PATIENCE, scratch_file};
+
+/// A file of its own in a folder of its own.
+struct Fixture {
+    folder: PathBuf,
+    file: PathBuf,
+}
+
+impl Fixture {
+    fn new(text: impl AsRef<[u8]>) -> Self {
+        let folder = scratch_file("configuration");
+        fs::create_dir(&folder).expect("the scratch folder is writable");
+        let file = folder.join(".mcp.json");
+        fs::write(&file, text).expect("the scratch folder is writable");
+        Self { folder, file }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.file).expect("the file is there")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text()).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Runs the command on the file: exit code and what it says.
+    fn run(&self, command: &str, more: &[&str]) -> (i32, String) {
+        let path = self.file.display().to_string();
+        let mut arguments = vec![command, &path];
+        if command == "wrap" && !more.contains(&"--command") {
+            arguments.extend(["--command", "mcp-reconnect"]);
+        }
+        arguments.extend(more);
+        finish(Command::new(COMMAND).args(arguments))
+    }
+
+    fn good(&self, command: &str, more: &[&str]) -> String {
+        let (code, said) = self.run(command, more);
+        assert_eq!(code, 0, "{said}");
+        said
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn finish(command: &mut Command) -> (i32, String) {
+    let mut process = Process::start(command);
+    let (status, _) = process.wait(PATIENCE).expect("it ends");
+    (status.code().expect("no signal"), process.stdout.text() + &process.stderr.text())
+}
+
+fn arguments(entry: &Value) -> Vec<&str> {
+    entry["args"].as_array().expect("args").iter().map(|argument| argument.as_str().expect("a text")).collect()
+}
+
+#[test]
+fn claude_code() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    let said = fixture.good("wrap", &[]);
+    assert!(said.contains("jarvis: wrapped") && said.contains("billing: wrapped") && !said.contains("files"), "{said}");
+    let servers = fixture.json()["mcpServers"].take();
+    let jarvis = &servers["jarvis"];
+    assert_eq!((&jarvis["type"], &jarvis["command"]), (&json!("stdio"), &json!("mcp-reconnect")));
+    assert_eq!(
+        arguments(jarvis),
+        [
+            "--transport",
+            "sse",
+            "--header-env",
+            "Authorization=MCP_RECONNECT_HEADER_AUTHORIZATION",
+            "--header-env",
+            "X-Api-Key=MCP_RECONNECT_HEADER_X_API_KEY",
+            "https://jarvis.internal/sse"
+        ]
+    );
+    assert_eq!(jarvis["env"]["MCP_RECONNECT_HEADER_AUTHORIZATION"], "Bearer ${JARVIS_TOKEN}");
+    assert_eq!(jarvis["env"]["MCP_RECONNECT_HEADER_X_API_KEY"], "s3cret-key");
+    let billing = &servers["billing"];
+    assert_eq!(
+        arguments(billing),
+        [
+            "--transport",
+            "http",
+            "--header-command",
+            "/opt/bin/billing-headers.sh --tenant 7",
+            "--url-env",
+            "MCP_RECONNECT_URL"
+        ]
+    );
+    assert_eq!(billing["env"]["MCP_RECONNECT_URL"], "${BILLING:-https://billing.internal}/mcp?key=s3cret-query");
+    assert_eq!(billing["env"]["CLAUDE_CODE_MCP_SERVER_NAME"], "billing");
+    assert_eq!(billing["timeout"], 60000, "what is not understood stays");
+    // The entry as it was is kept without its secrets, and without anything that the client would expand.
+    for entry in [jarvis, billing] {
+        let stored = entry["env"]["MCP_RECONNECT_WRAPPED"].as_str().expect("the entry as it was");
+        assert!(!stored.contains("s3cret") && !stored.contains("${"), "{stored}");
+    }
+    assert!(fixture.text().contains("\n      \"args\": [\n        \"--transport\",\n"), "{}", fixture.text());
+}
+
+#[test]
+fn cursor_and_windsurf_and_vs_code() {
+    let fixture = Fixture::new(CURSOR);
+    fixture.good("wrap", &[]);
+    let jarvis = &fixture.json()["mcpServers"]["jarvis"];
+    assert_eq!(jarvis.get("type"), None, "Cursor writes no type");
+    assert_eq!(arguments(jarvis).last(), Some(&"https://jarvis.internal/mcp"));
+    assert_eq!(jarvis["env"]["MCP_RECONNECT_HEADER_AUTHORIZATION"], "Bearer ${env:JARVIS_TOKEN}");
+    assert!(
+        fixture
+            .text()
+            .contains("\n            \"command\": \"mcp-reconnect\",\n            \"args\": [\n                \"")
+    );
+
+    let fixture = Fixture::new(WINDSURF);
+    fixture.good("wrap", &[]);
+    let jarvis = &fixture.json()["mcpServers"]["jarvis"];
+    assert_eq!(jarvis["disabledTools"], json!(["nuke"]));
+    assert_eq!(
+        arguments(jarvis),
+        ["--header-env", "API_KEY=MCP_RECONNECT_HEADER_API_KEY", "https://jarvis.internal/sse"]
+    );
+    assert_eq!(fixture.text().matches('\n').count(), fixture.text().matches("\r\n").count(), "CRLF stays CRLF");
+
+    let fixture = Fixture::new(VS_CODE);
+    fixture.good("wrap", &[]);
+    let text = fixture.text();
+    for kept in [
+        "// Asked for once",
+        "/* the one that restarts */",
+        "\"password\": true },\n\t],",
+        "\"mcp-server-fetch\"] },\n\t},\n}",
+    ] {
+        assert!(text.contains(kept), "{kept} is gone:\n{text}");
+    }
+    assert!(text.contains("\n\t\t\t\"type\": \"stdio\",\n\t\t\t\"command\": \"mcp-reconnect\","), "{text}");
+    assert!(text.contains("\"MCP_RECONNECT_HEADER_AUTHORIZATION\": \"Bearer ${input:token}\""), "{text}");
+    // There `http` may turn out to be HTTP+SSE.
+    assert!(!text.contains("--transport"), "{text}");
+}
+
+/// There and back again, byte for byte; doing a thing twice is doing it once.
+#[test]
+fn there_and_back() {
+    for original in [CLAUDE_CODE, CURSOR, VS_CODE, WINDSURF, MINIFIED, &format!("\u{feff}{CURSOR}")] {
+        let fixture = Fixture::new(original);
+        fixture.good("wrap", &[]);
+        let wrapped = fixture.text();
+        assert_ne!(wrapped, original);
+        let said = fixture.good("wrap", &[]);
+        assert!(said.contains("jarvis: is wrapped already") && said.contains("nothing to do"), "{said}");
+        assert_eq!(fixture.text(), wrapped);
+        assert_eq!(fixture.names(), [".mcp.json", ".mcp.json.bak"], "no backup where nothing changes");
+        fixture.good("unwrap", &[]);
+        assert_eq!(fixture.text(), original);
+        fixture.good("unwrap", &[]);
+        assert_eq!(fixture.text(), original);
+        fixture.good("wrap", &[]);
+        assert_eq!(fixture.text(), wrapped, "the same again");
+    }
+}
+
+#[test]
+fn no_secret_in_any_argument_or_output() {
+    for original in [CLAUDE_CODE, WINDSURF, MINIFIED] {
+        let fixture = Fixture::new(original);
+        for arguments in [&["wrap", "--dry-run"][..], &["wrap"], &["unwrap", "--dry-run"]] {
+            let said = fixture.good(arguments[0], &arguments[1..]);
+            assert!(!said.contains("s3cret"), "{arguments:?}: {said}");
+        }
+        for (name, entry) in fixture.json()["mcpServers"].as_object().unwrap() {
+            assert!(!entry["args"].to_string().contains("s3cret"), "{name}: {entry}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_shows_and_changes_nothing() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    let said = fixture.good("wrap", &["--dry-run"]);
+    assert_eq!(fixture.text(), CLAUDE_CODE);
+    assert_eq!(fixture.names(), [".mcp.json"]);
+    for line in [
+        "-      \"type\": \"sse\",",
+        "+      \"command\": \"mcp-reconnect\",",
+        "2 would be wrapped; nothing was changed",
+    ] {
+        assert!(said.contains(line), "{line} is missing: {said}");
+    }
+}
+
+/// Backups are never overwritten, permissions are kept, a link stays a link.
+#[test]
+fn the_file_and_its_backups() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    fs::set_permissions(&fixture.file, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::write(fixture.folder.join(".mcp.json.bak"), "mine").unwrap();
+    let link = fixture.folder.join("link.json");
+    symlink(&fixture.file, &link).unwrap();
+    let (code, said) = finish(Command::new(COMMAND).arg("wrap").arg(&link));
+    assert_eq!(code, 0, "{said}");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fixture.text().contains("MCP_RECONNECT_WRAPPED"));
+    assert_eq!(fs::read_to_string(fixture.folder.join(".mcp.json.bak")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(fixture.folder.join(".mcp.json.bak.1")).unwrap(), CLAUDE_CODE);
+    for name in [".mcp.json", ".mcp.json.bak.1"] {
+        let mode = fs::metadata(fixture.folder.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640, "{name}");
+    }
+    assert_eq!(
+        fixture.names(),
+        [".mcp.json", ".mcp.json.bak", ".mcp.json.bak.1", "link.json"],
+        "no temporary file is left"
+    );
+}
+
+/// What the user does to the file after `wrap` is theirs: a new token, other servers, other settings.
+#[test]
+fn edits_in_between_are_kept() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    fixture.good("wrap", &[]);
+    let mut edited: Value = fixture.json();
+    edited["mcpServers"]["jarvis"]["env"]["MCP_RECONNECT_HEADER_X_API_KEY"] = json!("s3cret-rotated");
+    edited["mcpServers"]["jarvis"]["disabled"] = json!(true);
+    edited["mcpServers"]["billing"]["timeout"] = json!(5);
+    edited["mcpServers"]["new"] = json!({"type": "http", "url": "https://new.internal/mcp"});
+    fs::write(&fixture.file, serde_json::to_string_pretty(&edited).unwrap()).unwrap();
+    fixture.good("unwrap", &[]);
+    let mut expected: Value = serde_json::from_str(CLAUDE_CODE).unwrap();
+    expected["mcpServers"]["jarvis"]["headers"]["X-Api-Key"] = json!("s3cret-rotated");
+    expected["mcpServers"]["jarvis"]["disabled"] = json!(true);
+    expected["mcpServers"]["billing"]["timeout"] = json!(5);
+    expected["mcpServers"]["new"] = json!({"type": "http", "url": "https://new.internal/mcp"});
+    assert_eq!(fixture.json(), expected);
+}
+
+#[test]
+fn a_wrapped_entry_whose_variable_is_gone_is_left_alone() {
+    let fixture = Fixture::new(WINDSURF);
+    fixture.good("wrap", &[]);
+    let mut edited = fixture.json();
+    edited["mcpServers"]["jarvis"]["env"].as_object_mut().unwrap().remove("MCP_RECONNECT_HEADER_API_KEY");
+    let edited = edited.to_string();
+    fs::write(&fixture.file, &edited).unwrap();
+    let said = fixture.good("unwrap", &[]);
+    assert!(said.contains("MCP_RECONNECT_HEADER_API_KEY") && said.contains("backup"), "{said}");
+    assert_eq!(fixture.text(), edited);
+}
+
+#[test]
+fn what_cannot_be_carried_over_is_named_and_left_alone() {
+    let config = json!({"mcpServers": {
+        "login": {"type": "http", "url": "https://a.internal/mcp", "oauth": {"clientId": "x"}},
+        "cursor-login": {"url": "https://a.internal/mcp", "auth": {"CLIENT_ID": "x"}},
+        "socket": {"type": "ws", "url": "wss://a.internal/mcp"},
+        "user": {"type": "http", "url": "https://user:s3cret@a.internal/mcp"},
+        "helper": {"type": "http", "url": "https://a.internal/mcp", "headersHelper": "echo ${TOKEN}"},
+        "number": {"type": "http", "url": "https://a.internal/mcp", "headers": {"X-A": 1}},
+        "empty": {},
+        "odd": 7,
+        "good": {"type": "http", "url": "https://a.internal/mcp", "headers": {"Accept": "x/y", "X-A": "1", "x-a": "2"}}
+    }});
+    let fixture = Fixture::new(serde_json::to_string_pretty(&config).unwrap());
+    let said = fixture.good("wrap", &[]);
+    for name in ["login", "cursor-login", "socket", "user", "helper", "number", "empty"] {
+        assert!(said.contains(&format!("{name}: left alone: ")), "{name}: {said}");
+        assert_eq!(fixture.json()["mcpServers"][name], config["mcpServers"][name]);
+    }
+    assert!(!said.contains("s3cret"), "{said}");
+    // The bridge sets `Accept` itself; two spellings of one name are two headers.
+    let good = &fixture.json()["mcpServers"]["good"];
+    let expected = ["--header-env", "X-A=MCP_RECONNECT_HEADER_X_A", "--header-env", "x-a=MCP_RECONNECT_HEADER_X_A_2"];
+    assert_eq!(arguments(good)[2..6], expected);
+    fixture.good("unwrap", &[]);
+    assert_eq!(fixture.json(), config);
+}
+
+#[test]
+fn only_the_named() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    fixture.good("wrap", &["--only", "billing"]);
+    assert_eq!(fixture.json()["mcpServers"]["jarvis"]["type"], "sse");
+    assert_eq!(fixture.json()["mcpServers"]["billing"]["type"], "stdio");
+    let before = fixture.text();
+    let (code, said) = fixture.run("wrap", &["--only", "jarvs"]);
+    assert!(code == 1 && said.contains("'jarvs'"), "{said}");
+    assert_eq!(fixture.text(), before);
+}
+
+/// Claude Code's own file: one's servers in all projects, and those in one project.
+#[test]
+fn the_scopes_of_claude_code() {
+    let home = Fixture::new("{}");
+    let project = home.folder.canonicalize().unwrap().join("work");
+    let below = project.join("src");
+    fs::create_dir_all(&below).unwrap();
+    let server = |name: &str| json!({"type": "sse", "url": format!("https://{name}.internal/sse")});
+    let state = json!({
+        "numStartups": 12,
+        "mcpServers": {"everywhere": server("everywhere")},
+        "projects": {
+            (project.to_str().unwrap()): {"allowedTools": [], "mcpServers": {"here": server("here")}},
+            "/somewhere/else": {"mcpServers": {"there": server("there")}}
+        }
+    });
+    let file = home.folder.join(".claude.json");
+    let text = serde_json::to_string_pretty(&state).unwrap();
+    fs::write(&file, &text).unwrap();
+    let run = |arguments: &[&str], folder: &Path| {
+        let mut command = Command::new(COMMAND);
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .env("HOME", &home.folder)
+            .env_remove("CLAUDE_CONFIG_DIR")
+            .env_remove("PWD");
+        finish(&mut command)
+    };
+    let types = || {
+        let state: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let of = |entry: &Value| entry["type"].as_str().unwrap().to_owned();
+        let projects = &state["projects"];
+        [
+            of(&state["mcpServers"]["everywhere"]),
+            of(&projects[project.to_str().unwrap()]["mcpServers"]["here"]),
+            of(&projects["/somewhere/else"]["mcpServers"]["there"]),
+        ]
+    };
+    let (code, said) = run(&["wrap", "--scope", "local"], &below);
+    assert_eq!((code, types()), (0, ["sse", "stdio", "sse"].map(str::to_owned)), "{said}");
+    let (code, said) = run(&["wrap", "--scope", "user"], &below);
+    assert_eq!((code, types()), (0, ["stdio", "stdio", "sse"].map(str::to_owned)), "{said}");
+    let (code, said) = run(&["unwrap", "--scope", "local"], &project);
+    assert_eq!((code, types()), (0, ["stdio", "sse", "sse"].map(str::to_owned)), "{said}");
+    let (code, said) = run(&["unwrap", "--scope", "user"], &project);
+    assert_eq!((code, fs::read_to_string(&file).unwrap()), (0, text), "{said}");
+    let (code, said) = run(&["wrap", "--scope", "local"], &home.folder);
+    assert!(code == 1 && said.contains("project"), "{said}");
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let deep = format!("{{\"mcpServers\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let huge = format!("{{\"mcpServers\": {{\"a\": \"{}\"}}}}", "x".repeat(65 << 20));
+    let cases: [(&[u8], &str); 9] = [
+        (b"", "JSON"),
+        (b"hello", "JSON"),
+        (b"{\"mcpServers\": {", "JSON"),
+        (b"{\"mcpServers\": {\"a\": {'url': 'http://h/'}}}", "JSON"),
+        (b"[1, 2]", "object"),
+        (b"{\"theme\": \"dark\"}", "mcpServers"),
+        (b"{\"mcpServers\": {\"a\": \"\xff\"}}", "UTF-8"),
+        (deep.as_bytes(), "JSON"),
+        (huge.as_bytes(), "MiB"),
+    ];
+    for (text, named) in cases {
+        let fixture = Fixture::new(text);
+        for command in ["wrap", "unwrap"] {
+            let (code, said) = fixture.run(command, &[]);
+            let start = String::from_utf8_lossy(&text[..text.len().min(40)]);
+            assert_eq!(code, 1, "{start}: {said}");
+            assert!(said.contains(named) && said.lines().count() == 1, "{start}: {said}");
+        }
+        assert!(fs::read(&fixture.file).unwrap() == text, "untouched");
+        assert_eq!(fixture.names(), [".mcp.json"]);
+    }
+    let fixture = Fixture::new("{}");
+    for missing in [fixture.folder.join("none.json"), fixture.folder.clone()] {
+        let (code, said) = finish(Command::new(COMMAND).arg("wrap").arg(missing));
+        assert!(code == 1 && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// A wrapped entry is started as a client starts it, and reaches a real server with its headers; the process list shows no
+/// secret.
+#[test]
+fn a_wrapped_entry_works() {
+    let server = Script::http().authorization("Bearer s3cret-token").start();
+    let config = json!({"mcpServers": {"jarvis": {
+        "type": "http",
+        "url": format!("{}?tenant=${{TENANT}}", server.url()),
+        "headers": {"Authorization": "Bearer ${JARVIS_TOKEN}", "X-Api-Key": "s3cret-key"}
+    }}});
+    let fixture = Fixture::new(config.to_string());
+    fixture.good("wrap", &["--command", COMMAND]);
+    // What Claude Code does with `command`, `args` and `env`.
+    let expand = |value: &Value| {
+        value.as_str().expect("a text").replace("${JARVIS_TOKEN}", "s3cret-token").replace("${TENANT}", "s3cret-tenant")
+    };
+    let entry = &fixture.json()["mcpServers"]["jarvis"];
+    let mut command = Command::new(expand(&entry["command"]));
+    command.args(entry["args"].as_array().unwrap().iter().map(expand));
+    command.envs(entry["env"].as_object().unwrap().iter().map(|(name, value)| (name, expand(value))));
+    let mut bridge = Bridge::command(&mut command);
+    bridge.initialize(json!({}));
+    let list = fs::read(format!("/proc/{}/cmdline", bridge.process().id())).expect("Linux has a process list");
+    let list = String::from_utf8_lossy(&list).into_owned();
+    assert!(list.contains("--header-env") && !list.contains("s3cret"), "{list}");
+    bridge.call("tools/list", json!({}));
+    assert!(!bridge.stderr().contains("s3cret"), "{}", bridge.stderr());
+    bridge.finish();
+    for record in server.records() {
+        assert_eq!(record.http.header("x-api-key"), Some("s3cret-key"), "{:?}", record.kind);
+        assert!(record.http.target.ends_with("?tenant=s3cret-tenant"), "{}", record.http.target);
+    }
+}

@@ -1,0 +1,65 @@
+//! Configuration files as the clients write them.
+
+/// Claude Code, a project's `.mcp.json`: JSON of two spaces.
+pub const CLAUDE_CODE: &str = r#"{
+  "mcpServers": {
+    "jarvis": {
+      "type": "sse",
+      "url": "https://jarvis.internal/sse",
+      "headers": {
+        "Authorization": "Bearer ${JARVIS_TOKEN}",
+        "X-Api-Key": "s3cret-key"
+      }
+    },
+    "files": {
+      "type": "stdio",
+      "command": "npx",
+      "args": ["-y", "@modelcontextprotocol/server-filesystem"],
+      "env": {}
+    },
+    "billing": {
+      "type": "http",
+      "url": "${BILLING:-https://billing.internal}/mcp?key=s3cret-query",
+      "headersHelper": "/opt/bin/billing-headers.sh --tenant 7",
+      "timeout": 60000
+    }
+  }
+}
+"#;
+
+/// Cursor: a URL without a type, four spaces, no newline at the end.
+pub const CURSOR: &str = r#"{
+    "mcpServers": {
+        "jarvis": {
+            "url": "https://jarvis.internal/mcp",
+            "headers": { "Authorization": "Bearer ${env:JARVIS_TOKEN}" }
+        },
+        "local": { "command": "uvx", "args": ["mcp-server-git"] }
+    }
+}"#;
+
+/// VS Code: comments, a trailing comma, inputs, tabs.
+pub const VS_CODE: &str = "{
+\t// Asked for once, and kept by VS Code.
+\t\"inputs\": [
+\t\t{ \"type\": \"promptString\", \"id\": \"token\", \"description\": \"A token\", \"password\": true },
+\t],
+\t\"servers\": {
+\t\t/* the one that restarts */
+\t\t\"jarvis\": {
+\t\t\t\"type\": \"http\", // or sse?
+\t\t\t\"url\": \"https://jarvis.internal/mcp\",
+\t\t\t\"headers\": {
+\t\t\t\t\"Authorization\": \"Bearer ${input:token}\",
+\t\t\t},
+\t\t},
+\t\t\"fetch\": { \"type\": \"stdio\", \"command\": \"uvx\", \"args\": [\"mcp-server-fetch\"] },
+\t},
+}
+";
+
+/// Windsurf: CRLF.
+pub const WINDSURF: &str = "{\r\n  \"mcpServers\": {\r\n    \"jarvis\": {\r\n      \"serverUrl\": \"https://jarvis.internal/sse\",\r\n      \"headers\": {\r\n        \"API_KEY\": \"s3cret-key\"\r\n      },\r\n      \"disabledTools\": [\"nuke\"]\r\n    }\r\n  }\r\n}\r\n";
+
+/// On one line, beside what is none of our business.
+pub const MINIFIED: &str = r#"{"mcpServers":{"jarvis":{"type":"streamable-http","url":"https://jarvis.internal/mcp","headers":{"X-Key":"s3cret-key"}},"other":{"type":"sse","url":"http://127.0.0.1:9/sse"}},"numStartups":7}"#;
