@@ -52,8 +52,8 @@ impl HttpClient {
             .tcp_keepalive(Duration::from_secs(15))
             .tcp_keepalive_interval(Duration::from_secs(5))
             .tcp_keepalive_retries(3)
-            // A long idle connection may be stale, and a request lost on it has an unknown outcome.
-            .pool_idle_timeout(Duration::from_secs(30));
+            // Node.js and uvicorn hang up after 5 s without a request; one that meets the hang-up has an unknown outcome.
+            .pool_idle_timeout(Duration::from_secs(4));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         {
             builder = builder.tcp_user_timeout(Duration::from_secs(30));

@@ -105,9 +105,7 @@ impl Engine {
             self.retire(exchange);
         }
         if matches!(request.delivery, Delivery::Held) {
-            let before = self.outbox.len();
             self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
-            self.held_requests -= before - self.outbox.len();
         }
         Some(request)
     }

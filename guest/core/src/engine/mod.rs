@@ -81,8 +81,6 @@ pub struct Engine {
     wire: BTreeMap<u64, RequestKey>,
     progress_tokens: BTreeMap<String, RequestKey>,
     outbox: VecDeque<Queued>,
-    /// Requests in `outbox`.
-    held_requests: usize,
     /// Bytes of all messages held or in flight.
     held_bytes: usize,
     notifying: Option<ExchangeId>,
@@ -186,7 +184,6 @@ impl Engine {
             wire: BTreeMap::new(),
             progress_tokens: BTreeMap::new(),
             outbox: VecDeque::new(),
-            held_requests: 0,
             held_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
@@ -347,7 +344,6 @@ impl Engine {
             self.answer_closed(key);
         }
         self.outbox.clear();
-        self.held_requests = 0;
         for exchange in core::mem::take(&mut self.exchanges).into_keys() {
             self.outputs.push_back(Output::Cancel(exchange));
         }

@@ -297,14 +297,11 @@ impl Engine {
 
     /// Messages in the queue that are no requests. Requests in it are counted as requests.
     fn queued_notes(&self) -> usize {
-        self.outbox.len() - self.held_requests.min(self.outbox.len())
+        self.outbox.iter().filter(|queued| !matches!(queued.message, Outgoing::Request(_))).count()
     }
 
     /// Puts a message back where it stood in the program's order.
     pub(super) fn requeue(&mut self, queued: Queued) {
-        if matches!(queued.message, Outgoing::Request(_)) {
-            self.held_requests += 1;
-        }
         let at = self.outbox.partition_point(|other| other.order <= queued.order);
         self.outbox.insert(at, queued);
     }
@@ -379,7 +376,6 @@ impl Engine {
                         break;
                     }
                     self.outbox.pop_front();
-                    self.held_requests -= 1;
                     self.post_request(key);
                 }
                 _ if self.notifying.is_some() => break,

@@ -109,15 +109,15 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
         change(&mut options);
         Engine::new(options, 1, 0).map(|_| ()).unwrap_err()
     };
-    let limits: [(&str, &dyn Fn(&mut Options)); 5] = [
-        ("max-queue-messages", &|options| options.max_queue_messages = 0),
-        ("max-queue-bytes", &|options| options.max_queue_bytes = 0),
-        ("max-message-bytes", &|options| options.max_message_bytes = 0),
-        ("max-event-bytes", &|options| options.max_event_bytes = 0),
-        ("max-body-bytes", &|options| options.max_body_bytes = 0),
-    ];
-    for (name, change) in limits {
-        let error = refused(change);
+    for name in ["max-queue-messages", "max-queue-bytes", "max-message-bytes", "max-event-bytes", "max-body-bytes"] {
+        let change = |options: &mut Options| match name {
+            "max-queue-messages" => options.max_queue_messages = 0,
+            "max-queue-bytes" => options.max_queue_bytes = 0,
+            "max-message-bytes" => options.max_message_bytes = 0,
+            "max-event-bytes" => options.max_event_bytes = 0,
+            _ => options.max_body_bytes = 0,
+        };
+        let error = refused(&change);
         assert!(matches!(error, OptionsError::Limit(_)));
         assert_eq!(error.to_string(), format!("an option cannot be used: {name} must be at least 1"));
     }
