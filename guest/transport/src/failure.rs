@@ -1,0 +1,76 @@
+//! What an error of `wasi:http` means, and says.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+use mcp_reconnect_core::Failure;
+
+use crate::bindings::wasi::http::types::ErrorCode;
+
+/// What an error proves. "Not sent" is believed of errors that precede the request only; all others leave it open.
+pub fn failure(code: &ErrorCode) -> Failure {
+    match code {
+        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => Failure::Dns,
+        ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpProhibited
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::ConnectionRefused
+        | ErrorCode::ConnectionTimeout => Failure::Connect,
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => Failure::Tls,
+        ErrorCode::HttpRequestDenied
+        | ErrorCode::HttpRequestLengthRequired
+        | ErrorCode::HttpRequestBodySize(_)
+        | ErrorCode::HttpRequestMethodInvalid
+        | ErrorCode::HttpRequestUriInvalid
+        | ErrorCode::HttpRequestUriTooLong
+        | ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_) => Failure::Unsendable,
+        _ => Failure::Lost,
+    }
+}
+
+/// An error in words.
+pub fn describe(code: &ErrorCode) -> String {
+    let text = match code {
+        ErrorCode::DnsTimeout => "the name lookup timed out",
+        ErrorCode::DnsError(error) => {
+            return match &error.rcode {
+                Some(rcode) => format!("the name lookup failed: {rcode}"),
+                None => "the name lookup failed".to_owned(),
+            };
+        }
+        ErrorCode::DestinationNotFound => "destination not found",
+        ErrorCode::DestinationUnavailable => "destination unavailable",
+        ErrorCode::DestinationIpProhibited => "the destination's address is prohibited",
+        ErrorCode::DestinationIpUnroutable => "no route to the destination",
+        ErrorCode::ConnectionRefused => "connection refused",
+        ErrorCode::ConnectionTerminated => "the connection was closed or reset",
+        ErrorCode::ConnectionTimeout => "connecting timed out",
+        ErrorCode::ConnectionReadTimeout => "reading timed out",
+        ErrorCode::ConnectionWriteTimeout => "writing timed out",
+        ErrorCode::ConnectionLimitReached => "too many connections",
+        ErrorCode::TlsProtocolError => "the TLS handshake failed",
+        ErrorCode::TlsCertificateError => "the server's TLS certificate was not accepted",
+        ErrorCode::TlsAlertReceived(alert) => {
+            return match (&alert.alert_message, alert.alert_id) {
+                (Some(message), _) => message.clone(),
+                (None, Some(id)) => format!("TLS alert {id}"),
+                (None, None) => "TLS alert".to_owned(),
+            };
+        }
+        ErrorCode::HttpRequestDenied => "the host denies the request",
+        ErrorCode::HttpRequestUriInvalid => "the host does not accept the URL",
+        ErrorCode::HttpRequestUriTooLong => "the URL is too long",
+        ErrorCode::HttpResponseIncomplete => "the response was cut off",
+        ErrorCode::HttpResponseTimeout => "the response timed out",
+        ErrorCode::HttpProtocolError => "the connection broke, or its other end does not speak HTTP",
+        ErrorCode::InternalError(Some(text)) => return text.clone(),
+        ErrorCode::InternalError(None) => "the host failed",
+        other => return format!("{other:?}"),
+    };
+    text.to_owned()
+}

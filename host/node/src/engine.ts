@@ -1,0 +1,50 @@
+// The engine: the component `guest/engine`, transpiled by the build, one instance of it per connection.
+import { instantiate } from "../build/engine.js";
+import type * as sansIo from "../build/interfaces/mcp-reconnect-transport-sans-io.js";
+import type * as types from "../build/interfaces/mcp-reconnect-transport-types.js";
+import { MODULES } from "../build/modules.js";
+
+export type { sansIo, types };
+
+/** A component of its own, and with it a memory of its own, which goes when the connection does. */
+export interface Component {
+  Engine: typeof sansIo.Engine;
+  Options: typeof types.Options;
+  /** How much memory it has, in bytes. */
+  memory(): number;
+}
+
+export function component(): Component {
+  let memory: WebAssembly.Memory | undefined;
+  const root = instantiate(compiled, {}, (module, imports) => {
+    const instance = new WebAssembly.Instance(module, imports);
+    memory ??= instance.exports["memory"] as WebAssembly.Memory | undefined;
+    return instance;
+  });
+  return { Engine: root.sansIo.Engine, Options: root.types.Options, memory: () => memory?.buffer.byteLength ?? 0 };
+}
+
+const modules = new Map<string, WebAssembly.Module>();
+
+/** A part of the component, compiled once per program. */
+function compiled(name: string): WebAssembly.Module {
+  let module = modules.get(name);
+  if (!module) {
+    const text = atob(MODULES[name] ?? "");
+    const bytes = new Uint8Array(text.length);
+    for (let index = 0; index < text.length; index++) bytes[index] = text.charCodeAt(index);
+    module = new WebAssembly.Module(bytes);
+    modules.set(name, module);
+  }
+  return module;
+}
+
+/** What the component says when it refuses something; undefined if the error is no refusal but a defect. */
+export function refusal(error: unknown): string | undefined {
+  return (error as { payload?: { val?: string } } | undefined)?.payload?.val;
+}
+
+/** The engine's clock: nanoseconds that never go backwards. */
+export function now(): bigint {
+  return BigInt(Math.round(performance.now() * 1e6));
+}
