@@ -44,9 +44,7 @@ function ensureTarget() {
 
 /** Turns the component into `build/engine.js` and `build/modules.js`, with the types of its interfaces. */
 async function transpileComponent(component) {
-  const path = join(folder, "build", "component.wasm");
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, component);
+  const path = write("component.wasm", component);
   const { files, imports } = await transpile(path, {
     name: "engine",
     outDir: "",
@@ -65,13 +63,12 @@ async function transpileComponent(component) {
       modules[file] = Buffer.from(bytes);
       continue;
     }
-    const out = join(folder, "build", file);
-    mkdirSync(dirname(out), { recursive: true });
-    writeFileSync(out, file === "engine.js" ? withoutDebugLog(Buffer.from(bytes).toString()) : bytes);
+    write(file, file === "engine.js" ? withoutDebugLog(Buffer.from(bytes).toString()) : bytes);
   }
   const texts = Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, bytes.toString("base64")]));
-  writeFileSync(join(folder, "build", "modules.js"), `export const MODULES = ${JSON.stringify(texts)};\n`);
-  writeFileSync(join(folder, "build", "modules.d.ts"), "export const MODULES: Record<string, string>;\n");
+  write("modules.js", `export const MODULES = ${JSON.stringify(texts)};\n`);
+  write("component.js", 'export { instantiate } from "./engine.js";\nexport { MODULES } from "./modules.js";\n');
+  write("component.d.ts", 'export { instantiate } from "./engine.js";\nexport const MODULES: Record<string, string>;\n');
   return modules;
 }
 
@@ -87,21 +84,18 @@ function withoutDebugLog(code) {
   return emptied;
 }
 
+/**
+ * `component.js`, minified, and `index.js`, as it was written: an error's stack then shows a line that can be read. In lines of
+ * bounded length, because Node prints the line of an error that nobody catches.
+ */
 async function bundle() {
-  for (const [format, out] of [["esm", "esm"], ["cjs", "cjs"]]) {
-    await build({
-      absWorkingDir: folder,
-      entryPoints: ["src/index.ts"],
-      outfile: `dist/${out}/index.js`,
-      bundle: true,
-      minify: true,
-      keepNames: false,
-      format,
-      platform: "neutral",
-      target: "es2022",
-      logLevel: "warning",
-    });
+  const component = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./component.js", external: true })) };
+  const common = { absWorkingDir: folder, bundle: true, platform: "neutral", target: "es2022", logLevel: "warning" };
+  for (const format of ["esm", "cjs"]) {
+    await build({ ...common, format, entryPoints: ["build/component.js"], outfile: `dist/${format}/component.js`, minify: true, lineLimit: 500 });
+    await build({ ...common, format, entryPoints: ["src/index.ts"], outfile: `dist/${format}/index.js`, plugins: [component] });
   }
+  if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
   writeFileSync(join(folder, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
 }
 
@@ -130,6 +124,13 @@ function provenance(component, modules) {
     modules: Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, { bytes: bytes.length, sha256: sha256(bytes) }])),
   };
   writeFileSync(join(folder, "dist/provenance.json"), `${JSON.stringify(record, undefined, 2)}\n`);
+}
+
+function write(name, content) {
+  const path = join(folder, "build", name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+  return path;
 }
 
 function sha256(bytes) {

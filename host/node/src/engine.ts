@@ -1,8 +1,7 @@
 // The engine: the component `guest/engine`, transpiled by the build, one instance of it per connection.
-import { instantiate } from "../build/engine.js";
+import { instantiate, MODULES } from "../build/component.js";
 import type * as sansIo from "../build/interfaces/mcp-reconnect-transport-sans-io.js";
 import type * as types from "../build/interfaces/mcp-reconnect-transport-types.js";
-import { MODULES } from "../build/modules.js";
 
 export type { sansIo, types };
 

@@ -36,7 +36,7 @@ export class Exchange {
       await this.#read(response.body);
       this.#tell({ tag: "end", val: exchange }, true);
     } catch (error) {
-      failed(fault(error));
+      if (!this.#over) failed(fault(error));
     }
   }
 

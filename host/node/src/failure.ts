@@ -9,10 +9,10 @@ export interface Fault {
 }
 
 interface Cause {
-  name?: string;
-  message?: string;
-  code?: string;
-  syscall?: string;
+  name?: string | undefined;
+  message?: string | undefined;
+  code?: string | undefined;
+  syscall?: string | undefined;
 }
 
 export function fault(error: unknown): Fault {
@@ -33,7 +33,9 @@ function innermost(error: unknown, depth = 0): Cause[] {
   const { cause, errors } = (error ?? {}) as { cause?: unknown; errors?: unknown };
   if (depth < 8 && Array.isArray(errors) && errors.length > 0) return errors.flatMap((each) => innermost(each, depth + 1));
   if (depth < 8 && typeof cause === "object" && cause !== null) return innermost(cause, depth + 1);
-  return [(typeof error === "object" && error !== null ? error : { message: String(error) }) as Cause];
+  const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+  const { name, message, code, syscall } = (error ?? {}) as Record<keyof Cause, unknown>;
+  return [{ name: text(name), message: text(message) ?? String(error), code: text(code), syscall: text(syscall) }];
 }
 
 /** OpenSSL's verdicts on a certificate, as Node, Bun and Deno pass them on. They come before any byte of a request. */
