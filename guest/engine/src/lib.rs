@@ -10,6 +10,8 @@ extern crate alloc;
 #[cfg(target_family = "wasm")]
 mod engine;
 #[cfg(target_family = "wasm")]
+mod oversized;
+#[cfg(target_family = "wasm")]
 #[path = "../../common/runtime.rs"]
 mod runtime;
 #[cfg(target_family = "wasm")]
@@ -36,5 +38,6 @@ mod bindings {
 
     impl exports::mcp_reconnect::transport::sans_io::Guest for Component {
         type Engine = crate::engine::EngineResource;
+        type Oversized = crate::oversized::OversizedResource;
     }
 }

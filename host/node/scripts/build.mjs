@@ -1,7 +1,7 @@
 // Builds the package: the component from its Rust sources, JavaScript from the component, and `dist` from that and `src`.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -95,14 +95,21 @@ async function bundle() {
     await build({ ...common, format, entryPoints: ["build/component.js"], outfile: `dist/${format}/component.js`, minify: true, lineLimit: 500 });
     await build({ ...common, format, entryPoints: ["src/index.ts"], outfile: `dist/${format}/index.js`, plugins: [component] });
   }
+  // The command is a program of Node's, which loads the same component.
+  const shipped = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./esm/component.js", external: true })) };
+  const banner = { js: "#!/usr/bin/env node" };
+  await build({ ...common, platform: "node", target: "node20", format: "esm", entryPoints: ["cli/main.ts"], outfile: "dist/cli.js", banner, plugins: [shipped] });
+  chmodSync(join(folder, "dist/cli.js"), 0o755);
   if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
   writeFileSync(join(folder, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
 }
 
 /** The types of both formats: the same files, of which the nearest package.json says what they describe. */
 function declarations() {
-  const { status } = run(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "-p", folder], { stdio: "inherit" });
-  if (status !== 0) fail("the sources do not type-check, see the messages above");
+  for (const project of [folder, join(folder, "cli")]) {
+    const { status } = run(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "-p", project], { stdio: "inherit" });
+    if (status !== 0) fail("the sources do not type-check, see the messages above");
+  }
   cpSync(join(folder, "dist/esm"), join(folder, "dist/cjs"), { recursive: true, filter: (path) => !path.endsWith(".js") });
 }
 

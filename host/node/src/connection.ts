@@ -30,11 +30,16 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires. */
   #timerAt = 0n;
+  #held = false;
 
   /** Throws if the options are refused. */
   constructor({ Engine }: Component, options: types.Options, send: Send, init: RequestInit, listener: Listener) {
     const [seed] = crypto.getRandomValues(new BigUint64Array(1));
-    this.#engine = Engine.open(options, seed!, now());
+    try {
+      this.#engine = Engine.open(options, seed!, now());
+    } catch (error) {
+      throw refusal(error) ?? error;
+    }
     this.#send = send;
     this.#init = init;
     this.#listener = listener;
@@ -49,6 +54,18 @@ export class Connection {
     return this.#engine.status(now());
   }
 
+  /**
+   * Stops the engine's clock (true) and lets it go on (false): for a host that takes nothing from the network for a while, where
+   * silence means nothing.
+   */
+  hold(held: boolean): void {
+    this.#held = held;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    // What waits in the network comes first.
+    if (!held) setTimeout(() => this.#arm(), 0);
+  }
+
   /** Gives the engine an input and does what comes of it. Throws if the engine refuses the input. */
   handle(input: sansIo.Input): void {
     if (this.#closed) return;
@@ -56,8 +73,8 @@ export class Connection {
       this.#engine.handle(now(), input);
       for (let batch; (batch = this.#engine.pollOutputs(BATCH)).length > 0; ) this.#outputs.push(...batch);
     } catch (error) {
-      const reason = refusal(error);
-      if (reason !== undefined) throw new Error(reason);
+      const refused = refusal(error);
+      if (refused) throw refused;
       return this.#fail(error);
     }
     this.#work();
@@ -102,7 +119,7 @@ export class Connection {
 
   /** The engine's deadline mostly moves into the future, so a timer is left to fire too early rather than made anew. */
   #arm(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#held) return;
     let deadline;
     try {
       deadline = this.#engine.deadline();

@@ -9,6 +9,7 @@ export type { sansIo, types };
 export interface Component {
   Engine: typeof sansIo.Engine;
   Options: typeof types.Options;
+  Oversized: typeof sansIo.Oversized;
   /** How much memory it has, in bytes. */
   memory(): number;
 }
@@ -20,7 +21,8 @@ export function component(): Component {
     memory ??= instance.exports["memory"] as WebAssembly.Memory | undefined;
     return instance;
   });
-  return { Engine: root.sansIo.Engine, Options: root.types.Options, memory: () => memory?.buffer.byteLength ?? 0 };
+  const { Engine, Oversized } = root.sansIo;
+  return { Engine, Oversized, Options: root.types.Options, memory: () => memory?.buffer.byteLength ?? 0 };
 }
 
 const modules = new Map<string, WebAssembly.Module>();
@@ -38,9 +40,16 @@ function compiled(name: string): WebAssembly.Module {
   return module;
 }
 
+const REFUSED: Record<string, string> = {
+  "invalid-url": "invalid URL: ",
+  "invalid-header": "invalid header: ",
+};
+
 /** What the component says when it refuses something; undefined if the error is no refusal but a defect. */
-export function refusal(error: unknown): string | undefined {
-  return (error as { payload?: { val?: string } } | undefined)?.payload?.val;
+export function refusal(error: unknown): Error | undefined {
+  const { payload = error } = (error ?? {}) as { payload?: unknown };
+  const { tag, val } = (payload ?? {}) as { tag?: unknown; val?: unknown };
+  return typeof tag === "string" && typeof val === "string" ? new Error((REFUSED[tag] ?? "") + val) : undefined;
 }
 
 /** The engine's clock: nanoseconds that never go backwards. */

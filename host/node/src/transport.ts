@@ -158,7 +158,7 @@ export class ReconnectingTransport extends EventTarget {
 
   #closed(error?: Error): void {
     this.#closing ??= new Promise((resolve) => (this.#done = resolve));
-    this.#last = { ...this.status(), state: "closed" };
+    this.#last = { ...(error ? UNSTARTED : this.status()), state: "closed" };
     this.#connection = undefined;
     this.#given.signal?.removeEventListener("abort", this.#abort);
     if (error) this.#complain(error);
