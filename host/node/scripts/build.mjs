@@ -1,7 +1,7 @@
 // Builds the package: the component from its Rust sources, JavaScript from the component, and `dist` from that and `src`.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -110,7 +110,23 @@ function declarations() {
     const { status } = run(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "-p", project], { stdio: "inherit" });
     if (status !== 0) fail("the sources do not type-check, see the messages above");
   }
-  cpSync(join(folder, "dist/esm"), join(folder, "dist/cjs"), { recursive: true, filter: (path) => !path.endsWith(".js") });
+  // What a program sees; the others describe what it does not.
+  const visible = new Set(["index.d.ts", ...imports("index.d.ts")]);
+  for (const name of readdirSync(join(folder, "dist/esm"))) {
+    if (!name.endsWith(".d.ts")) continue;
+    if (!visible.has(name)) rmSync(join(folder, "dist/esm", name));
+    else cpSync(join(folder, "dist/esm", name), join(folder, "dist/cjs", name));
+  }
+}
+
+/** The files of types that one imports, directly or not. */
+function imports(name, found = new Set()) {
+  const text = readFileSync(join(folder, "dist/esm", name), "utf8");
+  for (const [, path] of text.matchAll(/from "\.\/(\w+)\.js"/g)) {
+    const file = `${path}.d.ts`;
+    if (!found.has(file)) imports(file, found.add(file));
+  }
+  return found;
 }
 
 /** Where the WebAssembly in the package comes from, and how to make the same again. */

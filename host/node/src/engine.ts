@@ -10,19 +10,11 @@ export interface Component {
   Engine: typeof sansIo.Engine;
   Options: typeof types.Options;
   Oversized: typeof sansIo.Oversized;
-  /** How much memory it has, in bytes. */
-  memory(): number;
 }
 
 export function component(): Component {
-  let memory: WebAssembly.Memory | undefined;
-  const root = instantiate(compiled, {}, (module, imports) => {
-    const instance = new WebAssembly.Instance(module, imports);
-    memory ??= instance.exports["memory"] as WebAssembly.Memory | undefined;
-    return instance;
-  });
-  const { Engine, Oversized } = root.sansIo;
-  return { Engine, Oversized, Options: root.types.Options, memory: () => memory?.buffer.byteLength ?? 0 };
+  const { sansIo, types } = instantiate(compiled, {});
+  return { Engine: sansIo.Engine, Options: types.Options, Oversized: sansIo.Oversized };
 }
 
 const modules = new Map<string, WebAssembly.Module>();

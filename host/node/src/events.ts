@@ -116,10 +116,10 @@ export interface Status {
   lastError: string;
 }
 
-/** An event by its name and detail. */
+/** @internal An event by its name and detail. */
 export type NamedEvent = { [Name in keyof TransportEvents]: [Name, TransportEvents[Name]] }[keyof TransportEvents];
 
-/** The component's event for the program. Undefined for messages, which take another way, and for what is newer than this. */
+/** @internal The component's event for the program. Undefined for messages, which take another way, and for what is newer than this. */
 export function named(event: types.Event): NamedEvent | undefined {
   switch (event.tag) {
     case "connecting":
@@ -147,6 +147,7 @@ export function named(event: types.Event): NamedEvent | undefined {
   }
 }
 
+/** @internal The component's status in JavaScript's terms. */
 export function status(from: types.Status): Status {
   const { session, sessionAge, reconnects, replays, ...rest } = from;
   return {

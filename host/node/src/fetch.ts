@@ -3,10 +3,10 @@
 /** What the SDKs call a `fetch`, too. */
 export type FetchLike = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
-/** Makes a request and says when its body was handed to the network. */
+/** @internal Makes a request and says when its body was handed to the network. */
 export type Send = (url: URL, init: RequestInit, sent: () => void) => Promise<Response>;
 
-/** A program's own `fetch`, as it is. */
+/** @internal A program's own `fetch`, as it is. */
 export function given(fetch: FetchLike): Send {
   return (url, init, sent) => {
     const response = fetch(url, init);
@@ -16,7 +16,7 @@ export function given(fetch: FetchLike): Send {
   };
 }
 
-/** The runtime's `fetch`. */
+/** @internal The runtime's `fetch`. */
 export const runtime: Send = (url, init, sent) => {
   const undici = dispatcher();
   if (undici) return globalThis.fetch(url, { ...init, dispatcher: patient(undici, sent) } as RequestInit);

@@ -101,7 +101,7 @@ const ELSEWHERE: Record<string, string> = {
 
 const HERE = new Set(["headers", "requestInit", "fetch", "signal", ...Object.keys(SETTERS)]);
 
-/** Throws a `TypeError` that names an option of the wrong kind, or one that does not exist. */
+/** @internal Throws a `TypeError` that names an option of the wrong kind, or one that does not exist. */
 export function check(component: Component, url: string, given: ReconnectingTransportOptions): types.Options {
   const options = new component.Options(url);
   for (const [name, value] of Object.entries(given)) {
@@ -119,7 +119,7 @@ export function check(component: Component, url: string, given: ReconnectingTran
   return options;
 }
 
-/** Headers as the component takes them: the program's, and those of `requestInit` that are not among them. */
+/** @internal Headers as the component takes them: the program's, and those of `requestInit` that are not among them. */
 export function headers(first: HeadersLike | undefined, second: HeadersInit | undefined): [string, string][] {
   const own = entries(first);
   const names = new Set(own.map(([name]) => name.toLowerCase()));
