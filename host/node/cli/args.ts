@@ -99,7 +99,9 @@ export function read(args: string[], lookup: Lookup): Command {
     if (token.kind !== "option") continue;
     const name = known(token.name, token.rawName);
     const option = OPTIONS[name]!;
-    const value = valueOf(name, option, token);
+    // As in -H='Name: value'.
+    const short = !token.rawName.startsWith("--") && token.inlineValue ? token.value?.replace(/^=/, "") : token.value;
+    const value = valueOf(name, option, { value: short, inlineValue: token.inlineValue });
     if (name === "help") return { help: true };
     if (name === "version") return { version: true };
     if (!option.multiple && seen.has(name)) throw new Refused(`the argument '${usage(name, option)}' cannot be used multiple times`);
