@@ -36,7 +36,9 @@ export class ReconnectingTransport extends EventTarget {
   #connection: Connection | undefined;
   /** Headers that were set before the start. */
   #early: HeadersLike | undefined;
-  #refreshing = false;
+  /** How often the program was asked for headers after the start, and whether its last answer is still to come. */
+  #questions = 0;
+  #asking = false;
   #closing: Promise<void> | undefined;
   #done!: () => void;
   #last: Status | undefined;
@@ -149,7 +151,7 @@ export class ReconnectingTransport extends EventTarget {
     const known = named(event);
     if (!known) return;
     this.#emit(known);
-    if (known[0] === "disconnected" || known[0] === "credentialsneeded") void this.#refresh();
+    if (known[0] === "credentialsneeded" || (known[0] === "disconnected" && !this.#asking)) void this.#refresh();
   }
 
   #emit([type, detail]: NamedEvent): void {
@@ -172,17 +174,18 @@ export class ReconnectingTransport extends EventTarget {
     return typeof headers === "function" ? await headers() : headers;
   }
 
-  /** Asks the program for headers, once at a time. */
+  /** Asks the program for headers. The last question counts: an earlier one may never be answered. */
   async #refresh(): Promise<void> {
-    if (this.#refreshing || typeof this.#given.headers !== "function") return;
-    this.#refreshing = true;
+    if (typeof this.#given.headers !== "function") return;
+    const question = ++this.#questions;
+    this.#asking = true;
     try {
       const fresh = await this.#headers();
-      if (fresh && !this.#closing) this.setHeaders(fresh);
+      if (fresh && question === this.#questions && !this.#closing) this.setHeaders(fresh);
     } catch (error) {
       this.#complain(error);
     } finally {
-      this.#refreshing = false;
+      if (question === this.#questions) this.#asking = false;
     }
   }
 

@@ -153,6 +153,22 @@ describe("headers", { concurrency: 4 }, () => {
     assert.equal(server.executions("refused"), 0);
   });
 
+  test("a function that never answers is asked again at the next refusal", async (t) => {
+    let valid = "Bearer 1";
+    const on = (call) => call.request.headers.authorization !== valid && call.response.writeHead(401).end();
+    const server = await Scripted.start({ on });
+    t.after(() => server.stop());
+    let calls = 0;
+    const headers = () => (++calls === 2 ? new Promise(() => {}) : { authorization: `Bearer ${calls}` });
+    const { client } = await connected(t, Client, server.url, { headers, credentialsTimeout: 200 });
+    valid = "Bearer 3";
+    await assert.rejects(client.callTool({ name: "run", arguments: { mark: "refused" } }), { code: -31004 });
+    // The engine asks the server again after ten seconds.
+    await until("the next question", () => calls === 3);
+    assert.equal(await text(client.callTool({ name: "run", arguments: { mark: "taken" } })), "ran taken");
+    assert.deepEqual([calls, server.executions("refused"), server.executions("taken")], [3, 0, 1]);
+  });
+
   test("a start whose headers cannot be had fails", async () => {
     const { transport } = recorded("http://127.0.0.1:9/mcp", { headers: async () => Promise.reject(new Error("no token at all")) });
     await assert.rejects(transport.start(), /no token at all/);
