@@ -18,7 +18,7 @@ use support::script::Script;
 use support::{COMMAND, PATIENCE, tests_folder};
 
 /// The end comes within a second; the rest is for a busy machine.
-const END: Duration = Duration::from_secs(2);
+const END: Duration = Duration::from_secs(4);
 
 /// How many cases run side by side.
 const WORKERS: usize = 4;
@@ -36,9 +36,9 @@ struct Case {
     steps: Vec<Step>,
     exit: i32,
     #[serde(default)]
-    stdout: Vec<String>,
+    stdout: Vec<Pattern>,
     #[serde(default)]
-    stderr: Vec<String>,
+    stderr: Vec<Pattern>,
     #[serde(default)]
     only: BTreeMap<String, usize>,
     #[serde(default)]
@@ -53,10 +53,18 @@ enum Step {
     Initialize,
     Send(String),
     Bytes(String),
-    Await(String),
-    AwaitStderr(String),
+    Await(Pattern),
+    AwaitStderr(Pattern),
     Signal(String),
     Server(String),
+}
+
+/// What a line must be like.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Pattern {
+    One(String),
+    All(Vec<String>),
 }
 
 #[test]
@@ -135,8 +143,8 @@ impl Case {
             }
             let mut rest = lines.iter();
             for pattern in patterns {
-                let found = rest.any(|(_, line)| matches(pattern, line));
-                assert!(found, "{name}: {stream} has no line {pattern} (after those before it)\n{said}");
+                let found = rest.any(|(_, line)| pattern.matches(line));
+                assert!(found, "{name}: {stream} has no line {pattern:?} (after those before it)\n{said}");
             }
         }
         for text in &self.absent {
@@ -162,29 +170,39 @@ fn initialize(name: &str, process: &mut Process, from: &mut usize) {
     let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
     process.write(format!("{request}\n").as_bytes());
-    wait(name, &process.stdout, &process.stderr, from, r#""id":1,"result""#);
+    let answer = Pattern::All([r#""id":1"#, r#""result""#].map(str::to_owned).into());
+    wait(name, &process.stdout, &process.stderr, from, &answer);
     process.write(format!("{}\n", json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).as_bytes());
 }
 
 /// Waits for a line; each is looked at once.
-fn wait(name: &str, lines: &Lines, stderr: &Lines, from: &mut usize, pattern: &str) {
-    let found = lines.find(*from, PATIENCE, |index, line| matches(pattern, line).then_some(index));
+fn wait(name: &str, lines: &Lines, stderr: &Lines, from: &mut usize, pattern: &Pattern) {
+    let found = lines.find(*from, PATIENCE, |index, line| pattern.matches(line).then_some(index));
     let Some(index) = found else {
-        panic!("{name}: no line {pattern}\n{}--- stderr\n{}", lines.text(), stderr.text());
+        panic!("{name}: no line {pattern:?}\n{}--- stderr\n{}", lines.text(), stderr.text());
     };
     *from = index + 1;
 }
 
-/// Whether a line contains a pattern, in which `*` is any text.
-fn matches(pattern: &str, line: &str) -> bool {
-    let mut rest = line;
-    pattern.split('*').all(|piece| match rest.split_once(piece) {
-        Some((_, after)) => {
-            rest = after;
-            true
-        }
-        None => false,
-    })
+impl Pattern {
+    /// Whether a line contains it, or each of several.
+    fn matches(&self, line: &str) -> bool {
+        let patterns = match self {
+            Self::One(pattern) => std::slice::from_ref(pattern),
+            Self::All(patterns) => patterns,
+        };
+        patterns.iter().all(|pattern| {
+            let mut rest = line;
+            // `*` is any text.
+            pattern.split('*').all(|piece| match rest.split_once(piece) {
+                Some((_, after)) => {
+                    rest = after;
+                    true
+                }
+                None => false,
+            })
+        })
+    }
 }
 
 /// `{x*N}` is N times x.
