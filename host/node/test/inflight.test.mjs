@@ -49,7 +49,7 @@ describe("requests in flight", { concurrency: 8 }, () => {
       test(`a held request says after its time that it did not run: ${name}, ${generation}`, async (t) => {
         const server = await Scripted.start({ sse });
         t.after(() => server.stop());
-        const { client, log } = await connected(t, Client, server.url, { transport, holdTimeout: 300 });
+        const { client, log } = await connected(t, Client, server.url, { transport, holdTimeout: 3000 });
         await server.down();
         await until("the loss is noticed", () => log.some(({ type }) => type === "disconnected"));
         await assert.rejects(client.callTool({ name: "run", arguments: { mark: "held" } }), { code: -31002 });

@@ -12,6 +12,8 @@ import { Scripted } from "./support/scripted.mjs";
 import { until, within } from "./support/wait.mjs";
 
 const URL_OF_NOBODY = "http://127.0.0.1:9/mcp";
+/** A program has to load the SDK first, beside many others. */
+const STARTUP = 60_000;
 const initialize = { jsonrpc: "2.0", id: 1, method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } } };
 
 async function started(t, options) {
@@ -192,10 +194,10 @@ for (const [name, args] of [["connects and closes", []], ["closes while the serv
     const program = fileURLToPath(new URL("support/program.mjs", import.meta.url));
     const child = new Process(process.execPath, [program, server.url.href, ...args]);
     if (args.length > 0) {
-      await until("it is connected", () => child.stdout.includes("connected"));
+      await until("it is connected", () => child.stdout.includes("connected"), STARTUP);
       await server.down();
     }
-    const { code } = await within("the exit of the program", child.ended, 15_000);
+    const { code } = await within("the exit of the program", child.ended, STARTUP);
     assert.equal(code, 0, child.stderr);
     assert.match(child.stdout, /closed after \d+ ms/);
   });
