@@ -19,6 +19,14 @@ test *ARGS:
 test-core:
     cargo test -p mcp-reconnect-core
 
+# The npm package, in host/node/dist
+build-node:
+    cd host/node && npm ci --ignore-scripts && npm run build
+
+# The npm package's tests: all, or those named (`just test-node restart`)
+test-node *NAMES: build-node
+    cd host/node && npm test -- {{NAMES}}
+
 # Run N random simulations of engine, server and hostile network
 simulate N="100000":
     cargo run --release -p mcp-reconnect-core --example simulate -- --seeds {{N}}

@@ -1,15 +1,17 @@
-//! The component that ships imports exactly what it needs, and exports exactly the client.
+//! The components that ship import exactly what they need, and export exactly their interface.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
 use wasmparser::{Parser, Payload};
 
-/// The names at the outermost level of the component, without their versions.
-fn names() -> (BTreeSet<String>, BTreeSet<String>) {
+/// The names at the outermost level of a component; those of imports without their versions.
+fn names(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
     // Depth 1 is the component itself; what it is composed of lies deeper.
     let mut depth = 0;
-    for payload in Parser::new(0).parse_all(mcp_reconnect::component_wasm()) {
+    for payload in Parser::new(0).parse_all(component) {
         match payload.expect("the component is well-formed") {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
@@ -41,12 +43,13 @@ fn imports_are_these() {
         "wasi:io/streams",
         "wasi:random/random",
     ];
-    assert_eq!(names().0, expected.map(str::to_owned).into());
+    assert_eq!(names(mcp_reconnect::component_wasm()).0, expected.map(str::to_owned).into());
 }
 
 #[test]
 fn the_client_is_exported() {
-    assert_eq!(names().1, ["mcp-reconnect:transport/client@0.1.0".to_owned()].into());
+    let expected = ["mcp-reconnect:transport/client@0.1.0", "mcp-reconnect:transport/types@0.1.0"];
+    assert_eq!(names(mcp_reconnect::component_wasm()).1, expected.map(str::to_owned).into());
 }
 
 /// What every host and every download pays. Raise it knowingly.
@@ -54,4 +57,29 @@ fn the_client_is_exported() {
 fn it_is_small() {
     let size = mcp_reconnect::component_wasm().len();
     assert!(size < 512 * 1024, "the component has grown to {size} bytes");
+}
+
+/// The component `guest/engine`, built as `host/node` builds it.
+fn engine() -> Vec<u8> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = workspace.join("target/node");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--package", "mcp-reconnect-engine"])
+        .args(["--target", "wasm32-wasip2", "--profile", "guest", "--target-dir"])
+        .arg(&folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", "")
+        .current_dir(&workspace)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "guest/engine does not build");
+    std::fs::read(folder.join("wasm32-wasip2/guest/mcp_reconnect_engine.wasm")).expect("cargo has built it")
+}
+
+/// It loads wherever a component does.
+#[test]
+fn the_engine_imports_nothing() {
+    let (imports, exports) = names(&engine());
+    assert_eq!(imports, BTreeSet::new());
+    let expected = ["mcp-reconnect:transport/sans-io@0.1.0", "mcp-reconnect:transport/types@0.1.0"];
+    assert_eq!(exports, expected.map(str::to_owned).into());
 }

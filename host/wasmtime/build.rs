@@ -15,8 +15,8 @@ mod engine_config;
 const GUEST_TARGET: &str = "wasm32-wasip2";
 
 /// What the component is built from, relative to the workspace.
-const SOURCES: [&str; 6] =
-    ["Cargo.toml", "Cargo.lock", "guest/core/Cargo.toml", "guest/core/src", "guest/transport", "wit"];
+const SOURCES: [&str; 7] =
+    ["Cargo.toml", "Cargo.lock", "guest/common", "guest/core/Cargo.toml", "guest/core/src", "guest/transport", "wit"];
 
 fn main() {
     if let Err(error) = build() {

@@ -20,8 +20,16 @@ pub fn conformance() -> &'static Path {
     FOLDER.get_or_init(|| node_modules("conformance"))
 }
 
+/// The folder with the `node_modules` that the npm package is built and tested with.
+pub fn node_package() -> PathBuf {
+    node_modules_of("node-package", &tests_folder().join("../host/node"))
+}
+
 fn node_modules(name: &str) -> PathBuf {
-    let source = tests_folder().join("servers").join(name);
+    node_modules_of(name, &tests_folder().join("servers").join(name))
+}
+
+fn node_modules_of(name: &str, source: &Path) -> PathBuf {
     install(name, &[source.join("package.json"), source.join("package-lock.json")], |folder| {
         run(
             Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder),
@@ -78,7 +86,8 @@ fn install(name: &str, locks: &[PathBuf], make: impl FnOnce(&Path)) -> PathBuf {
     folder
 }
 
-fn run(command: &mut Command, mend: &str) {
+/// Runs it to its end. Panics if it is missing, which `mend` is for, or fails.
+pub fn run(command: &mut Command, mend: &str) {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.output() {
         Ok(output) if output.status.success() => {}

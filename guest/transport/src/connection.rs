@@ -1,4 +1,4 @@
-//! The resources `options` and `connection`: an engine, its exchanges, and the loop that lets them work.
+//! The resource `connection`: an engine, its exchanges, and the loop that lets them work.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
@@ -6,120 +6,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use mcp_reconnect_core::{self as core_, Engine, ExchangeId, Input, Nanos, Output};
+use mcp_reconnect_core::{Engine, ExchangeId, Input, Nanos, Output};
 
 use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::Pollable;
 use crate::bindings::wasi::random::random;
-use crate::convert;
 use crate::exchange::{self, Reports};
 use crate::reactor::{Reactor, Task};
-
-/// The resource `options`.
-pub struct OptionsResource(RefCell<core_::Options>);
-
-impl wit::GuestOptions for OptionsResource {
-    fn new(url: String) -> Self {
-        Self(RefCell::new(core_::Options::new(url)))
-    }
-
-    fn set_headers(&self, headers: wit::Headers) {
-        self.0.borrow_mut().headers = headers;
-    }
-
-    fn set_transport(&self, choice: wit::TransportChoice) {
-        self.0.borrow_mut().transport = match choice {
-            wit::TransportChoice::Auto => core_::TransportChoice::Auto,
-            wit::TransportChoice::StreamableHttp => core_::TransportChoice::StreamableHttp,
-            wit::TransportChoice::HttpSse => core_::TransportChoice::HttpSse,
-        };
-    }
-
-    fn set_notify_client(&self, notify: bool) {
-        self.0.borrow_mut().notify_client = notify;
-    }
-
-    fn set_trust_annotations(&self, trust: bool) {
-        self.0.borrow_mut().trust_annotations = trust;
-    }
-
-    fn set_credentials_timeout(&self, timeout: wit::Duration) {
-        let mut options = self.0.borrow_mut();
-        options.can_refresh_credentials = timeout > 0;
-        if timeout > 0 {
-            options.credentials_timeout = timeout;
-        }
-    }
-
-    fn set_connect_headers_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().connect_headers_timeout = timeout;
-    }
-
-    fn set_heartbeat_interval(&self, interval: wit::Duration) {
-        self.0.borrow_mut().heartbeat_interval = interval;
-    }
-
-    fn set_heartbeat_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().heartbeat_timeout = timeout;
-    }
-
-    fn set_heartbeat_strict(&self, strict: bool) {
-        self.0.borrow_mut().heartbeat_strict = strict;
-    }
-
-    fn set_hold_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().hold_timeout = timeout;
-    }
-
-    fn set_run_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().run_timeout = timeout;
-    }
-
-    fn set_run_limit(&self, limit: wit::Duration) {
-        self.0.borrow_mut().run_limit = limit;
-    }
-
-    fn set_response_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().response_timeout = timeout;
-    }
-
-    fn set_backoff(&self, base: wit::Duration, cap: wit::Duration) {
-        let mut options = self.0.borrow_mut();
-        options.backoff_base = base;
-        options.backoff_cap = cap;
-    }
-
-    fn set_max_attempts(&self, attempts: u32) {
-        self.0.borrow_mut().max_attempts = attempts;
-    }
-
-    fn set_start_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().start_timeout = timeout;
-    }
-
-    fn set_max_queue(&self, messages: u32, bytes: u64) {
-        let mut options = self.0.borrow_mut();
-        options.max_queue_messages = size(messages.into());
-        options.max_queue_bytes = size(bytes);
-    }
-
-    fn set_max_message_bytes(&self, bytes: u64) {
-        self.0.borrow_mut().max_message_bytes = size(bytes);
-    }
-
-    fn set_max_event_bytes(&self, bytes: u64) {
-        self.0.borrow_mut().max_event_bytes = size(bytes);
-    }
-
-    fn set_max_body_bytes(&self, bytes: u64) {
-        self.0.borrow_mut().max_body_bytes = size(bytes);
-    }
-}
-
-fn size(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
+use crate::types::{self, OptionsResource};
 
 /// The resource `connection`.
 pub struct ConnectionResource {
@@ -131,9 +26,9 @@ pub struct ConnectionResource {
 
 impl wit::GuestConnection for ConnectionResource {
     fn open(options: wit::Options) -> Result<wit::Connection, wit::OpenError> {
-        let options = options.into_inner::<OptionsResource>().0.into_inner();
+        let options = OptionsResource::take(options);
         let engine =
-            Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(convert::open_error)?;
+            Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
         Ok(wit::Connection::new(Self {
             driver: RefCell::new(Driver::new(engine, reactor.clone())),
@@ -145,7 +40,7 @@ impl wit::GuestConnection for ConnectionResource {
     fn send(&self, message: String) -> Result<(), wit::SendError> {
         let mut driver = self.driver.borrow_mut();
         if driver.closed || driver.engine.is_closed() {
-            return Err(wit::SendError::Closed);
+            return Err(wit::SendError::Closed("the connection is closed".to_string()));
         }
         driver.handle(Input::Message(message));
         Ok(())
@@ -161,7 +56,7 @@ impl wit::GuestConnection for ConnectionResource {
     }
 
     fn set_headers(&self, headers: wit::Headers) -> Result<(), wit::OpenError> {
-        Engine::check_headers(&headers).map_err(convert::open_error)?;
+        Engine::check_headers(&headers).map_err(types::open_error)?;
         self.driver.borrow_mut().handle(Input::SetHeaders(headers));
         Ok(())
     }
@@ -175,7 +70,7 @@ impl wit::GuestConnection for ConnectionResource {
     }
 
     fn status(&self) -> wit::Status {
-        convert::status(self.driver.borrow().engine.status(), monotonic_clock::now())
+        types::status(self.driver.borrow().engine.status(), monotonic_clock::now())
     }
 
     fn close(&self) {
@@ -194,7 +89,7 @@ impl ConnectionResource {
                     return Ok(driver.take_events(max));
                 }
                 if driver.closed {
-                    return Err(wit::ReceiveError::Closed);
+                    return Err(wit::ReceiveError::Closed("the connection is closed".to_string()));
                 }
                 if interrupted {
                     return Ok(Vec::new());
@@ -252,7 +147,7 @@ impl Driver {
                     self.exchanges.remove(&id);
                     self.reports.borrow_mut().retain(|(of, _)| *of != id);
                 }
-                Output::Event(event) => match convert::event(event) {
+                Output::Event(event) => match types::event(event) {
                     Some(event) => self.events.push_back(event),
                     None => {
                         self.closed = true;

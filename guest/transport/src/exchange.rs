@@ -16,7 +16,7 @@ use crate::bindings::wasi::http::types::{
     RequestOptions, Scheme,
 };
 use crate::bindings::wasi::io::streams::StreamError;
-use crate::convert::{describe, failure};
+use crate::failure::{describe, failure};
 use crate::reactor::Reactor;
 
 /// The most that one read takes. A read costs more than the copy of its bytes on some hosts.

@@ -14,13 +14,17 @@ extern crate alloc;
 #[cfg(target_family = "wasm")]
 mod connection;
 #[cfg(target_family = "wasm")]
-mod convert;
-#[cfg(target_family = "wasm")]
 mod exchange;
+#[cfg(target_family = "wasm")]
+mod failure;
 #[cfg(target_family = "wasm")]
 mod reactor;
 #[cfg(target_family = "wasm")]
+#[path = "../../common/runtime.rs"]
 mod runtime;
+#[cfg(target_family = "wasm")]
+#[path = "../../common/types.rs"]
+mod types;
 
 #[cfg(target_family = "wasm")]
 #[allow(missing_docs, reason = "generated from documented WIT")]
@@ -36,8 +40,11 @@ mod bindings {
     /// What the component exports.
     struct Component;
 
+    impl exports::mcp_reconnect::transport::types::Guest for Component {
+        type Options = crate::types::OptionsResource;
+    }
+
     impl exports::mcp_reconnect::transport::client::Guest for Component {
-        type Options = crate::connection::OptionsResource;
         type Connection = crate::connection::ConnectionResource;
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod bindings {
             package mcp-reconnect:wasmtime;
             world transport {
                 import wasi:io/poll@0.2.0;
+                export mcp-reconnect:transport/types@0.1.0;
                 export mcp-reconnect:transport/client@0.1.0;
             }
         ",
@@ -36,7 +37,7 @@ pub(crate) mod bindings {
     });
 }
 
-pub(crate) use bindings::exports::mcp_reconnect::transport::client as wit;
+pub(crate) use bindings::exports::mcp_reconnect::transport::{client as wit, types};
 use bindings::{Transport, TransportPre};
 
 /// The component as WebAssembly, for other runtimes and for those who want to see what it imports.
@@ -104,7 +105,7 @@ impl Instance {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
         let result = connection.call_send(&mut self.store, self.connection, message).await?;
         Ok(result.map_err(|error| match error {
-            wit::SendError::Closed => SendError::Closed,
+            wit::SendError::Closed(_) => SendError::Closed,
             wit::SendError::Other(text) => SendError::Component(text),
         }))
     }
@@ -116,7 +117,7 @@ impl Instance {
         let result = connection.call_receive(&mut self.store, self.connection, MAX_EVENTS, Some(until)).await?;
         match result {
             Ok(events) => Ok(Some(events.into_iter().map(Event::from).collect())),
-            Err(wit::ReceiveError::Closed) => Ok(None),
+            Err(wit::ReceiveError::Closed(_)) => Ok(None),
             Err(wit::ReceiveError::Other(text)) => Err(wasmtime::Error::msg(text)),
         }
     }
@@ -221,7 +222,7 @@ async fn fill_options(
     transport: &Transport,
     options: Options,
 ) -> wasmtime::Result<ResourceAny> {
-    let guest = transport.mcp_reconnect_transport_client().options();
+    let guest = transport.mcp_reconnect_transport_types().options();
     let resource = guest.call_constructor(&mut *store, &options.url).await?;
     if !options.headers.is_empty() {
         guest.call_set_headers(&mut *store, resource, &options.headers).await?;
@@ -229,9 +230,9 @@ async fn fill_options(
     let set = options.settings;
     if let Some(choice) = set.transport {
         let choice = match choice {
-            TransportChoice::Auto => wit::TransportChoice::Auto,
-            TransportChoice::StreamableHttp => wit::TransportChoice::StreamableHttp,
-            TransportChoice::HttpSse => wit::TransportChoice::HttpSse,
+            TransportChoice::Auto => types::TransportChoice::Auto,
+            TransportChoice::StreamableHttp => types::TransportChoice::StreamableHttp,
+            TransportChoice::HttpSse => types::TransportChoice::HttpSse,
         };
         guest.call_set_transport(&mut *store, resource, choice).await?;
     }
@@ -300,10 +301,10 @@ fn component_error(error: wasmtime::Error) -> OpenError {
     OpenError::Component(format!("{error:#}"))
 }
 
-fn open_error(error: wit::OpenError) -> OpenError {
+fn open_error(error: types::OpenError) -> OpenError {
     match error {
-        wit::OpenError::InvalidUrl(text) => OpenError::InvalidUrl(text),
-        wit::OpenError::InvalidHeader(text) => OpenError::InvalidHeader(text),
-        wit::OpenError::Other(text) => OpenError::InvalidOption(text),
+        types::OpenError::InvalidUrl(text) => OpenError::InvalidUrl(text),
+        types::OpenError::InvalidHeader(text) => OpenError::InvalidHeader(text),
+        types::OpenError::Other(text) => OpenError::InvalidOption(text),
     }
 }

@@ -2,53 +2,53 @@
 
 use std::time::Duration;
 
-use crate::component::wit;
+use crate::component::types;
 use crate::{Event, Level, SessionInfo, State, Status, Transport};
 
-impl From<wit::Event> for Event {
-    fn from(event: wit::Event) -> Self {
+impl From<types::Event> for Event {
+    fn from(event: types::Event) -> Self {
         match event {
-            wit::Event::Message(text) => Self::Message(text),
-            wit::Event::Connecting => Self::Connecting,
-            wit::Event::Connected(session) => Self::Connected(session.into()),
-            wit::Event::Disconnected(wit::EpochReason { epoch, reason }) => Self::Disconnected { epoch, reason },
-            wit::Event::Suspect(wit::EpochReason { epoch, reason }) => Self::Suspect { epoch, reason },
-            wit::Event::Reconnecting(wit::Attempt { number, delay, reason }) => {
+            types::Event::Message(text) => Self::Message(text),
+            types::Event::Connecting => Self::Connecting,
+            types::Event::Connected(session) => Self::Connected(session.into()),
+            types::Event::Disconnected(types::EpochReason { epoch, reason }) => Self::Disconnected { epoch, reason },
+            types::Event::Suspect(types::EpochReason { epoch, reason }) => Self::Suspect { epoch, reason },
+            types::Event::Reconnecting(types::Attempt { number, delay, reason }) => {
                 Self::Reconnecting { attempt: number, delay: Duration::from_nanos(delay), reason }
             }
-            wit::Event::Reconnected(wit::Recovery { session, new_session, server_changed }) => {
+            types::Event::Reconnected(types::Recovery { session, new_session, server_changed }) => {
                 Self::Reconnected { session: session.into(), new_session, server_changed }
             }
-            wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate }) => {
+            types::Event::CredentialsNeeded(types::Challenge { status, www_authenticate }) => {
                 Self::CredentialsNeeded { status, challenge: www_authenticate }
             }
-            wit::Event::HeadersNeeded(status) => Self::HeadersNeeded { status },
-            wit::Event::Replayed(wit::RequestNote { method, accepted, reason }) => {
+            types::Event::HeadersNeeded(status) => Self::HeadersNeeded { status },
+            types::Event::Replayed(types::RequestNote { method, accepted, reason }) => {
                 Self::Replayed { method, accepted, reason }
             }
-            wit::Event::OutcomeUnknown(wit::RequestNote { method, accepted, reason }) => {
+            types::Event::OutcomeUnknown(types::RequestNote { method, accepted, reason }) => {
                 Self::OutcomeUnknown { method, accepted, reason }
             }
-            wit::Event::Diagnostic(wit::Diagnostic { level, text }) => {
+            types::Event::Diagnostic(types::Diagnostic { level, text }) => {
                 let level = match level {
-                    wit::Level::Debug => Level::Debug,
-                    wit::Level::Info => Level::Info,
-                    wit::Level::Warn => Level::Warn,
+                    types::Level::Debug => Level::Debug,
+                    types::Level::Info => Level::Info,
+                    types::Level::Warn => Level::Warn,
                 };
                 Self::Diagnostic { level, text }
             }
-            wit::Event::Other(json) => Self::Other(json),
+            types::Event::Other(json) => Self::Other(json),
         }
     }
 }
 
-impl From<wit::SessionInfo> for SessionInfo {
-    fn from(session: wit::SessionInfo) -> Self {
+impl From<types::SessionInfo> for SessionInfo {
+    fn from(session: types::SessionInfo) -> Self {
         Self {
             epoch: session.epoch,
             transport: match session.transport {
-                wit::Transport::StreamableHttp => Transport::StreamableHttp,
-                wit::Transport::HttpSse => Transport::HttpSse,
+                types::Transport::StreamableHttp => Transport::StreamableHttp,
+                types::Transport::HttpSse => Transport::HttpSse,
             },
             protocol_version: session.protocol_version,
             server_name: session.server_name,
@@ -58,16 +58,16 @@ impl From<wit::SessionInfo> for SessionInfo {
     }
 }
 
-impl From<wit::Status> for Status {
-    fn from(status: wit::Status) -> Self {
+impl From<types::Status> for Status {
+    fn from(status: types::Status) -> Self {
         Self {
             state: match status.state {
-                wit::State::Idle => State::Idle,
-                wit::State::Connecting => State::Connecting,
-                wit::State::Ready => State::Ready,
-                wit::State::Waiting => State::Waiting,
-                wit::State::NeedsCredentials => State::NeedsCredentials,
-                wit::State::Closed => State::Closed,
+                types::State::Idle => State::Idle,
+                types::State::Connecting => State::Connecting,
+                types::State::Ready => State::Ready,
+                types::State::Waiting => State::Waiting,
+                types::State::NeedsCredentials => State::NeedsCredentials,
+                types::State::Closed => State::Closed,
             },
             session: status.session.map(SessionInfo::from),
             session_age: Duration::from_nanos(status.session_age),

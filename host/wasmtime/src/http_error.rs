@@ -3,7 +3,7 @@
 //! The component may send a request again only if no byte of it can have arrived, so the codes for errors before the
 //! request (name lookup, connecting, TLS) are used for nothing else. All others are [`Error::InternalError`], which proves
 //! nothing and carries the text. The codes before the request have no room for a text; where one is needed, it goes into
-//! an internal error all the same, behind one of two beginnings that the component knows (`convert.rs` there).
+//! an internal error all the same, behind one of two beginnings that the component knows (`failure.rs` there).
 
 use std::error::Error as StdError;
 use std::io;

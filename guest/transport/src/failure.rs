@@ -1,13 +1,11 @@
-//! Between the engine's vocabulary and that of the interfaces.
+//! What an error of `wasi:http` means, and says.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
-use mcp_reconnect_core as core_;
 use mcp_reconnect_core::Failure;
 
-use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::http::types::ErrorCode;
 
 /// Beginnings of an internal error's text by which our own hosts say more than `wasi:http` has codes with a text for: no
@@ -86,85 +84,4 @@ pub fn describe(code: &ErrorCode) -> String {
         other => return format!("{other:?}"),
     };
     text.to_owned()
-}
-
-/// An event for the caller. `None` for the last one, which `receive` tells in its own way.
-pub fn event(event: core_::Event) -> Option<wit::Event> {
-    Some(match event {
-        core_::Event::Message(text) => wit::Event::Message(text),
-        core_::Event::Connecting => wit::Event::Connecting,
-        core_::Event::Connected(session) => wit::Event::Connected(session_info(session)),
-        core_::Event::Disconnected { epoch, reason } => wit::Event::Disconnected(wit::EpochReason { epoch, reason }),
-        core_::Event::Suspect { epoch, reason } => wit::Event::Suspect(wit::EpochReason { epoch, reason }),
-        core_::Event::Reconnecting { attempt, delay, reason } => {
-            wit::Event::Reconnecting(wit::Attempt { number: attempt, delay, reason })
-        }
-        core_::Event::Reconnected { session, new_session, server_changed } => {
-            wit::Event::Reconnected(wit::Recovery { session: session_info(session), new_session, server_changed })
-        }
-        core_::Event::CredentialsNeeded { status, challenge } => {
-            wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate: challenge })
-        }
-        core_::Event::HeadersNeeded { status } => wit::Event::HeadersNeeded(status),
-        core_::Event::Replayed { method, accepted, reason } => {
-            wit::Event::Replayed(wit::RequestNote { method, accepted, reason })
-        }
-        core_::Event::OutcomeUnknown { method, accepted, reason } => {
-            wit::Event::OutcomeUnknown(wit::RequestNote { method, accepted, reason })
-        }
-        core_::Event::Diagnostic { level, text } => {
-            let level = match level {
-                core_::Level::Debug => wit::Level::Debug,
-                core_::Level::Info => wit::Level::Info,
-                core_::Level::Warn => wit::Level::Warn,
-            };
-            wit::Event::Diagnostic(wit::Diagnostic { level, text })
-        }
-        core_::Event::Closed => return None,
-    })
-}
-
-/// A session for the caller.
-pub fn session_info(session: core_::SessionInfo) -> wit::SessionInfo {
-    wit::SessionInfo {
-        epoch: session.epoch,
-        transport: match session.transport {
-            core_::Transport::StreamableHttp => wit::Transport::StreamableHttp,
-            core_::Transport::HttpSse => wit::Transport::HttpSse,
-        },
-        protocol_version: session.protocol_version,
-        server_name: session.server_name,
-        server_version: session.server_version,
-        has_session_id: session.has_session_id,
-    }
-}
-
-/// A snapshot for the caller.
-pub fn status(status: core_::Status, now: core_::Nanos) -> wit::Status {
-    wit::Status {
-        state: match status.state {
-            core_::State::Idle => wit::State::Idle,
-            core_::State::Connecting => wit::State::Connecting,
-            core_::State::Ready => wit::State::Ready,
-            core_::State::Waiting => wit::State::Waiting,
-            core_::State::NeedsCredentials => wit::State::NeedsCredentials,
-            core_::State::Closed => wit::State::Closed,
-        },
-        session: status.session.map(session_info),
-        session_age: status.session_since.map_or(0, |since| now.saturating_sub(since)),
-        queued: status.queued,
-        in_flight: status.in_flight,
-        reconnects: status.reconnects,
-        replays: status.replays,
-        last_error: status.last_error,
-    }
-}
-
-/// Why options were refused, for the caller.
-pub fn open_error(error: core_::OptionsError) -> wit::OpenError {
-    match error {
-        core_::OptionsError::Url(text) => wit::OpenError::InvalidUrl(text),
-        core_::OptionsError::Header(text) => wit::OpenError::InvalidHeader(text),
-        core_::OptionsError::Limit(text) => wit::OpenError::Other(text),
-    }
 }

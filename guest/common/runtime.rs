@@ -1,4 +1,5 @@
-//! What `std` would bring: an allocator, a panic handler, and the symbols of the C library that the compiler calls.
+//! What `std` would bring: an allocator, a panic handler, and the symbols of the C library that the compiler calls. Both
+//! components compile this file.
 
 use alloc::alloc::{alloc, handle_alloc_error, realloc};
 use core::alloc::Layout;

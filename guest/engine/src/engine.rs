@@ -1,0 +1,109 @@
+//! The resource `engine`.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use mcp_reconnect_core as core_;
+use mcp_reconnect_core::{ExchangeId, Input};
+
+use crate::bindings::exports::mcp_reconnect::transport::sans_io as wit;
+use crate::types::{self, OptionsResource};
+
+/// What implements it.
+pub struct EngineResource(RefCell<core_::Engine>);
+
+impl wit::GuestEngine for EngineResource {
+    fn open(options: wit::Options, seed: u64, now: wit::Instant) -> Result<wit::Engine, wit::OpenError> {
+        let engine = core_::Engine::new(OptionsResource::take(options), seed, now).map_err(types::open_error)?;
+        Ok(wit::Engine::new(Self(RefCell::new(engine))))
+    }
+
+    fn handle(&self, now: wit::Instant, input: wit::Input) -> Result<(), wit::InputError> {
+        let mut engine = self.0.borrow_mut();
+        let input = match input {
+            wit::Input::Message(_) if engine.is_closed() => {
+                return Err(wit::InputError::Closed("the connection is closed".to_string()));
+            }
+            wit::Input::Message(text) => Input::Message(text),
+            wit::Input::Tick => Input::Tick,
+            wit::Input::SetHeaders(headers) => {
+                core_::Engine::check_headers(&headers).map_err(invalid_header)?;
+                Input::SetHeaders(headers)
+            }
+            wit::Input::Reconnect => Input::Reconnect,
+            wit::Input::Probe => Input::Probe,
+            wit::Input::Close => Input::Close,
+            wit::Input::Sent(exchange) => Input::Sent(ExchangeId(exchange)),
+            wit::Input::Response(wit::Response { exchange, status, headers }) => {
+                Input::Response { exchange: ExchangeId(exchange), status, headers }
+            }
+            wit::Input::Body(wit::Body { exchange, bytes }) => Input::Body { exchange: ExchangeId(exchange), bytes },
+            wit::Input::End(exchange) => Input::End(ExchangeId(exchange)),
+            wit::Input::Failed(wit::Failed { exchange, failure, detail }) => {
+                Input::Failed { exchange: ExchangeId(exchange), failure: self::failure(failure), detail }
+            }
+            wit::Input::Other(_) => return Err(wit::InputError::Other("an unknown input".to_string())),
+        };
+        engine.handle(now, input);
+        Ok(())
+    }
+
+    fn poll_outputs(&self, max: u32) -> Vec<wit::Output> {
+        let mut engine = self.0.borrow_mut();
+        let mut outputs = Vec::new();
+        while max == 0 || outputs.len() < max as usize {
+            let Some(output) = engine.poll_output() else { break };
+            outputs.push(self::output(output));
+        }
+        outputs
+    }
+
+    fn deadline(&self) -> Option<wit::Instant> {
+        self.0.borrow().deadline()
+    }
+
+    fn status(&self, now: wit::Instant) -> wit::Status {
+        types::status(self.0.borrow().status(), now)
+    }
+}
+
+fn invalid_header(error: core_::OptionsError) -> wit::InputError {
+    match error {
+        core_::OptionsError::Header(text) => wit::InputError::InvalidHeader(text),
+        core_::OptionsError::Url(text) | core_::OptionsError::Limit(text) => wit::InputError::Other(text),
+    }
+}
+
+fn failure(failure: wit::Failure) -> core_::Failure {
+    match failure {
+        wit::Failure::Dns => core_::Failure::Dns,
+        wit::Failure::Connect => core_::Failure::Connect,
+        wit::Failure::Tls => core_::Failure::Tls,
+        wit::Failure::Lost => core_::Failure::Lost,
+        wit::Failure::Unsendable => core_::Failure::Unsendable,
+    }
+}
+
+fn output(output: core_::Output) -> wit::Output {
+    match output {
+        core_::Output::Start(exchange, request) => wit::Output::Start(wit::Request {
+            exchange: exchange.0,
+            method: match request.method {
+                core_::Method::Get => wit::Method::Get,
+                core_::Method::Post => wit::Method::Post,
+                core_::Method::Delete => wit::Method::Delete,
+            },
+            https: request.https,
+            authority: request.authority,
+            path: request.path,
+            headers: request.headers,
+            body: request.body,
+        }),
+        core_::Output::Cancel(exchange) => wit::Output::Cancel(exchange.0),
+        core_::Output::Event(event) => match types::event(event) {
+            Some(event) => wit::Output::Event(event),
+            None => wit::Output::Closed("closed by the program".to_string()),
+        },
+    }
+}

@@ -1,0 +1,46 @@
+// The command `npx mcp-reconnect URL`.
+import { readFileSync } from "node:fs";
+
+import { help, read } from "./args.js";
+import { run } from "./bridge.js";
+import { Refused } from "./duration.js";
+import { flush, log, setLevel } from "./log.js";
+
+const INTERNAL_FAILURE = 1;
+const WRONG_USAGE = 2;
+
+for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(event, (error: unknown) => void exit(failure(error)));
+}
+await exit(await command().catch(failure));
+
+async function command(): Promise<number> {
+  const wanted = read(process.argv.slice(2), (name) => process.env[name]);
+  if ("help" in wanted) return print(help());
+  if ("version" in wanted) return print(`mcp-reconnect ${version()}\n`);
+  setLevel(wanted.log);
+  return run(wanted);
+}
+
+/** Says in one line on stderr what is wrong. */
+function failure(error: unknown): number {
+  if (error instanceof Refused) {
+    log.line(`${error.message} (see mcp-reconnect --help)`);
+    return WRONG_USAGE;
+  }
+  log.line(`error: ${error instanceof Error ? error.message : String(error)}`);
+  return INTERNAL_FAILURE;
+}
+
+function print(text: string): Promise<number> {
+  return new Promise((resolve) => process.stdout.on("error", () => resolve(0)).write(text, () => resolve(0)));
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
+}
+
+async function exit(code: number): Promise<void> {
+  await flush();
+  process.exit(code);
+}

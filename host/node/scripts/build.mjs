@@ -1,0 +1,173 @@
+// Builds the package: the component from its Rust sources, JavaScript from the component, and `dist` from that and `src`.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { transpile } from "@bytecodealliance/jco-transpile";
+import { build } from "esbuild";
+
+const CRATE = "mcp-reconnect-engine";
+const TARGET = "wasm32-wasip2";
+
+const folder = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const workspace = resolve(process.env.MCP_RECONNECT_WORKSPACE ?? join(folder, "../.."));
+
+for (const old of ["build", "dist"]) rmSync(join(folder, old), { recursive: true, force: true });
+const component = readFileSync(buildComponent());
+const modules = await transpileComponent(component);
+await bundle();
+declarations();
+provenance(component, modules);
+copyFileSync(join(workspace, "LICENSE"), join(folder, "LICENSE"));
+
+/** Builds the component as host/wasmtime/build.rs builds its own: from the lock file, untouched by the caller's flags. */
+function buildComponent() {
+  ensureTarget();
+  const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: "" };
+  for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
+  const targetFolder = join(workspace, "target", "node");
+  const args = ["build", "--quiet", "--locked", "--package", CRATE, "--target", TARGET, "--profile", "guest", "--target-dir", targetFolder];
+  const { status } = run("cargo", args, { cwd: workspace, env, stdio: "inherit" });
+  if (status !== 0) fail(`the component ${CRATE} does not build, see cargo's messages above`);
+  return join(targetFolder, TARGET, "guest", `${CRATE.replaceAll("-", "_")}.wasm`);
+}
+
+/** Adds the WebAssembly target to the Rust toolchain where it is missing. */
+function ensureTarget() {
+  const { stdout } = run("rustc", ["--print", "target-libdir", "--target", TARGET], { cwd: workspace, encoding: "utf8" });
+  if (existsSync(stdout.trim())) return;
+  const { status, error } = spawnSync("rustup", ["target", "add", TARGET], { cwd: workspace, stdio: "inherit" });
+  if (error || status !== 0) fail(`the Rust target ${TARGET} is missing; add it with: rustup target add ${TARGET}`);
+}
+
+/** Turns the component into `build/engine.js` and `build/modules.js`, with the types of its interfaces. */
+async function transpileComponent(component) {
+  const path = write("component.wasm", component);
+  const { files, imports } = await transpile(path, {
+    name: "engine",
+    outDir: "",
+    // Instantiated by a plain call, so that CommonJS can.
+    instantiation: "sync",
+    validLiftingOptimization: true,
+    nodejsCompat: false,
+    namespacedExports: false,
+    wasiShim: false,
+  });
+  if (imports.length > 0) fail(`the component imports ${imports}, and must import nothing`);
+  const modules = {};
+  for (const [name, bytes] of Object.entries(files)) {
+    const file = name.replace(/^\//, "");
+    if (file.endsWith(".wasm")) {
+      modules[file] = Buffer.from(bytes);
+      continue;
+    }
+    write(file, file === "engine.js" ? withoutDebugLog(Buffer.from(bytes).toString()) : bytes);
+  }
+  const texts = Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, bytes.toString("base64")]));
+  write("modules.js", `export const MODULES = ${JSON.stringify(texts)};\n`);
+  write("component.js", 'export { instantiate } from "./engine.js";\nexport { MODULES } from "./modules.js";\n');
+  write("component.d.ts", 'export { instantiate } from "./engine.js";\nexport const MODULES: Record<string, string>;\n');
+  return modules;
+}
+
+/**
+ * jco's code calls `_debugLog` everywhere, which reads an environment variable each time: most of the cost of a call, and more
+ * than Deno permits by default. Emptied, its calls go when the code is minified.
+ */
+function withoutDebugLog(code) {
+  const pattern = /const _debugLog = \(\.\.\.args\) => \{\s*if \(!globalThis\?\.process\?\.env\?\.JCO_DEBUG\) \{ return; \}\s*console\.debug\(\.\.\.args\);\s*\};/g;
+  if (code.match(pattern)?.length !== 1) fail("jco's _debugLog no longer looks as it did; see withoutDebugLog in scripts/build.mjs");
+  const emptied = code.replace(pattern, "/* @__NO_SIDE_EFFECTS__ */ const _debugLog = () => {};");
+  if (/process\W+env/.test(emptied)) fail("jco's code reads the environment; see withoutDebugLog in scripts/build.mjs");
+  return emptied;
+}
+
+/**
+ * `component.js`, minified, and `index.js`, as it was written: an error's stack then shows a line that can be read. In lines of
+ * bounded length, because Node prints the line of an error that nobody catches.
+ */
+async function bundle() {
+  const component = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./component.js", external: true })) };
+  const common = { absWorkingDir: folder, bundle: true, platform: "neutral", target: "es2022", logLevel: "warning" };
+  for (const format of ["esm", "cjs"]) {
+    await build({ ...common, format, entryPoints: ["build/component.js"], outfile: `dist/${format}/component.js`, minify: true, lineLimit: 500 });
+    await build({ ...common, format, entryPoints: ["src/index.ts"], outfile: `dist/${format}/index.js`, plugins: [component] });
+  }
+  // The command is a program of Node's, which loads the same component.
+  const shipped = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./esm/component.js", external: true })) };
+  const banner = { js: "#!/usr/bin/env node" };
+  await build({ ...common, platform: "node", target: "node20", format: "esm", entryPoints: ["cli/main.ts"], outfile: "dist/cli.js", banner, plugins: [shipped] });
+  chmodSync(join(folder, "dist/cli.js"), 0o755);
+  if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
+  writeFileSync(join(folder, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
+}
+
+/** The types of both formats: the same files, of which the nearest package.json says what they describe. */
+function declarations() {
+  for (const project of [folder, join(folder, "cli")]) {
+    const { status } = run(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "-p", project], { stdio: "inherit" });
+    if (status !== 0) fail("the sources do not type-check, see the messages above");
+  }
+  // What a program sees; the others describe what it does not.
+  const visible = new Set(["index.d.ts", ...imports("index.d.ts")]);
+  for (const name of readdirSync(join(folder, "dist/esm"))) {
+    if (!name.endsWith(".d.ts")) continue;
+    if (!visible.has(name)) rmSync(join(folder, "dist/esm", name));
+    else cpSync(join(folder, "dist/esm", name), join(folder, "dist/cjs", name));
+  }
+}
+
+/** The files of types that one imports, directly or not. */
+function imports(name, found = new Set()) {
+  const text = readFileSync(join(folder, "dist/esm", name), "utf8");
+  for (const [, path] of text.matchAll(/from "\.\/(\w+)\.js"/g)) {
+    const file = `${path}.d.ts`;
+    if (!found.has(file)) imports(file, found.add(file));
+  }
+  return found;
+}
+
+/** Where the WebAssembly in the package comes from, and how to make the same again. */
+function provenance(component, modules) {
+  const read = (path) => JSON.parse(readFileSync(join(folder, path), "utf8"));
+  const { stdout: rustc } = run("rustc", ["--version"], { cwd: workspace, encoding: "utf8" });
+  const record = {
+    crate: CRATE,
+    version: read("package.json").version,
+    source: "guest/engine in the repository that package.json names",
+    rebuild: [
+      `cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
+      "npm ci && npm run build (in host/node)",
+    ],
+    rustc: rustc.trim(),
+    transpiler: `@bytecodealliance/jco-transpile ${read("node_modules/@bytecodealliance/jco-transpile/package.json").version}`,
+    component: { bytes: component.length, sha256: sha256(component) },
+    modules: Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, { bytes: bytes.length, sha256: sha256(bytes) }])),
+  };
+  writeFileSync(join(folder, "dist/provenance.json"), `${JSON.stringify(record, undefined, 2)}\n`);
+}
+
+function write(name, content) {
+  const path = join(folder, "build", name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+  return path;
+}
+
+function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function run(program, args, options) {
+  const result = spawnSync(program, args, options);
+  if (result.error?.code === "ENOENT") fail(`${program} is missing: install Rust, see https://rustup.rs`);
+  if (result.error) fail(`${program} cannot be run: ${result.error.message}`);
+  return result;
+}
+
+function fail(message) {
+  console.error(`mcp-reconnect: ${message}`);
+  process.exit(1);
+}

@@ -1,0 +1,155 @@
+// Drives one engine: hands it what happens, does what it wants, and waits for its deadline with one timer.
+import { now, refusal, type Component, type sansIo, type types } from "./engine.js";
+import { Exchange } from "./exchange.js";
+import type { Send } from "./fetch.js";
+
+/** The longest wait that JavaScript's timers take, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** How many outputs are taken at once. */
+const BATCH = 256;
+
+/** Who hears of it. */
+export interface Listener {
+  /** Something happened. */
+  event(event: types.Event): void;
+  /** The last call. With an error if it was closed by a defect. */
+  closed(error?: Error): void;
+}
+
+export class Connection {
+  readonly #engine: sansIo.Engine;
+  readonly #send: Send;
+  readonly #init: RequestInit;
+  readonly #listener: Listener;
+  readonly #exchanges = new Map<bigint, Exchange>();
+  /** What the engine wants and nobody has done yet. */
+  #outputs: sansIo.Output[] = [];
+  #working = false;
+  #closed = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer fires. */
+  #timerAt = 0n;
+  #held = false;
+
+  /** Throws if the options are refused. */
+  constructor({ Engine }: Component, options: types.Options, send: Send, init: RequestInit, listener: Listener) {
+    const [seed] = crypto.getRandomValues(new BigUint64Array(1));
+    try {
+      this.#engine = Engine.open(options, seed!, now());
+    } catch (error) {
+      throw refusal(error) ?? error;
+    }
+    this.#send = send;
+    this.#init = init;
+    this.#listener = listener;
+  }
+
+  /** Whether the last output was done. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  status(): types.Status {
+    return this.#engine.status(now());
+  }
+
+  /**
+   * Stops the engine's clock (true) and lets it go on (false): for a host that takes nothing from the network for a while, where
+   * silence means nothing.
+   */
+  hold(held: boolean): void {
+    this.#held = held;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    // What waits in the network comes first.
+    if (!held) setTimeout(() => this.#arm(), 0);
+  }
+
+  /** Gives the engine an input and does what comes of it. Throws if the engine refuses the input. */
+  handle(input: sansIo.Input): void {
+    if (this.#closed) return;
+    try {
+      this.#engine.handle(now(), input);
+      for (let batch; (batch = this.#engine.pollOutputs(BATCH)).length > 0; ) this.#outputs.push(...batch);
+    } catch (error) {
+      const refused = refusal(error);
+      if (refused) throw refused;
+      return this.#fail(error);
+    }
+    this.#work();
+  }
+
+  /** Does what the engine wants, in order, also if a listener calls `handle` meanwhile. */
+  #work(): void {
+    if (this.#working) return;
+    this.#working = true;
+    try {
+      for (let output; !this.#closed && (output = this.#outputs.shift()); ) this.#do(output);
+    } finally {
+      this.#working = false;
+    }
+    this.#arm();
+  }
+
+  #do(output: sansIo.Output): void {
+    switch (output.tag) {
+      case "start": {
+        const { exchange } = output.val;
+        this.#exchanges.set(exchange, new Exchange(output.val, this.#send, this.#init, (input) => this.#report(exchange, input)));
+        break;
+      }
+      case "cancel":
+        this.#exchanges.get(output.val)?.cancel();
+        this.#exchanges.delete(output.val);
+        break;
+      case "event":
+        this.#listener.event(output.val);
+        break;
+      case "closed":
+        this.#end();
+        break;
+    }
+  }
+
+  #report(exchange: bigint, input: sansIo.Input): void {
+    if (input.tag === "end" || input.tag === "failed") this.#exchanges.delete(exchange);
+    this.handle(input);
+  }
+
+  /** The engine's deadline mostly moves into the future, so a timer is left to fire too early rather than made anew. */
+  #arm(): void {
+    if (this.#closed || this.#held) return;
+    let deadline;
+    try {
+      deadline = this.#engine.deadline();
+    } catch (error) {
+      return this.#fail(error);
+    }
+    if (this.#timer !== undefined && deadline !== undefined && this.#timerAt <= deadline) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (deadline === undefined) return;
+    const wait = Math.min(Math.max(Math.ceil(Number(deadline - now()) / 1e6), 0), LONGEST_TIMER);
+    this.#timerAt = deadline;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.handle({ tag: "tick" });
+    }, wait);
+  }
+
+  #end(error?: Error): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#outputs = [];
+    for (const exchange of this.#exchanges.values()) exchange.cancel();
+    this.#exchanges.clear();
+    this.#listener.closed(error);
+  }
+
+  /** The component trapped: a defect of ours. Nothing of it can be used any more. */
+  #fail(cause: unknown): void {
+    if (!this.#closed) this.#end(new Error("mcp-reconnect failed and closed the connection; this is a defect, please report it", { cause }));
+  }
+}

@@ -1,0 +1,83 @@
+// One HTTP exchange: a request made, its response read, both reported to the engine.
+import type { sansIo } from "./engine.js";
+import { fault, unsendable, type Fault } from "./failure.js";
+import type { Send } from "./fetch.js";
+
+/** Takes what an exchange has to tell the engine. */
+export type Report = (input: sansIo.Input) => void;
+
+export class Exchange {
+  readonly #id: bigint;
+  readonly #report: Report;
+  readonly #controller = new AbortController();
+  #over = false;
+
+  constructor(request: sansIo.Request, send: Send, init: RequestInit, report: Report) {
+    this.#id = request.exchange;
+    this.#report = report;
+    void this.#run(request, send, init);
+  }
+
+  /** Ends it. Nothing about it is reported any more. */
+  cancel(): void {
+    this.#over = true;
+    this.#controller.abort();
+  }
+
+  async #run(request: sansIo.Request, send: Send, init: RequestInit): Promise<void> {
+    const exchange = this.#id;
+    const failed = ({ failure, detail }: Fault) => this.#tell({ tag: "failed", val: { exchange, failure, detail } }, true);
+    try {
+      const prepared = this.#prepare(request, init);
+      if ("failure" in prepared) return failed(prepared);
+      const response = await send(prepared.url, prepared.init, () => this.#tell({ tag: "sent", val: exchange }));
+      if (response.type === "opaqueredirect") return failed(unsendable("the server redirects, and a browser does not say where to"));
+      this.#tell({ tag: "response", val: { exchange, status: response.status, headers: fields(response.headers) } });
+      await this.#read(response.body);
+      this.#tell({ tag: "end", val: exchange }, true);
+    } catch (error) {
+      if (!this.#over) failed(fault(error));
+    }
+  }
+
+  #prepare({ method, https, authority, path, headers, body }: sansIo.Request, init: RequestInit): { url: URL; init: RequestInit } | Fault {
+    let url;
+    try {
+      url = new URL(`${https ? "https" : "http"}://${authority}${path}`);
+    } catch {
+      return unsendable("the platform does not accept the URL");
+    }
+    const fields = new Headers();
+    for (const [name, value] of headers) {
+      try {
+        fields.append(name, value);
+      } catch {
+        return unsendable(`the platform does not accept the header ${name}`);
+      }
+    }
+    const own: RequestInit = { method: method.toUpperCase(), headers: fields, redirect: "manual", signal: this.#controller.signal };
+    if (method === "post") own.body = body as Uint8Array<ArrayBuffer>;
+    return { url, init: { ...init, ...own } };
+  }
+
+  async #read(body: ReadableStream<Uint8Array> | null): Promise<void> {
+    const reader = body?.getReader();
+    while (reader && !this.#over) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.#tell({ tag: "body", val: { exchange: this.#id, bytes: value } });
+    }
+  }
+
+  #tell(input: sansIo.Input, last = false): void {
+    if (this.#over) return;
+    this.#over = last;
+    this.#report(input);
+  }
+}
+
+const encoder = new TextEncoder();
+
+function fields(headers: Headers): [string, Uint8Array][] {
+  return [...headers].map(([name, value]) => [name, encoder.encode(value)]);
+}

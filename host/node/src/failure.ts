@@ -1,0 +1,98 @@
+// What an error of `fetch` proves. "Not sent" is believed of errors that precede the request only, and must be proven: the
+// engine may send such a request again, whatever it is. All others leave it open.
+import type { sansIo } from "./engine.js";
+
+/** Why an exchange failed, for the engine and for people. */
+export interface Fault {
+  failure: sansIo.Failure;
+  detail: string;
+}
+
+interface Cause {
+  name?: string | undefined;
+  message?: string | undefined;
+  code?: string | undefined;
+  syscall?: string | undefined;
+}
+
+export function fault(error: unknown): Fault {
+  const causes = innermost(error);
+  // Several addresses of a name may have been tried: it is a proof only if it is one for each.
+  const failures = new Set(causes.map(failure));
+  const [first] = causes;
+  return { failure: failures.size === 1 ? [...failures][0]! : "lost", detail: describe(first) };
+}
+
+/** What refuses a request before it is sent. */
+export function unsendable(detail: string): Fault {
+  return { failure: "unsendable", detail };
+}
+
+/** The errors at the bottom: `fetch` wraps the one that says something, and that may stand for several. */
+function innermost(error: unknown, depth = 0): Cause[] {
+  const { cause, errors } = (error ?? {}) as { cause?: unknown; errors?: unknown };
+  if (depth < 8 && Array.isArray(errors) && errors.length > 0) return errors.flatMap((each) => innermost(each, depth + 1));
+  if (depth < 8 && typeof cause === "object" && cause !== null) return innermost(cause, depth + 1);
+  const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+  const { name, message, code, syscall } = (error ?? {}) as Record<keyof Cause, unknown>;
+  return [{ name: text(name), message: text(message) ?? String(error), code: text(code), syscall: text(syscall) }];
+}
+
+/** OpenSSL's verdicts on a certificate, as Node, Bun and Deno pass them on. They come before any byte of a request. */
+const CERTIFICATE = new Set([
+  "CERT_CHAIN_TOO_LONG",
+  "CERT_HAS_EXPIRED",
+  "CERT_NOT_YET_VALID",
+  "CERT_REJECTED",
+  "CERT_REVOKED",
+  "CERT_SIGNATURE_FAILURE",
+  "CERT_UNTRUSTED",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "HOSTNAME_MISMATCH",
+  "INVALID_CA",
+  "INVALID_PURPOSE",
+  "PATH_LENGTH_EXCEEDED",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+/** Failures of the handshake's beginning. Not alerts about the client's certificate: those may follow the request. */
+const HANDSHAKE = /wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
+
+function failure({ code = "", syscall, message = "" }: Cause): sansIo.Failure {
+  if (code === "ENOTFOUND" || code.startsWith("EAI_") || syscall === "getaddrinfo") return "dns";
+  if (code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT" || syscall === "connect") return "connect";
+  // Bun's names.
+  if (code === "ConnectionRefused" || code === "FailedToOpenSocket") return "connect";
+  if (message.includes("before secure TLS connection was established")) return "connect";
+  if (CERTIFICATE.has(code)) return "tls";
+  if ((code === "EPROTO" || code.startsWith("ERR_SSL_")) && HANDSHAKE.test(`${code} ${message}`)) return "tls";
+  // Deno's only mark of what fails before the request.
+  if (/client error \(Connect\)/.test(message)) return /dns error/.test(message) ? "dns" : "connect";
+  return message === "bad port" ? "unsendable" : "lost";
+}
+
+const WORDS: Record<string, string> = {
+  ConnectionRefused: "connection refused",
+  EAI_AGAIN: "the name lookup failed for now",
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "the connection was closed or reset",
+  EHOSTUNREACH: "no route to the destination",
+  ENETUNREACH: "no route to the destination",
+  ENOTFOUND: "the name was not found",
+  EPIPE: "the connection was closed or reset",
+  ETIMEDOUT: "the network took too long",
+  UND_ERR_CONNECT_TIMEOUT: "connecting timed out",
+  UND_ERR_SOCKET: "the connection was closed or reset",
+};
+
+/** An error in words. No URL: servers of HTTP+SSE put the session's id there. */
+function describe({ code = "", message = "", name = "Error" }: Cause = {}): string {
+  const words = WORDS[code];
+  if (words) return words;
+  const line = message.split("\n", 1)[0]!.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)"']+/gi, "the URL").slice(0, 200);
+  return [line || name, code && !line.includes(code) ? ` (${code})` : ""].join("");
+}

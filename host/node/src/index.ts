@@ -1,0 +1,16 @@
+export type {
+  Attempt,
+  Challenge,
+  Diagnostic,
+  Recovery,
+  RequestNote,
+  SessionInfo,
+  SessionReason,
+  State,
+  Status,
+  TransportEvents,
+  TransportKind,
+} from "./events.js";
+export type { FetchLike } from "./fetch.js";
+export type { HeadersLike, ReconnectingTransportOptions } from "./options.js";
+export { ReconnectingTransport, type TransportEventMap } from "./transport.js";

@@ -1,0 +1,228 @@
+//! The cases of `tests/cases/command.json`, which the npm package's command passes too
+//! (`host/node/test/command.test.mjs`).
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::json;
+use support::fault::Fault;
+use support::process::{Lines, Process};
+use support::script::Script;
+use support::{COMMAND, PATIENCE, tests_folder};
+
+/// The end comes within a second; the rest is for a busy machine.
+const END: Duration = Duration::from_secs(4);
+
+/// How many cases run side by side.
+const WORKERS: usize = 4;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default)]
+    server: Option<String>,
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    steps: Vec<Step>,
+    exit: i32,
+    #[serde(default)]
+    stdout: Vec<Pattern>,
+    #[serde(default)]
+    stderr: Vec<Pattern>,
+    #[serde(default)]
+    only: BTreeMap<String, usize>,
+    #[serde(default)]
+    absent: Vec<String>,
+    #[serde(default)]
+    absent_stderr: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    Initialize,
+    Send(String),
+    Bytes(String),
+    Await(Pattern),
+    AwaitStderr(Pattern),
+    Signal(String),
+    Server(String),
+}
+
+/// What a line must be like.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Pattern {
+    One(String),
+    All(Vec<String>),
+}
+
+#[test]
+fn cases() {
+    let text =
+        std::fs::read_to_string(tests_folder().join("cases/command.json")).expect("the cases are in the repository");
+    let cases: Vec<Case> = serde_json::from_str(&text).expect("cases");
+    let next = AtomicUsize::new(0);
+    let failed = std::thread::scope(|scope| {
+        let worker = || {
+            let mut failed = Vec::new();
+            while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if catch_unwind(AssertUnwindSafe(|| case.run())).is_err() {
+                    failed.push(case.name.as_str());
+                }
+            }
+            failed
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect::<Vec<_>>()
+    });
+    assert!(failed.is_empty(), "{} of {} cases failed, see above: {failed:#?}", failed.len(), cases.len());
+}
+
+impl Case {
+    fn run(&self) {
+        let name = &self.name;
+        let mut server = self.server.as_deref().map(server);
+        let url = server.as_ref().map_or_else(String::new, |server| server.url());
+        let mut command = Command::new(COMMAND);
+        command.args(self.args.iter().map(|text| text.replace("{url}", &url))).envs(&self.env);
+        let mut process = Process::start(&mut command);
+        let (mut out, mut err) = (0, 0);
+        let mut asked = false;
+        for step in &self.steps {
+            match step {
+                Step::Initialize => initialize(name, &mut process, &mut out),
+                Step::Send(line) => process.write(format!("{}\n", filled(line)).as_bytes()),
+                Step::Bytes(hex) => process.write(&bytes(hex)),
+                Step::Await(pattern) => wait(name, &process.stdout, &process.stderr, &mut out, pattern),
+                Step::AwaitStderr(pattern) => wait(name, &process.stderr, &process.stderr, &mut err, pattern),
+                Step::Signal(signal) => {
+                    asked |= matches!(&signal[..], "TERM" | "INT");
+                    process.signal(self::signal(signal));
+                }
+                Step::Server(what) => {
+                    let server = server.as_mut().expect("the case has a server");
+                    match &what[..] {
+                        "up" => server.up(),
+                        "down" => server.down(),
+                        "forget" => server.forget_sessions(),
+                        other => panic!("{name}: what is {other}?"),
+                    }
+                }
+            }
+        }
+        if !asked {
+            process.close_stdin();
+        }
+        let (status, took) = process.wait(PATIENCE).unwrap_or_else(|| panic!("{name}: it does not end"));
+        self.judge(status.code(), took, &process);
+    }
+
+    fn judge(&self, status: Option<i32>, took: Duration, process: &Process) {
+        let name = &self.name;
+        let said = format!("{}--- stderr\n{}", process.stdout.text(), process.stderr.text());
+        assert_eq!(status, Some(self.exit), "{name}: the exit code\n{said}");
+        assert!(self.steps.is_empty() || took < END, "{name}: it took {took:?} to end");
+        let wrong_usage = BTreeMap::from([("stdout".to_owned(), 0), ("stderr".to_owned(), 1)]);
+        let only = if self.exit == 2 { &wrong_usage } else { &self.only };
+        for (stream, lines, patterns) in
+            [("stdout", process.stdout.all(), &self.stdout), ("stderr", process.stderr.all(), &self.stderr)]
+        {
+            if let Some(&count) = only.get(stream) {
+                assert_eq!(lines.len(), count, "{name}: lines on {stream}\n{said}");
+            }
+            let mut rest = lines.iter();
+            for pattern in patterns {
+                let found = rest.any(|(_, line)| pattern.matches(line));
+                assert!(found, "{name}: {stream} has no line {pattern:?} (after those before it)\n{said}");
+            }
+        }
+        for text in &self.absent {
+            assert!(!said.contains(text), "{name}: {text} is shown\n{said}");
+        }
+        for text in &self.absent_stderr {
+            assert!(!process.stderr.text().contains(text), "{name}: {text} is on stderr\n{said}");
+        }
+    }
+}
+
+fn server(kind: &str) -> Fault {
+    match kind {
+        "http" => Script::http().start(),
+        "sse" => Script::sse().start(),
+        "reserved" => Script::http().reserve(),
+        other => panic!("what is a server {other}?"),
+    }
+}
+
+fn initialize(name: &str, process: &mut Process, from: &mut usize) {
+    let client = json!({"name": "cases", "version": "1"});
+    let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+    process.write(format!("{request}\n").as_bytes());
+    let answer = Pattern::All([r#""id":1"#, r#""result""#].map(str::to_owned).into());
+    wait(name, &process.stdout, &process.stderr, from, &answer);
+    process.write(format!("{}\n", json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).as_bytes());
+}
+
+/// Waits for a line; each is looked at once.
+fn wait(name: &str, lines: &Lines, stderr: &Lines, from: &mut usize, pattern: &Pattern) {
+    let found = lines.find(*from, PATIENCE, |index, line| pattern.matches(line).then_some(index));
+    let Some(index) = found else {
+        panic!("{name}: no line {pattern:?}\n{}--- stderr\n{}", lines.text(), stderr.text());
+    };
+    *from = index + 1;
+}
+
+impl Pattern {
+    /// Whether a line contains it, or each of several.
+    fn matches(&self, line: &str) -> bool {
+        let patterns = match self {
+            Self::One(pattern) => std::slice::from_ref(pattern),
+            Self::All(patterns) => patterns,
+        };
+        patterns.iter().all(|pattern| {
+            let mut rest = line;
+            // `*` is any text.
+            pattern.split('*').all(|piece| match rest.split_once(piece) {
+                Some((_, after)) => {
+                    rest = after;
+                    true
+                }
+                None => false,
+            })
+        })
+    }
+}
+
+/// `{x*N}` is N times x.
+fn filled(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("{x*") else { return line.to_owned() };
+    let (times, after) = rest.split_once('}').expect("{x*N}");
+    format!("{before}{}{after}", "x".repeat(times.parse().expect("a number")))
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+fn signal(name: &str) -> Signal {
+    match name {
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "HUP" => Signal::HUP,
+        "USR1" => Signal::USR1,
+        other => panic!("what is the signal {other}?"),
+    }
+}
