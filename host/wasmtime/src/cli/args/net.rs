@@ -34,7 +34,7 @@ pub struct NetArgs {
     /// No proxy for these, comma-separated, or '*'
     #[arg(long, value_name = "HOSTS", help_heading = HEADING, hide_short_help = true)]
     no_proxy: Option<String>,
-    /// HOST:PORT:ADDRESS[,…], in place of a name lookup
+    /// HOST:PORT:ADDRESS[,ADDRESS] in place of a name lookup
     #[arg(long, value_name = "ENTRY", help_heading = HEADING, hide_short_help = true)]
     resolve: Vec<String>,
 }
