@@ -207,6 +207,7 @@ fn the_age_of_a_connection_does_not_slow_its_way_back() {
     world.open();
     world.run_for(2 * 3600 * SECOND);
     world.now(Fault::Kill);
+    world.run_for(10 * MILLISECOND);
     let call = world.call("echo", 0);
     world.run_for(300 * MILLISECOND);
     world.now(Fault::Start);
@@ -360,7 +361,11 @@ fn what_is_cancelled_while_a_ping_is_under_way_is_cancelled_in_its_session_or_no
         world.host(Input::Probe);
         world.run_for(100 * MILLISECOND);
         let ping = world.started("\"ping\"")[0].id;
-        world.cancel(call);
+        world.say(&format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{},"reason":"{}"}}}}"#,
+            world.program.asked[&call].id,
+            "no more ".repeat(50)
+        ));
         world.run_for(100 * MILLISECOND);
         assert!(world.started("notifications/cancelled").is_empty());
         if survives {
@@ -390,5 +395,25 @@ fn an_unsafe_request_waits_for_a_ping_after_the_silence_that_the_heartbeat_allow
         world.call("echo", 0);
         world.run_for(100 * MILLISECOND);
         assert_eq!(world.started("tools/call").is_empty(), waits, "{}", world.story());
+    }
+}
+
+#[test]
+fn a_request_that_comes_back_during_a_long_outage_hurries_the_next_attempt() {
+    // Nobody resets its connection at first, so that nobody waits and attempts are half a minute apart.
+    for seed in 0..5 {
+        let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, Options::new(URL), seed);
+        world.open();
+        world.rule("resources/read", Reply::RunThenHang);
+        let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+        world.run_for(SECOND);
+        world.now(Fault::Vanish);
+        world.run_for(1200 * SECOND);
+        let exchange = world.started("resources/read")[0].id;
+        world.host(Input::Failed { exchange, failure: Failure::Lost, detail: String::new() });
+        world.now(Fault::Start);
+        assert!(matches!(world.wait(read, 1500 * MILLISECOND), Answer::Result(_)), "{}", world.story());
+        assert_eq!(world.server.runs_of(read), 2);
+        world.verify();
     }
 }
