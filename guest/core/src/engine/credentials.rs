@@ -143,9 +143,7 @@ impl Engine {
 
     fn headers_are_fresh(&mut self) {
         self.timers.clear(Timer::Headers);
-        if self.headers == Headers::Asked || self.options.connect_headers_timeout > 0 {
-            self.headers = Headers::Fresh(self.now);
-        }
+        self.headers = Headers::Fresh(self.now);
         if matches!(self.link, Link::Credentials(_) | Link::Headers) {
             self.timers.clear(Timer::Credentials);
             self.attempt();

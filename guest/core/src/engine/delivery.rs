@@ -246,6 +246,8 @@ impl Engine {
             Link::Credentials(challenge) if !self.timers.is_set(Timer::Credentials) => {
                 self.answer_unauthorized(key, challenge.status, &challenge.text);
             }
+            // The next attempt may have been planned for nobody.
+            Link::Waiting => self.hurry(),
             _ => {}
         }
     }

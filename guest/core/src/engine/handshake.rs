@@ -402,9 +402,7 @@ impl Engine {
     /// The stream of HTTP+SSE ended.
     pub(super) fn on_stream_over(&mut self, trouble: Trouble) {
         match &self.link {
-            Link::Handshake(handshake) if handshake.step != Step::Goodbye => {
-                self.on_handshake_outcome(&Role::Stream, trouble);
-            }
+            Link::Handshake(_) => self.on_handshake_outcome(&Role::Stream, trouble),
             _ => {
                 let reason = alloc::format!("the event stream is lost: {}", trouble.reason());
                 match self.link {

@@ -297,10 +297,8 @@ impl Engine {
     pub(super) fn hurry(&mut self) {
         let soon = (self.last_attempt + self.waiting_delay()).max(self.now).max(self.not_before);
         if matches!(self.link, Link::Waiting) {
-            let planned = self.timers.next_of(Timer::Attempt);
-            if planned.is_none_or(|at| at > soon) {
-                self.timers.set(Timer::Attempt, soon);
-            }
+            let planned = self.timers.next_of(Timer::Attempt).unwrap_or(soon);
+            self.timers.set(Timer::Attempt, planned.min(soon));
         }
     }
 
@@ -320,10 +318,10 @@ impl Engine {
             self.link = Link::Headers;
             return;
         }
-        match self.link {
-            Link::Handshake(_) | Link::Probing(_) | Link::Closing | Link::Closed => {}
-            _ if self.session.is_some() => self.probe(),
-            _ => self.begin_handshake(),
+        if self.session.is_some() {
+            self.probe();
+        } else {
+            self.begin_handshake();
         }
     }
 
@@ -333,12 +331,8 @@ impl Engine {
             return;
         }
         let reason = "a new session was asked for".to_string();
-        match self.link {
-            Link::Closing | Link::Closed => return,
-            // A new session is on its way.
-            Link::Headers if self.session.is_none() => return,
-            Link::Handshake(_) => self.cancel_session_exchanges(),
-            _ => {}
+        if matches!(self.link, Link::Handshake(_)) {
+            self.cancel_session_exchanges();
         }
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Attempt);

@@ -31,9 +31,6 @@ impl Engine {
 
     /// Finds out whether the session lives.
     pub(super) fn probe(&mut self) {
-        if matches!(self.link, Link::Probing(_)) || self.session.is_none() {
-            return;
-        }
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
         let ping = self.post_own(Origin::Ping, "ping", "");
@@ -68,8 +65,7 @@ impl Engine {
             self.emit(Event::Reconnected { session, new_session: false, server_changed: false });
         }
         self.arm_heartbeat();
-        let reopen = self.session.as_ref().is_some_and(|session| !session.standalone.absent);
-        if reopen && !self.timers.is_set(Timer::Standalone) {
+        if !self.timers.is_set(Timer::Standalone) {
             self.open_standalone();
         }
         self.resume_all();

@@ -10,7 +10,7 @@ use crate::json::{self, Envelope, Kind, Malformed, Params, Parsed};
 use crate::request::{Delivery, Learn, Origin, Request, RequestKey};
 use crate::schedule::Timer;
 use crate::session::Initialize;
-use crate::{Level, MILLISECOND, Transport, replay};
+use crate::{Level, MILLISECOND, replay};
 
 /// A message of the program that waits to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,11 +114,11 @@ impl Engine {
             Kind::Response { id: Some(id) } => {
                 let asked = id.raw.parse().ok().and_then(|id: u64| self.server_requests.remove(&id));
                 match asked {
-                    Some(asked) if self.session.as_ref().is_some_and(|session| session.epoch == asked.epoch) => {
+                    Some(asked) => {
                         let text = json::splice(text, id.range(), &asked.id);
                         self.enqueue(Outgoing::Bound { epoch: asked.epoch, text });
                     }
-                    _ => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
+                    None => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
                 }
             }
             Kind::Response { id: None } => self.log(Level::Warn, "an answer of the program without an id: dropped"),
@@ -130,6 +130,9 @@ impl Engine {
         let version_at = params.protocol_version.map(|value| Params::span(value, text).range());
         let mut request = self.program_request("initialize", text, id_at.clone(), params);
         request.delivery = Delivery::Handshake;
+        if self.refused_for_the_close(&request) {
+            return;
+        }
         let pending: Vec<_> = self.handshake_requests();
         for key in pending {
             self.answer_error(key, errors::INVALID_REQUEST, "Another initialize took the place of this one.", None);
@@ -183,9 +186,7 @@ impl Engine {
     }
 
     fn on_request(&mut self, request: Request) {
-        if self.closing {
-            let text = alloc::format!("{} came after the close; it was not sent.", request.method);
-            self.emit_message(response(request.client_id(), errors::CLOSED, &text, None));
+        if self.refused_for_the_close(&request) {
             return;
         }
         if !self.has_room(&request) {
@@ -210,6 +211,15 @@ impl Engine {
         self.timers.set(Timer::Hold(key), self.now + hold);
         self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
         self.on_demand(key);
+    }
+
+    /// Nothing is taken any more once the close has begun.
+    fn refused_for_the_close(&mut self, request: &Request) -> bool {
+        if self.closing {
+            let text = alloc::format!("{} came after the close; it was not sent.", request.method);
+            self.emit_message(response(request.client_id(), errors::CLOSED, &text, None));
+        }
+        self.closing
     }
 
     /// Someone waits: an attempt far off is moved nearer, or refused at once if credentials are what is missing.
@@ -411,12 +421,8 @@ impl Engine {
 
     /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.
     pub(super) fn post_url(&self) -> crate::url::Url {
-        match &self.session {
-            Some(session) if session.transport == Transport::HttpSse => {
-                session.endpoint.clone().unwrap_or_else(|| self.url.clone())
-            }
-            _ => self.url.clone(),
-        }
+        let endpoint = self.session.as_ref().and_then(|session| session.endpoint.as_ref());
+        endpoint.unwrap_or(&self.url).clone()
     }
 }
 

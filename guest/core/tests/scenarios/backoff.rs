@@ -84,7 +84,7 @@ fn an_option_limits_the_attempts() {
     let call = world.call("echo", 0);
     let Answer::Error(code, text) = world.wait(call, 60 * SECOND) else { panic!() };
     assert_eq!(code, errors::UNAVAILABLE);
-    assert!(text.contains("attempt"), "{text}");
+    assert!(text.contains("after 3 attempts"), "{text}");
     // Even then a server that comes back is found.
     world.now(Fault::Start);
     world.run_for(60 * SECOND);

@@ -359,3 +359,24 @@ fn the_last_byte_of_the_queue_can_be_used() {
         world.verify();
     }
 }
+
+#[test]
+fn the_last_byte_of_the_queue_can_be_used_by_a_notification() {
+    for (less, delivered) in [(0, 2), (1, 1)] {
+        let mut world = World::new(Knobs::http());
+        let text =
+            format!(r#"{{"jsonrpc":"2.0","method":"notifications/custom","params":{{"pad":"{}"}}}}"#, "x".repeat(400));
+        let mut options = Options::new(URL);
+        options.max_queue_bytes = 2 * text.len() - less;
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.open();
+        world.now(Fault::Kill);
+        world.run_for(SECOND);
+        world.say(&text);
+        world.say(&text);
+        world.now(Fault::Start);
+        world.run_for(60 * SECOND);
+        assert_eq!(world.started("notifications/custom").len(), delivered, "{}", world.story());
+        world.verify();
+    }
+}

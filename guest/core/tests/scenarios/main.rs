@@ -4,6 +4,7 @@
 mod support;
 
 mod backoff;
+mod breaks;
 mod cancelling;
 mod closing;
 mod credentials;
@@ -15,6 +16,7 @@ mod limits;
 mod lost;
 mod messages;
 mod notices;
+mod recovering;
 mod redirects;
 mod replay;
 mod restore;

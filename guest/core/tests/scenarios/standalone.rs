@@ -8,6 +8,8 @@ fn a_server_without_one_is_not_asked_twice() {
     for code in [400, 404, 405, 501, 200, 204] {
         let mut world = World::new(Knobs { get: Get::Status(code), ..Knobs::http() });
         world.open();
+        // Where there never was one, its absence says nothing of the session.
+        assert!(world.started("\"ping\"").is_empty(), "{code}");
         world.run_for(100 * SECOND);
         let gets = world.started("GET").len();
         assert!(gets == 1 || code == 501, "{code}: {gets}");
@@ -90,7 +92,7 @@ fn retry_and_the_cursor_are_obeyed() {
 #[test]
 fn one_that_never_lasts_is_not_asked_for_without_pause() {
     for (reply, fate) in [(Some(Reply::Events(vec![], true)), None), (None, Some(Fate::CutAfter(1)))] {
-        let mut world = World::new(Knobs::http());
+        let mut world = World::new(Knobs { chatty: true, ..Knobs::http() });
         if let Some(reply) = reply {
             world.rules("GET", 100_000, reply);
         }
@@ -104,7 +106,9 @@ fn one_that_never_lasts_is_not_asked_for_without_pause() {
             world.run_for(SECOND);
         }
         let gets = world.started("GET").len();
-        assert!(gets < 45, "{gets} GETs in a minute");
+        assert!((6..45).contains(&gets), "{gets} GETs in a minute\n{}", world.story());
+        // An orderly end is no reason for a look at the session; a break is.
+        assert_eq!(world.started("\"ping\"").is_empty(), fate.is_none(), "{}", world.story());
         assert_eq!(world.engine.status().reconnects, 0);
         world.verify();
     }
@@ -128,4 +132,52 @@ fn there_is_none_on_http_sse() {
     world.open();
     world.run_for(60 * SECOND);
     assert_eq!(world.started("GET").len(), 1);
+}
+
+#[test]
+fn one_that_lasts_is_opened_again_after_its_retry_however_often_it_ends() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    for end in 0..8 {
+        world.run_for(11 * SECOND);
+        let stream = world.started("GET").last().unwrap().id;
+        let ended = world.now;
+        world.end_exchange(stream);
+        world.run_for(5 * SECOND);
+        let waited = world.started("GET").last().unwrap().at - ended;
+        assert!(waited.abs_diff(SECOND) < 5 * MILLISECOND, "{end}: {waited}\n{}", world.story());
+    }
+    world.verify();
+}
+
+#[test]
+fn two_short_ones_in_a_row_are_chance_and_the_third_is_not() {
+    let mut third = std::collections::BTreeSet::new();
+    for seed in 0..8 {
+        let mut world = World::with(Knobs::http(), Options::new(URL), seed);
+        world.rules("GET", 3, Reply::Events(vec![], true));
+        world.open();
+        world.run_for(30 * SECOND);
+        let gets: Vec<_> = world.started("GET").iter().map(|one| one.at).collect();
+        let gaps: Vec<_> = gets.windows(2).map(|pair| (pair[1] - pair[0]) / (10 * MILLISECOND)).collect();
+        assert_eq!((gaps.len(), &gaps[..2]), (3, &[100, 100][..]), "{gaps:?}");
+        third.insert(gaps[2]);
+    }
+    assert!(third.len() > 4, "{third:?}");
+}
+
+#[test]
+fn its_pause_is_kept_although_a_ping_is_answered_sooner() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let stream = world.started("GET")[0].id;
+    let broke = world.now;
+    world.reset_exchange(stream);
+    world.run_for(2 * MILLISECOND);
+    world.host(Input::Probe);
+    world.run_for(10 * SECOND);
+    let gets = world.started("GET");
+    assert_eq!(gets.len(), 2);
+    assert!(gets[1].at - broke >= 100 * MILLISECOND, "{}", world.story());
+    world.verify();
 }

@@ -181,6 +181,8 @@ fn an_endpoint_event_that_never_comes_is_not_waited_for() {
     let initialize = world.initialize();
     assert!(matches!(world.wait(initialize, 15 * SECOND), Answer::Result(_)));
     assert!(world.started("GET /mcp")[1].at >= 10 * SECOND);
+    let told = &world.engine.status().last_error;
+    assert!(told.contains("endpoint event"), "{told}");
     world.verify();
 }
 
@@ -345,5 +347,82 @@ fn every_list_that_was_promised_and_is_not_there_is_empty() {
     let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
     world.wait(list, SECOND);
     assert_eq!(world.started("tools/list").len(), 1);
+    world.verify();
+}
+
+#[test]
+fn the_first_contact_is_told_once() {
+    // The server is not there, or wants other credentials first.
+    for rejected in [false, true] {
+        let mut options = Options::new(URL);
+        options.can_refresh_credentials = true;
+        let mut world = World::with(Knobs::http(), options, 1);
+        world.program.refreshes = true;
+        if rejected {
+            world.rule("\"initialize\"", crate::support::server::status(401));
+        } else {
+            world.server.up = false;
+        }
+        let initialize = world.initialize();
+        world.run_for(2 * SECOND);
+        world.now(Fault::Start);
+        assert!(matches!(world.wait(initialize, 5 * SECOND), Answer::Result(_)), "{}", world.story());
+        assert_eq!(world.count(|event| matches!(event, Event::Connecting)), 1, "{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn a_first_refusal_that_may_pass_or_asks_for_something_is_no_reason_to_try_the_other_transport() {
+    for code in [401, 403, 408, 429, 500, 503] {
+        let mut world = World::new(Knobs::http());
+        world.rule("\"initialize\"", crate::support::server::status(code));
+        world.initialize();
+        world.run_for(20 * MILLISECOND);
+        assert!(world.started("GET").is_empty(), "{code}\n{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn on_http_sse_only_the_stream_says_which_transport_a_server_speaks() {
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    world.run_for(100 * SECOND);
+    let asked = world.started("POST /mcp").len();
+    world.rule("\"initialize\"", crate::support::server::status(404));
+    world.host(Input::Reconnect);
+    world.run_for(10 * SECOND);
+    assert_eq!(world.started("POST /mcp").len(), asked, "{}", world.story());
+    assert_eq!(world.engine.status().state, State::Ready);
+    world.verify();
+}
+
+#[test]
+fn a_request_before_the_initialize_result_does_not_say_that_the_program_is_initialized() {
+    let mut world = World::new(Knobs::http());
+    world.program.silent = true;
+    world.initialize();
+    let early = world.ask("resources/read", r#"{"tag":$TAG}"#);
+    world.run_for(SECOND);
+    assert!(world.is_initialized());
+    assert!(world.started("notifications/initialized").is_empty(), "{}", world.story());
+    world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(matches!(world.wait(early, SECOND), Answer::Result(_)));
+    world.verify();
+}
+
+#[test]
+fn what_a_server_says_before_a_session_that_never_comes_about_is_not_told() {
+    let mut world = World::new(Knobs { chatty: true, ..Knobs::sse() });
+    world.open();
+    world.rules("\"initialize\"", 3, crate::support::server::status(500));
+    world.restart(SECOND);
+    let before = world.heard("notifications/message").len();
+    assert!(world.run_until(60 * SECOND, |world| world.engine.status().reconnects == 1), "{}", world.story());
+    assert_eq!(world.started("\"initialize\"").len(), 1 + 1 + 3 + 1);
+    let told = world.heard("notifications/message");
+    let sessions: std::collections::BTreeSet<_> = told[before..].iter().map(|(_, text)| text).collect();
+    assert_eq!(sessions.len(), 1, "{}", world.story());
     world.verify();
 }

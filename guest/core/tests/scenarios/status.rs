@@ -59,6 +59,7 @@ fn a_session_that_may_have_survived_a_break_is_connecting_until_its_ping_is_answ
     world.rule("\"ping\"", Reply::Hang);
     world.run_until(60 * SECOND, |world| !world.started("\"ping\"").is_empty() && state(world) == State::Connecting);
     assert_eq!(state(&world), State::Connecting, "{}", world.story());
+    assert!(world.engine.status().session.is_some_and(|session| session.epoch == 1), "{}", world.story());
     world.verify();
 }
 
