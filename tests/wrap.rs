@@ -271,8 +271,23 @@ fn a_wrapped_entry_whose_variable_is_gone_is_left_alone() {
     edited["mcpServers"]["jarvis"]["env"].as_object_mut().unwrap().remove("MCP_RECONNECT_HEADER_API_KEY");
     let edited = edited.to_string();
     fs::write(&fixture.file, &edited).unwrap();
-    let said = fixture.good("unwrap", &[]);
+    let (code, said) = fixture.run("unwrap", &[]);
+    assert_eq!(code, 1, "{said}");
     assert!(said.contains("MCP_RECONNECT_HEADER_API_KEY") && said.contains("backup"), "{said}");
+    assert_eq!(fixture.text(), edited);
+}
+
+#[test]
+fn an_entry_whose_arguments_were_edited_is_not_unwrapped() {
+    let fixture = Fixture::new(WINDSURF);
+    fixture.good("wrap", &[]);
+    let mut edited = fixture.json();
+    let args = edited["mcpServers"]["jarvis"]["args"].as_array_mut().unwrap();
+    args.extend([json!("--on-event"), json!("notify.sh")]);
+    let edited = edited.to_string();
+    fs::write(&fixture.file, &edited).unwrap();
+    let (code, said) = fixture.run("unwrap", &[]);
+    assert!(code == 1 && said.contains("would be lost"), "{code}: {said}");
     assert_eq!(fixture.text(), edited);
 }
 
