@@ -14,6 +14,9 @@ use support::tap::Tap;
 use support::tls::{Authority, Front, Purpose};
 use support::{COMMAND, PATIENCE};
 
+/// Environment variables and their values.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// A name that no name server knows (RFC 6761). (Where it reaches a server that speaks no TLS, that is the TypeScript one: the
 /// others answer to names of this machine only.)
 const NAME: &str = "jarvis.test";
@@ -171,7 +174,7 @@ fn hosts_without_a_proxy() {
     let proxy_url = format!("http://{}", proxy.place());
     let url = url(kind, "http", server.port());
     let here = format!("{NAME}:{}:127.0.0.1", server.port());
-    let environment: &[(&[(&str, &str)], &[&str])] = &[
+    let environment: &[(Variables<'_>, &[&str])] = &[
         (&[("HTTP_PROXY", &proxy_url), ("NO_PROXY", "example.test,.test")], &[]),
         (&[("ALL_PROXY", &proxy_url), ("no_proxy", NAME)], &[]),
         (&[("http_proxy", &proxy_url)], &["--no-proxy", "*"]),
@@ -257,7 +260,7 @@ fn addresses_of_ipv6() {
 fn wrong_options() {
     let closed = Port::reserve();
     let elsewhere = format!("other.test:{}:127.0.0.1", closed.number());
-    let cases: &[(&[(&str, &str)], &[&str], &[&str])] = &[
+    let cases: &[(Variables<'_>, &[&str], &[&str])] = &[
         (&[], &["--resolve", "jarvis.test"], &["--resolve", "HOST:PORT:ADDRESS"]),
         (&[], &["--resolve", "jarvis.test:443:somewhere"], &["--resolve", "HOST:PORT:ADDRESS"]),
         (&[], &["--resolve", &elsewhere], &["other.test", "jarvis.test:443"]),

@@ -274,7 +274,8 @@ impl Bridge {
 
     fn must_exit(&mut self) {
         let (status, took) = self.process.wait(PATIENCE).expect("the bridge exits at the end");
-        assert!(took < Duration::from_secs(1), "the bridge took {took:?} to exit");
+        // 900 ms for the goodbye, 100 ms for the log, and what a busy machine takes.
+        assert!(took < Duration::from_secs(3), "the bridge took {took:?} to exit");
         assert_eq!(status.code(), Some(0), "exit status: {status}");
         self.balance();
         // Whoever reads the log must not be able to take over the session: HTTP+SSE servers put its id into a URL.

@@ -123,7 +123,7 @@ function wrongUsage(error: unknown): unknown {
   const [, url] = /^invalid URL: (.*)$/s.exec(message) ?? [];
   if (url) return new Refused(`the URL is not usable: ${url}; write http://HOST/PATH or https://HOST/PATH`);
   const [, header] = /^invalid header: (.*)$/s.exec(message) ?? [];
-  if (header) return new Refused(`a --header is not usable: ${header}`);
+  if (header) return new Refused(`a header is not usable: ${header}`);
   return new Refused(`an option is not usable: ${message}`);
 }
 

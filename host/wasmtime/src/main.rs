@@ -23,7 +23,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match Cli::read(std::env::args_os()) {
         Err(code) => Ok(code),
         Ok(Cli { command: None, bridge }) => cli::run(bridge),
-        Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(args),
+        Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(*args),
         Ok(Cli { command: Some(Command::Wrap(args)), .. }) => Ok(wrap::run(args)),
         Ok(Cli { command: Some(Command::Unwrap(args)), .. }) => Ok(wrap::unwrap(args)),
         Ok(Cli { command: Some(Command::Completions(args)), .. }) => documentation::completions(args),

@@ -82,7 +82,10 @@ impl Proxy {
     }
 
     fn new(secret_url: String, found: &Intercept) -> Self {
-        let place = found.uri().authority().map_or_else(String::new, ToString::to_string);
+        // What the matcher leaves of a password with an '@' in it is not the host's.
+        let place =
+            |authority: &http::uri::Authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned();
+        let place = found.uri().authority().map_or_else(String::new, place);
         let has_credentials = found.basic_auth().is_some() || found.raw_auth().is_some();
         Self { secret_url, place, has_credentials }
     }
@@ -149,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_environment() {
-        let cases: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+        let cases: &[Case<'_>] = &[
             ("https://h/", &[("HTTPS_PROXY", "http://p:1")], Some("p:1")),
             ("https://h/", &[("https_proxy", "p:1")], Some("p:1")),
             ("https://h/", &[("HTTP_PROXY", "http://p:1")], None),

@@ -18,6 +18,7 @@ pub(crate) fn explain(error: &Error, no_identity: bool) -> String {
             "the server does not speak TLS at this port; perhaps its URL begins with http://".to_owned()
         }
         Error::PeerIncompatible(_) => format!("the server offers no TLS that is safe: {error}"),
+        Error::General(text) => text.clone(),
         _ => error.to_string(),
     }
 }

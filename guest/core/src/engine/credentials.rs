@@ -40,7 +40,8 @@ impl Engine {
         if !probing && !matches!(self.link, Link::Ready) {
             return;
         }
-        if probing || self.options.can_refresh_credentials {
+        // A request that is rejected with fresh headers too fails alone: it may be the only one that they are not enough for.
+        if probing || (self.options.can_refresh_credentials && !self.asked_lately()) {
             self.await_credentials(challenge);
         } else {
             self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text });
@@ -53,7 +54,8 @@ impl Engine {
         self.link = Link::Credentials(challenge);
         self.attempts = self.attempts.saturating_add(1);
         // Fresh headers are asked for once; if they are rejected too, that is said.
-        if self.options.can_refresh_credentials && !core::mem::replace(&mut self.asked_for_headers, true) {
+        if self.options.can_refresh_credentials && !self.asked_lately() {
+            self.asked_for_headers = Some(self.now);
             self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
             if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
                 self.emit(Event::HeadersNeeded { status: Some(status) });
@@ -61,6 +63,12 @@ impl Engine {
         } else {
             self.on_credentials_over();
         }
+    }
+
+    /// Whether fresh headers were asked for because the old ones were rejected, and the server has taken none since; for as long
+    /// as they may be the same.
+    pub(super) fn asked_lately(&self) -> bool {
+        self.asked_for_headers.is_some_and(|at| self.now < at + HEADERS_LIFE)
     }
 
     /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.

@@ -428,7 +428,7 @@ impl Engine {
             session.progress = true;
             self.attempts = 0;
             self.redirects = 0;
-            self.asked_for_headers = false;
+            self.asked_for_headers = None;
             self.told_without_progress = false;
         }
         if success {

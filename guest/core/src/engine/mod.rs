@@ -102,8 +102,8 @@ pub struct Engine {
     pings_refused: bool,
     /// `list_changed` was sent and nothing of the program was answered since.
     told_without_progress: bool,
-    /// Fresh headers were asked for, and nothing was answered since.
-    asked_for_headers: bool,
+    /// When fresh headers were asked for because the old ones were rejected, if nothing was answered since.
+    asked_for_headers: Option<Nanos>,
     /// Where the headers of the next session come from.
     headers: credentials::Headers,
     /// How often the host gave headers.
@@ -196,7 +196,7 @@ impl Engine {
             doubt: false,
             pings_refused: false,
             told_without_progress: false,
-            asked_for_headers: false,
+            asked_for_headers: None,
             headers: credentials::Headers::default(),
             headers_given: 0,
             closing: false,

@@ -235,7 +235,7 @@ impl Engine {
         };
         let again = match evidence {
             Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. } => true,
-            Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_for_headers,
+            Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),
             Evidence::Unknown | Evidence::Refused => false,
         };
         if again && !self.closing {

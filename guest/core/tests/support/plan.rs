@@ -93,7 +93,7 @@ impl Plan {
         }
         options.can_refresh_credentials = random.percent(40);
         let refreshes = options.can_refresh_credentials && random.percent(70);
-        if seed % 4 == 0 {
+        if seed.is_multiple_of(4) {
             options.connect_headers_timeout = 2 * SECOND;
         }
         let acts = (0..random.within(2, 9)).map(|_| (random.within(0, TROUBLE), some_act(&mut random))).collect();

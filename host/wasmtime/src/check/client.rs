@@ -29,6 +29,8 @@ pub struct Client {
     session: Option<SessionInfo>,
     /// Why the last attempt to connect came to nothing.
     unreachable: Option<String>,
+    /// The demand for other credentials that is not answered yet: status and challenge.
+    unauthorized: Option<(u64, String)>,
     /// Times that the connection was lost.
     losses: Vec<String>,
 }
@@ -51,7 +53,7 @@ impl Client {
         let options =
             options.heartbeat(None).start_timeout(None).hold_timeout(limit).run_timeout(limit).response_timeout(limit);
         let (sender, receiver) = mcp_reconnect::connect(options).await?;
-        Ok(Self { sender, receiver, next: 1, session: None, unreachable: None, losses: Vec::new() })
+        Ok(Self { sender, receiver, next: 1, session: None, unreachable: None, unauthorized: None, losses: Vec::new() })
     }
 
     /// The transport and the protocol version, once there is a session.
@@ -84,6 +86,9 @@ impl Client {
             match self.receiver.receive().await {
                 Some(event) => drop(self.note(event)),
                 None => return Err(Trouble::Unreachable("the connection was closed".into())),
+            }
+            if let Some((status, challenge)) = self.unauthorized.take() {
+                return Err(Trouble::Unauthorized { status, challenge });
             }
             if let Some(reason) = self.unreachable.take() {
                 return Err(Trouble::NotMcp(format!("the handshake could not be completed: {reason}")));
@@ -178,7 +183,7 @@ impl Client {
         }
         while let Some(event) = self.receiver.receive().await {
             if let Some(message) = self.note(event)
-                && message["id"].to_string() == id
+                && message["id"].as_u64().is_some_and(|number| number.to_string() == id)
                 && message.get("method").is_none()
             {
                 return answer(message);
@@ -199,6 +204,7 @@ impl Client {
             Event::Message(text) => return serde_json::from_str(&text).ok(),
             Event::Connected(session) => self.session = Some(session),
             Event::Reconnecting { reason, .. } => self.unreachable = Some(reason),
+            Event::CredentialsNeeded { status, challenge } => self.unauthorized = Some((status.into(), challenge)),
             Event::Disconnected { reason, .. } => self.losses.push(reason),
             _ => {}
         }

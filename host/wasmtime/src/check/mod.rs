@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mcp_reconnect::{HttpOptions, OpenError};
+use tracing::level_filters::LevelFilter;
 
 use self::client::{Client, Trouble};
 use self::progress::Progress;
@@ -52,6 +53,7 @@ pub struct CheckArgs {
 
 /// Checks a server. The exit code says what was found.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    cli::log::init(LevelFilter::WARN);
     let connection = &args.connection;
     let read = || {
         let url = connection.url()?;
@@ -63,12 +65,16 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        // A check is short: what gives fresh headers is asked once.
-        if let Err(problem) = sources.open().await {
-            return Ok(cli::wrong_usage(&problem));
-        }
-        sources.refresh(None).await;
-        let headers = sources.headers();
+        // A check is short: what gives headers is asked once.
+        let headers = tokio::select! {
+            headers = tokio::time::timeout(args.timeout, sources.gather()) => headers,
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(INTERRUPTED)),
+        };
+        let headers = match headers {
+            Ok(Ok(headers)) => headers,
+            Ok(Err(problem)) => return Ok(cli::wrong_usage(&problem)),
+            Err(_) => return Ok(cli::wrong_usage("the headers did not come within --timeout")),
+        };
         let options = options.headers(headers.clone());
         let progress = Progress::new(args.verbose);
         let mut check = match Check::new(&url, headers, http, options, args.timeout, progress).await {

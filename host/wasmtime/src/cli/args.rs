@@ -56,7 +56,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Say what a server can do, and how well it takes restarts
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     /// Make a client's configuration file reach its remote servers through mcp-reconnect
     Wrap(wrap::WrapArgs),
     /// Undo wrap
@@ -103,13 +103,13 @@ pub struct BridgeArgs {
     #[arg(long, value_name = "TIME", value_parser = span_or_off)]
     start_timeout: Option<Span>,
     /// The largest server-sent event [default: 16M]
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
     max_event_bytes: Option<usize>,
     /// The largest JSON answer [default: 64M]
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
     max_body_bytes: Option<usize>,
     /// The largest message from the client [default: 64M]
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
     max_message_bytes: Option<usize>,
     /// Repeat a lost call of a read-only or idempotent tool
     #[arg(long)]

@@ -84,7 +84,7 @@ pub async fn run(
     };
     Ok(tokio::select! {
         _ = timeout_at(now + GOODBYE, goodbye) => ExitCode::SUCCESS,
-        () = second_end(&mut signals) => ExitCode::from(INTERRUPTED),
+        () = second_end(&mut signals, end) => ExitCode::from(INTERRUPTED),
     })
 }
 
@@ -123,6 +123,10 @@ async fn to_client(mut receiver: Receiver, output: Output, mut listeners: Listen
     listeners
 }
 
-async fn second_end(signals: &mut Signals) {
-    while signals.next().await != Wish::End {}
+/// The signal that ends the goodbye: the second, also after the end of stdin, which a client's SIGTERM often follows.
+async fn second_end(signals: &mut Signals, end: End) {
+    let mut seen = u32::from(end == End::Signal);
+    while seen < 2 {
+        seen += u32::from(signals.next().await == Wish::End);
+    }
 }

@@ -70,6 +70,13 @@ impl HeaderSources {
         Ok(())
     }
 
+    /// All headers, for a program that connects once. An error says what is wrong, on one line and without a value.
+    pub async fn gather(&mut self) -> Result<Vec<Header>, String> {
+        self.open().await?;
+        self.run_command(None).await;
+        Ok(self.headers())
+    }
+
     /// The headers as they are known now.
     pub fn headers(&self) -> Vec<Header> {
         let mut all = self.fixed.clone();
@@ -90,6 +97,10 @@ impl HeaderSources {
                 Err(problem) => tracing::warn!("{problem}; its old headers are kept"),
             }
         }
+        self.run_command(status).await;
+    }
+
+    async fn run_command(&mut self, status: Option<u16>) {
         if let Some(command) = &mut self.command {
             match run(&command.place, &self.server_url, status, self.timeout).await {
                 Ok(headers) => command.last = headers,

@@ -4,8 +4,6 @@
 //! tolerates what it does not know. Its header values are not in there: they are in the `env` variables from which the bridge
 //! takes them, and come back from there, so that what was changed meanwhile (a new token) is not lost.
 
-use std::collections::BTreeMap;
-
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -144,8 +142,10 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
             return Err(format!("it has \"{login}\" settings: the client logs in, which the bridge cannot do for it"));
         }
     }
-    if entry.object.get("env").is_some() {
-        return Err("a remote server with an \"env\" is not understood".into());
+    for local in ["env", "args"] {
+        if entry.object.get(local).is_some() {
+            return Err(format!("a remote server with \"{local}\" is not understood"));
+        }
     }
     let member = ["url", "serverUrl", "httpUrl"].into_iter().find(|name| entry.object.get(name).is_some());
     let member = member.ok_or("it has neither a command nor a URL")?;
@@ -273,7 +273,6 @@ fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, St
     let Some(Value::Object(object)) = parsed.value else { return Err(damaged()) };
     let original = Entry::new(stored, object);
     let mut carried = Vec::new();
-    let mut values = BTreeMap::new();
     for (start, end, text) in texts(&original.object) {
         let Some(variable) = text.strip_prefix('@').filter(|name| *name == URL || name.starts_with(HEADER)) else {
             continue;
@@ -281,11 +280,20 @@ fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, St
         let value = entry.env(variable).ok_or_else(|| {
             format!("its env has no {variable} any more, where a value was kept; take the entry from the backup")
         })?;
-        values.insert(variable.to_owned(), value.to_owned());
         carried.push(Carried { variable: variable.to_owned(), value, start, end });
     }
     // Members that are neither the one's nor the other's are the user's, and may have changed.
     let (now, then) = (entry.others(&BRIDGE), original.others(&REMOTE));
+    if let Some((name, _)) = now.iter().find(|(name, _)| REMOTE.contains(&name.as_str())) {
+        return Err(format!("it has a \"{name}\" beside its command; remove one of them"));
+    }
+    if !is_untouched(entry, &original.with(&carried, |carried| quote(carried.value))) {
+        return Err(
+            "its args or the names in its env are not as wrap wrote them, and would be lost; change them back, or \
+                    take the entry from the backup"
+                .into(),
+        );
+    }
     let write = |shown: bool| -> String {
         let value = |carried: &Carried<'_>| if shown { BLOTTED.to_owned() } else { quote(carried.value) };
         let whole = original.with(&carried, value);
@@ -295,6 +303,24 @@ fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, St
         rebuilt(&whole, &now, &then, style).unwrap_or(whole)
     };
     Ok((write(false), write(true)))
+}
+
+/// Whether the arguments, and the variables but for their values, are those that lead to the original.
+fn is_untouched(entry: &Entry<'_>, whole: &str) -> bool {
+    let Ok(parsed) = parse_to_ast(whole, &CollectOptions::default(), &ParseOptions::default()) else { return false };
+    let Some(Value::Object(object)) = parsed.value else { return false };
+    let original = Entry::new(whole, object);
+    let text = |value: &Value<'_>| if let Value::StringLit(text) = value { Some(text.value.to_string()) } else { None };
+    let args = entry.object.get_array("args").map(|args| args.elements.iter().map(text).collect::<Vec<_>>());
+    let env = entry.object.get_object("env").map(|env| env.properties.iter().map(|one| one.name.as_str()).collect());
+    let env: Vec<&str> = env.unwrap_or_default();
+    [Dialect::VsCode, Dialect::McpServers].into_iter().any(|dialect| {
+        let Ok((wanted_args, wanted_env, _)) = bridge(&original, "", dialect) else { return false };
+        let wanted_env = wanted_env.iter().map(|(name, _)| name.as_str()).chain([WRAPPED]);
+        args.as_ref()
+            .is_some_and(|args| args.iter().map(Option::as_deref).eq(wanted_args.iter().map(|arg| Some(&**arg))))
+            && wanted_env.eq(env.iter().copied())
+    })
 }
 
 /// The original with the user's members as they are now.

@@ -107,20 +107,25 @@ fn change(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String
             Change::Local => {}
         }
     }
+    // A server that stays wrapped is no success; one that cannot be wrapped goes on without.
+    let left = match done.iter().filter(|done| matches!(done.change, Change::Skipped(_))).count() {
+        count if count > 0 && verb == "unwrapped" => Err(format!("{shown}: {count} could not be unwrapped")),
+        _ => Ok(()),
+    };
     let changed = done.iter().filter(|done| matches!(done.change, Change::Edited(_))).count();
     if changed == 0 {
         say(&format!("{shown}: nothing to do"));
-        return Ok(());
+        return left;
     }
     let new = config.with(&done);
     if selection.dry_run {
         say(&format!("{shown}: {changed} would be {verb}; nothing was changed"));
-        return Ok(());
+        return left;
     }
     let backup = file.replace(&new)?;
     say(&format!("{shown}: {changed} {verb}; the file as it was: {}", backup.display()));
     say("Restart the client, so that it reads the file again.");
-    Ok(())
+    left
 }
 
 /// Writes a line for a person; a closed stdout is nobody's loss. Names come from a file: nothing in them is an order to the

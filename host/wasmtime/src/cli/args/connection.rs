@@ -69,9 +69,14 @@ impl ConnectionArgs {
                 .map_err(|_| format!("--url-env needs the environment variable {name}, which is not set")),
             ([], None) => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
             ([_], Some(_)) => Err("there are two URLs, one of them from --url-env; give one".into()),
-            ([_, second, ..], _) => {
-                Err(format!("'{second}' is one URL too many; give each server a bridge of its own"))
-            }
+            // A word that is no URL is perhaps a token.
+            ([_, second, ..], _) => Err(match shown_url(second) {
+                shown if shown.is_empty() => {
+                    "there are more words than one URL; is a --header without quotes? write --header 'Name: value'"
+                        .into()
+                }
+                shown => format!("'{shown}' is one URL too many; give each server a bridge of its own"),
+            }),
         }
     }
 

@@ -40,7 +40,7 @@ pub struct CredentialArgs {
     #[arg(long, value_name = "COMMAND", help_heading = HEADING, value_parser = NonEmptyStringValueParser::new())]
     header_command: Option<String>,
     /// How long either may take [default: 10s]
-    #[arg(long, value_name = "TIME", help_heading = HEADING, value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", help_heading = HEADING, hide_short_help = true, value_parser = duration::parse)]
     header_timeout: Option<Duration>,
 }
 

@@ -29,7 +29,7 @@ pub struct EventArgs {
     )]
     events: Vec<HookName>,
     /// How long the command may run [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "on_event")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "on_event", hide_short_help = true)]
     event_timeout: Option<Duration>,
     /// Tell the client too, with notifications/message
     #[arg(long)]

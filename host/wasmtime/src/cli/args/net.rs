@@ -14,26 +14,28 @@ use crate::cli::expand::expand;
 /// No file of certificates or keys is larger.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
+const HEADING: &str = "TLS and proxies";
+
 /// The arguments about the way to the server.
 #[derive(Args)]
 pub struct NetArgs {
     /// Trust the certificates in this PEM file too
-    #[arg(long = "ca-cert", value_name = "FILE", help_heading = "TLS and proxies")]
+    #[arg(long = "ca-cert", value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
     ca_certs: Vec<PathBuf>,
     /// Show this certificate to the server (PEM)
-    #[arg(long, value_name = "FILE", help_heading = "TLS and proxies")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
     client_cert: Option<PathBuf>,
     /// Its private key, if it is not in the same file
-    #[arg(long, value_name = "FILE", help_heading = "TLS and proxies")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
     client_key: Option<PathBuf>,
     /// Use this proxy; ${VAR} is expanded, '' is none
-    #[arg(long, value_name = "URL", help_heading = "TLS and proxies")]
+    #[arg(long, value_name = "URL", help_heading = HEADING, hide_short_help = true)]
     proxy: Option<String>,
     /// No proxy for these, comma-separated, or '*'
-    #[arg(long, value_name = "HOSTS", help_heading = "TLS and proxies")]
+    #[arg(long, value_name = "HOSTS", help_heading = HEADING, hide_short_help = true)]
     no_proxy: Option<String>,
-    /// HOST:PORT:ADDRESS[,…], in place of a name lookup
-    #[arg(long, value_name = "ENTRY", help_heading = "TLS and proxies")]
+    /// HOST:PORT:ADDRESS[,ADDRESS] in place of a name lookup
+    #[arg(long, value_name = "ENTRY", help_heading = HEADING, hide_short_help = true)]
     resolve: Vec<String>,
 }
 

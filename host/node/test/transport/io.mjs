@@ -1,0 +1,35 @@
+// What preview2-shim for Node does for us on its own I/O thread.
+
+/** Called by the shim; gives the function that `callExtension` calls. */
+export default function extension({ createFuture, getStream }) {
+  let woken = false;
+  let wake = () => (woken = true);
+  let channel;
+  const operations = {
+    /** Wakes by messages on this channel from now on. */
+    listen({ name }) {
+      channel = new BroadcastChannel(name);
+      channel.onmessage = () => wake();
+      channel.unref();
+    },
+    /** A future that ends with the next message on the channel. */
+    next() {
+      return createFuture(
+        new Promise((resolve) => {
+          if (woken) resolve();
+          woken = false;
+          wake = resolve;
+        }),
+      );
+    },
+    /** Closes the connection of a response that is not read to its end. */
+    destroy({ id }) {
+      try {
+        getStream(id).destroy();
+      } catch {
+        // It has ended.
+      }
+    },
+  };
+  return (operation, args) => operations[operation](args);
+}
