@@ -69,8 +69,8 @@ impl Handshake {
         }
     }
 
-    pub fn after_goodbye(exchange: ExchangeId) -> Self {
-        Self { exchange: Some(exchange), ..Self::new(Transport::StreamableHttp, Step::Goodbye) }
+    pub fn after_goodbye() -> Self {
+        Self::new(Transport::StreamableHttp, Step::Goodbye)
     }
 }
 

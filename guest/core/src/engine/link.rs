@@ -192,8 +192,8 @@ impl Engine {
     /// Makes a new session, once the server has heard of the end of the old one or has had the time to.
     fn begin_after(&mut self, goodbye: Option<ExchangeId>) {
         match goodbye {
-            Some(exchange) => {
-                self.link = Link::Handshake(Handshake::after_goodbye(exchange));
+            Some(_) => {
+                self.link = Link::Handshake(Handshake::after_goodbye());
                 self.timers.set(Timer::Goodbye, self.now + GOODBYE);
             }
             None => {

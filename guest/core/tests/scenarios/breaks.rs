@@ -358,3 +358,18 @@ fn what_the_network_says_of_a_failure_is_handed_on() {
         world.verify();
     }
 }
+
+#[test]
+fn a_refusal_counts_after_two_seconds_although_its_body_does_not_end() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("tools/call", Reply::Hang);
+    let call = world.call("echo", 0);
+    world.run_for(10 * MILLISECOND);
+    let exchange = world.started("tools/call")[0].id;
+    world.head(exchange, 422);
+    let refused = world.now;
+    assert_eq!(world.wait(call, 5 * SECOND).code(), Some(errors::HTTP_ERROR), "{}", world.story());
+    assert!((world.now - refused).abs_diff(2 * SECOND) < 10 * MILLISECOND, "{}", world.now - refused);
+    world.verify();
+}

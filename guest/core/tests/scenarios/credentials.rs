@@ -440,3 +440,26 @@ fn a_call_that_loses_its_session_while_credentials_are_missing() {
         world.verify();
     }
 }
+
+#[test]
+fn a_server_that_rejects_everybody_is_asked_every_ten_seconds_at_the_most() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rules("POST", 1000, status(401));
+    world.host(Input::Reconnect);
+    world.run_for(SECOND);
+    let asked = |world: &World| world.started("\"initialize\"").len();
+    let before = asked(&world);
+    // Whoever asks sooner is told at once what the server said.
+    for _ in 0..4 {
+        let call = world.call("echo", 0);
+        assert_eq!(world.error(call), Some(errors::UNAUTHORIZED), "{}", world.story());
+        world.run_for(2 * SECOND);
+    }
+    assert_eq!(asked(&world), before);
+    world.run_for(300 * SECOND);
+    let attempts: Vec<_> = world.started("\"initialize\"")[before - 1..].iter().map(|one| one.at).collect();
+    assert!(attempts.len() > 8, "{attempts:?}");
+    assert!(attempts.windows(2).all(|pair| pair[1] - pair[0] >= 10 * SECOND), "{attempts:?}");
+    world.verify();
+}

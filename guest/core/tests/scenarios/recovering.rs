@@ -113,11 +113,13 @@ fn a_heartbeat_that_finds_nobody_for_a_moment_costs_no_session() {
 #[test]
 fn a_look_that_is_not_answered_within_five_seconds_has_found_a_dead_session() {
     for knobs in [Knobs::http(), Knobs::sse()] {
-        let (mut world, _) = looking(knobs);
+        let (mut world, ping) = looking(knobs);
         world.run_for(4 * SECOND);
         assert_eq!(epoch(&world), Some(1));
         world.run_for(1500 * MILLISECOND);
         assert_eq!(epoch(&world), Some(2), "{}", world.story());
+        // Its connection is not kept.
+        assert!(world.net.cancelled.iter().any(|(_, id)| *id == ping), "{}", world.story());
         world.verify();
     }
 }
