@@ -260,7 +260,7 @@ impl Engine {
         if let Some(exchange) = handshake.exchange {
             self.retire(exchange);
         }
-        self.link = Link::Handshake(Handshake { changed, exchange: None, ..handshake });
+        self.link = Link::Handshake(Handshake { changed, ..handshake });
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }

@@ -223,6 +223,8 @@ fn the_outage_of_a_durable_server_is_waited_out() {
     let call = world.call("slow", 6000);
     world.run_for(SECOND);
     world.now(Fault::ResetAll);
+    // The reset is heard before nothing is any more.
+    world.run_for(2 * MILLISECOND);
     world.now(Fault::BlackHole);
     world.run_for(25 * SECOND);
     world.now(Fault::Heal);

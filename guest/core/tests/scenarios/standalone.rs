@@ -181,3 +181,38 @@ fn its_pause_is_kept_although_a_ping_is_answered_sooner() {
     assert!(gets[1].at - broke >= 100 * MILLISECOND, "{}", world.story());
     world.verify();
 }
+
+#[test]
+fn one_that_lasts_for_less_than_ten_seconds_is_a_short_one() {
+    let mut third = std::collections::BTreeSet::new();
+    for seed in 0..8 {
+        let mut world = World::with(Knobs::http(), Options::new(URL), seed);
+        world.open();
+        for end in 0..3 {
+            world.run_for(9 * SECOND);
+            let stream = world.started("GET").last().unwrap().id;
+            let ended = world.now;
+            world.end_exchange(stream);
+            world.run_until(60 * SECOND, |world| world.started("GET").len() == end + 2);
+            if end == 2 {
+                third.insert((world.now - ended) / (10 * MILLISECOND));
+            }
+        }
+        world.verify();
+    }
+    assert!(third.len() > 4, "{third:?}");
+}
+
+#[test]
+fn one_that_nobody_accepts_shows_that_the_server_is_away() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let stream = world.started("GET")[0].id;
+    world.fate("GET", Fate::Refused);
+    world.end_exchange(stream);
+    world.run_for(5 * SECOND);
+    assert_eq!(world.count(|event| matches!(event, Event::Disconnected { .. })), 1, "{}", world.story());
+    assert_eq!((world.engine.status().state, world.started("GET").len()), (State::Ready, 3), "{}", world.story());
+    assert_eq!(world.engine.status().reconnects, 0);
+    world.verify();
+}
