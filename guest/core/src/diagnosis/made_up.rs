@@ -42,7 +42,9 @@ pub(super) fn made_up_endpoint(endpoint: &Url) -> Option<String> {
     let whole = endpoint.path_and_query();
     let Some((path, query)) = whole.split_once('?') else {
         let (folder, last) = whole.rsplit_once('/')?;
-        return (last.len() >= MADE_UP).then(|| alloc::format!("{folder}/{}", made_up(last)));
+        // A name that people gave has no digits.
+        let is_id = last.len() >= MADE_UP && last.bytes().any(|byte| byte.is_ascii_digit());
+        return is_id.then(|| alloc::format!("{folder}/{}", made_up(last)));
     };
     let parts: Vec<&str> = query.split('&').collect();
     let value = |part: &str| part.split_once('=').map_or(0, |(_, value)| value.len());

@@ -195,7 +195,9 @@ impl Check {
                 }
             )
         };
-        let _ = tokio::time::timeout(limit, goodbyes).await;
+        if tokio::time::timeout(limit, goodbyes).await.is_err() {
+            self.report.problem(format!("the end of a session was not answered within {} s", limit.as_secs_f32()));
+        }
     }
 }
 

@@ -161,7 +161,7 @@ impl Report {
     /// Nothing is known yet.
     pub fn new(url: &str) -> Self {
         Self {
-            url: shown(url),
+            url: crate::cli::args::shown_url(url),
             transport: None,
             protocol_version: None,
             http_version: None,
@@ -228,10 +228,4 @@ impl Report {
         value["exit_code"] = json!(self.outcome().exit_code());
         format!("{value:#}\n")
     }
-}
-
-/// A URL that can be shown.
-fn shown(url: &str) -> String {
-    let (before, query) = url.split_once(['?', '#']).map_or((url, ""), |(before, _)| (before, "?…"));
-    format!("{before}{query}")
 }

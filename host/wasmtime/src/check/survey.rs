@@ -184,7 +184,8 @@ impl Survey {
             report.resumable = Some(Resumable { resumable: false, event_ids: false, result: None, status: None });
             return;
         };
-        match self.make(request, SILENCE).await {
+        // What is given again may take its time; the reading ends with the first answer.
+        match self.make(request, PATIENCE).await {
             Ok((answer, _)) => {
                 let result = self.core.judge_resume(&answer);
                 if result == Resumption::Refused {
@@ -239,9 +240,11 @@ impl Survey {
         let late = || format!("no answer within {} s", PATIENCE.as_secs());
         let mut response = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| late())??;
         let mut answer = Answer::new(response.status, &response.headers);
+        let end = Instant::now() + PATIENCE;
         while !answer.is_enough() {
-            // A body that breaks off, or is silent, has said what it has to say.
-            match tokio::time::timeout(silence, response.chunk()).await {
+            // A body that breaks off, or is silent, has said what it has to say; and some never stop to talk.
+            let left = end.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(silence.min(left), response.chunk()).await {
                 Ok(Ok(Some(bytes))) => answer.feed(&bytes),
                 _ => break,
             }

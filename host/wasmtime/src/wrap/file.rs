@@ -106,8 +106,11 @@ impl Original {
             use std::os::unix::fs::MetadataExt;
             let new = fs::metadata(path)?;
             if (new.uid(), new.gid()) != (self.metadata.uid(), self.metadata.gid()) {
-                // Only root may give files away; for anyone else the file is their own from now on.
-                let _ = std::os::unix::fs::chown(path, Some(self.metadata.uid()), Some(self.metadata.gid()));
+                // Only root may give files away; for anyone else the file is their own from now on, and nobody else's.
+                if std::os::unix::fs::chown(path, Some(self.metadata.uid()), Some(self.metadata.gid())).is_err() {
+                    let own = self.metadata.mode() & 0o700;
+                    return fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(own));
+                }
             }
         }
         fs::set_permissions(path, self.metadata.permissions())
