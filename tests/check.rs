@@ -228,7 +228,11 @@ fn a_server_that_wants_credentials() {
     let report = checked(&server.url(), &[]);
     assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("unauthorized"), &json!(4)), "{report:#}");
     assert_eq!(report["credentials"], json!({"status": 401, "challenge": challenge}));
-    for arguments in [["--header", "Authorization: Bearer ${TOKEN}"], ["--header-env", "Authorization=WHOLE"]] {
+    for arguments in [
+        ["--header", "Authorization: Bearer ${TOKEN}"],
+        ["--header-env", "Authorization=WHOLE"],
+        ["--header-command", "echo \"Authorization: $WHOLE\""],
+    ] {
         let mut command = Command::new(COMMAND);
         command.args(["check", &server.url(), "--json", "-v"]).args(arguments);
         let checked = Checked::command(command.env("TOKEN", "s3cret").env("WHOLE", "Bearer s3cret"));
@@ -236,6 +240,12 @@ fn a_server_that_wants_credentials() {
         assert!(!checked.out.contains("s3cret") && !checked.err.contains("s3cret"), "{}{}", checked.out, checked.err);
         assert!(checked.err.lines().count() > 3, "-v shows each step: {}", checked.err);
     }
+    // A command that fails is why, and one that hangs is bounded like all else.
+    let checked = Checked::of(&[&server.url(), "--header-command", "echo the vault is sealed >&2; exit 3"]);
+    assert_eq!(checked.code, 4, "{}", checked.out);
+    assert!(checked.err.contains("the vault is sealed"), "{}", checked.err);
+    let checked = Checked::of(&[&server.url(), "--header-command", "exec sleep 600", "--timeout", "500ms"]);
+    assert!(checked.code == 2 && checked.err.contains("--timeout"), "{}: {}", checked.code, checked.err);
 }
 
 #[test]
