@@ -402,11 +402,11 @@ impl Fault {
 
     /// As after `kill -9`: connections are refused, those there were are broken, sessions are lost.
     pub fn down(&mut self) {
-        let streams = {
-            let mut state = self.scripted.state();
-            (std::mem::take(&mut state.sessions), std::mem::take(&mut state.old_streams))
-        };
+        // First of all: a server that was killed does not say that it knows no session.
         self.http.down();
+        let mut state = self.scripted.state();
+        let streams = (std::mem::take(&mut state.sessions), std::mem::take(&mut state.old_streams));
+        drop(state);
         drop(streams);
     }
 
