@@ -67,18 +67,21 @@ impl Competitor {
     }
 }
 
-/// All that `wanted` names; those are installed. What cannot be is left out, and said to be.
-pub fn all(wanted: impl Fn(&str) -> bool) -> Vec<Competitor> {
-    let mut competitors = Vec::new();
+/// All that `wanted` names; those are installed. Beside them: who cannot be, and why, which is said loudly.
+pub fn all(wanted: impl Fn(&str) -> bool) -> (Vec<Competitor>, Vec<String>) {
+    let (mut competitors, mut missing) = (Vec::new(), Vec::new());
     for (name, make) in LIST {
         if wanted(name) {
             match make(name) {
                 Ok(competitor) => competitors.push(competitor),
-                Err(why) => eprintln!("\n!!! {name} IS NOT MEASURED: {why}\n"),
+                Err(why) => {
+                    eprintln!("\n!!! {name} IS NOT MEASURED: {why}\n");
+                    missing.push(format!("{name}: {why}"));
+                }
             }
         }
     }
-    competitors
+    (competitors, missing)
 }
 
 type Make = fn(&'static str) -> Result<Competitor, String>;

@@ -3,6 +3,8 @@
 //! A whole run writes its part of `docs/benchmarks.md` and `docs/benchmarks.svg`. Options, after `--`:
 //! `--quick` measures little, `--only NAME` and `--figure NAME` (both repeatable) measure a part; these print only.
 
+#[path = "../document.rs"]
+mod document;
 #[path = "../../support/mod.rs"]
 mod support;
 
@@ -12,10 +14,12 @@ mod figures;
 mod messages;
 mod peers;
 mod process;
+mod report;
 mod results;
 mod server;
 mod transport;
 
+use std::path::Path;
 use std::time::Instant;
 
 use figures::{Bench, FIGURES, Scale};
@@ -28,7 +32,8 @@ fn main() {
         return server::serve(port.parse().expect("a port"));
     }
     let options = Options::read(&arguments);
-    let competitors = competitor::all(|name| options.only.is_empty() || options.only.iter().any(|only| only == name));
+    let (competitors, missing) =
+        competitor::all(|name| options.only.is_empty() || options.only.iter().any(|only| only == name));
     let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
     let mut bench = Bench::new(competitors, scale);
     let began = Instant::now();
@@ -39,7 +44,19 @@ fn main() {
         }
     }
     eprintln!("{:4.0} s  done", began.elapsed().as_secs_f64());
-    println!("{:#?}", bench.results);
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let part = report::markdown(&bench.competitors, &bench.results, minutes, &missing);
+    println!("{part}");
+    let plot = report::plot(&bench.competitors, &bench.results);
+    let docs = support::tests_folder().join("../docs");
+    if options.is_whole() {
+        document::replace(&docs.join("benchmarks.md"), "peers", &part);
+        std::fs::write(docs.join("benchmarks.svg"), plot).expect("docs/ is writable");
+    } else {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("benchmarks.svg");
+        std::fs::write(&path, plot).expect("the build folder is writable");
+        eprintln!("only a part: docs/ stays as it is; the plot is {}", path.display());
+    }
 }
 
 #[derive(Default)]
@@ -50,6 +67,11 @@ struct Options {
 }
 
 impl Options {
+    /// Whether all is measured, as the document wants it.
+    fn is_whole(&self) -> bool {
+        !self.quick && self.only.is_empty() && self.figures.is_empty()
+    }
+
     fn read(arguments: &[String]) -> Self {
         let mut options = Self::default();
         let mut arguments = arguments.iter();

@@ -79,6 +79,8 @@ pub struct Bench {
     pub results: Results,
 }
 
+pub use sizes::FIFTY_MEGABYTES;
+
 /// A figure, and the name that `--figure` takes.
 pub type Figure = (&'static str, fn(&mut Bench));
 

@@ -10,13 +10,16 @@ use crate::results::{Measure, median};
 use crate::transport::Transport;
 
 /// The bytes of a megabyte here.
-pub const MEGABYTE: usize = 1_000_000;
+const MEGABYTE: usize = 1_000_000;
+
+/// The larger of the two results.
+pub const FIFTY_MEGABYTES: usize = 50 * MEGABYTE;
 
 /// A result: its size, how often it is asked for in each round, its time and its peak.
 type Size = (usize, usize, Measure, Measure);
 
 const SIZES: [Size; 2] =
-    [(MEGABYTE, 5, Measure::Megabyte, Measure::MegabytePeak), (50 * MEGABYTE, 1, Measure::Fifty, Measure::FiftyPeak)];
+    [(MEGABYTE, 5, Measure::Megabyte, Measure::MegabytePeak), (FIFTY_MEGABYTES, 1, Measure::Fifty, Measure::FiftyPeak)];
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(60);
