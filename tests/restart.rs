@@ -224,6 +224,10 @@ fn the_end_of_input_ends_the_session(kind: Kind) {
 }
 
 fn sigterm_ends_the_bridge(kind: Kind) {
+    if support::is_component() {
+        // It hears of no signals: they are its runtime's.
+        return;
+    }
     let mut server = Server::started(kind);
     let bridge = working(&server, &[]);
     bridge.terminate();

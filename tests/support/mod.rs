@@ -20,6 +20,7 @@ pub mod tap;
 pub mod tls;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The bound of every wait that should succeed: long enough for a busy machine, reached only by a failure.
@@ -27,6 +28,19 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The command under test.
 pub const COMMAND: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
+
+/// What runs the component `mcp-reconnect.wasm`, see `tests/bridge_component.rs`.
+const RUNTIME: Option<&str> = option_env!("CARGO_BIN_EXE_stock-wasmtime");
+
+/// Whether the component is under test and not the command: in the test target that runs the others' cases on it.
+pub fn is_component() -> bool {
+    env!("CARGO_CRATE_NAME") == "bridge_component"
+}
+
+/// A bridge, as a program to start with arguments.
+pub fn command() -> Command {
+    Command::new(if is_component() { RUNTIME.expect("the tests have their feature") } else { COMMAND })
+}
 
 /// The folder `tests/` of the repository.
 pub fn tests_folder() -> PathBuf {

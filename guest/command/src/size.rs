@@ -1,5 +1,7 @@
 //! Sizes as people write them: `65536`, `64K`, `16MiB`. The units are powers of 1024.
 
+use alloc::string::String;
+
 /// Parses a number of bytes that must not be zero.
 pub fn parse(text: &str) -> Result<usize, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
