@@ -93,6 +93,7 @@ pub fn status(status: &Status) -> String {
         State::Waiting => "waiting for the next attempt",
         State::NeedsCredentials => "waiting for other credentials",
         State::Closed => "closed",
+        State::Other => "in a state newer than this program",
     };
     let session = match &status.session {
         Some(session) => format!("{} for {}", Named(session), Short(status.session_age)),
