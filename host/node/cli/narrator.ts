@@ -53,7 +53,7 @@ export class Narrator {
         break;
       }
       case "diagnostic":
-        log[event.val.level](event.val.text);
+        log[event.val.level === "other" ? "warn" : event.val.level](event.val.text);
         break;
       default:
         log.debug((event as { tag: string }).tag);
@@ -85,6 +85,13 @@ const STATES: Record<types.State, string> = {
   waiting: "waiting for the next attempt",
   "needs-credentials": "waiting for other credentials",
   closed: "closed",
+  other: "in a state newer than this program",
+};
+
+const TRANSPORTS: Record<types.Transport, string> = {
+  "streamable-http": "Streamable HTTP",
+  "http-sse": "HTTP+SSE",
+  other: "another transport",
 };
 
 /** The status as one line. */
@@ -98,7 +105,7 @@ export function statusLine(status: types.Status): string {
 /** A session in a few words. */
 function named(session: types.SessionInfo): string {
   const version = session.serverVersion && ` ${session.serverVersion}`;
-  const transport = session.transport === "http-sse" ? "HTTP+SSE" : "Streamable HTTP";
+  const transport = TRANSPORTS[session.transport];
   return `${session.serverName || "a server without a name"}${version} (${transport}, MCP ${session.protocolVersion}), session ${session.epoch}`;
 }
 
