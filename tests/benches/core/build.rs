@@ -6,10 +6,10 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+use mcp_reconnect_guests::{Guest, build_package};
+
 #[path = "../../../host/wasmtime/src/engine_config.rs"]
 mod engine_config;
-#[path = "guest_build.rs"]
-mod guest;
 
 /// What the two are built from, relative to the workspace.
 const SOURCES: [&str; 8] = [
@@ -31,16 +31,15 @@ fn main() {
 }
 
 fn build() -> Result<(), Box<dyn Error>> {
-    let out = PathBuf::from(guest::variable("OUT_DIR")?);
-    let package = PathBuf::from(guest::variable("CARGO_MANIFEST_DIR")?);
-    let workspace = package.ancestors().nth(3).ok_or("the package is not three folders below its workspace")?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
+    let workspace = mcp_reconnect_guests::workspace();
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    guest::ensure_target()?;
-    let engine = fs::read(guest::build(workspace, "mcp-reconnect-engine", &out.join("guest"))?)?;
-    let parser = fs::read(guest::build(workspace, "mcp-reconnect-core-bench-guest", &out.join("guest"))?)?;
+    let built = |package| build_package(&workspace, &out.join("guest"), package);
+    let engine = fs::read(built(Guest::Engine.package())?)?;
+    let parser = fs::read(built("mcp-reconnect-core-bench-guest")?)?;
     let mut config = engine_config::engine_config();
     config.target(&env::var("TARGET")?)?;
     let compiler = wasmtime::Engine::new(&config)?;
