@@ -141,7 +141,7 @@ export function named(event: types.Event): NamedEvent | undefined {
       return ["outcomeunknown", event.val];
     case "diagnostic":
       return ["diagnostic", event.val];
-    // The program's function for headers is asked on "credentials-needed" and on "disconnected".
+    // Answered by the transport itself, with the program's function.
     case "headers-needed":
     case "message":
     case "other":

@@ -60,7 +60,7 @@ const CERTIFICATE = new Set([
 ]);
 
 /** Failures of the handshake's beginning. Not alerts about the client's certificate: those may follow the request. */
-const HANDSHAKE = /wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
+const HANDSHAKE = /packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure|wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
 
 function failure({ code = "", syscall, message = "" }: Cause): sansIo.Failure {
   if (code === "ENOTFOUND" || code.startsWith("EAI_") || syscall === "getaddrinfo") return "dns";
