@@ -7,9 +7,13 @@ _default:
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
 
-# The command, optimised
+# The command, optimised, and the components with their hashes
 build:
-    cargo build --release
+    cargo build --release && cargo run --quiet --package mcp-reconnect-guests
+
+# The components alone, in target/components
+components:
+    cargo run --quiet --package mcp-reconnect-guests
 
 # Everything that is tested, real servers included (installed on first use)
 test *ARGS:
@@ -45,7 +49,7 @@ ci:
 
 # What the bridge costs: a Markdown table, measured here and now
 bench:
-    cargo bench --bench bridge
+    cargo bench
 
 # Fuzz one of: sse, scan, envelope, engine (needs a nightly compiler and cargo-fuzz)
 fuzz TARGET SECONDS="300":

@@ -1,9 +1,8 @@
 //! The components that ship import exactly what they need, and export exactly their interface.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 
+use mcp_reconnect_guests::{Guest, build, target_dir, workspace};
 use wasmparser::{Parser, Payload};
 
 /// The names at the outermost level of a component; those of imports without their versions.
@@ -59,20 +58,9 @@ fn it_is_small() {
     assert!(size < 512 * 1024, "the component has grown to {size} bytes");
 }
 
-/// The component `guest/engine`, built as `host/node` builds it.
 fn engine() -> Vec<u8> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = workspace.join("target/node");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--package", "mcp-reconnect-engine"])
-        .args(["--target", "wasm32-wasip2", "--profile", "guest", "--target-dir"])
-        .arg(&folder)
-        .env("CARGO_ENCODED_RUSTFLAGS", "")
-        .current_dir(&workspace)
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "guest/engine does not build");
-    std::fs::read(folder.join("wasm32-wasip2/guest/mcp_reconnect_engine.wasm")).expect("cargo has built it")
+    let path = build(&workspace(), &target_dir(), Guest::Engine).expect("the engine builds");
+    std::fs::read(path).expect("cargo has built it")
 }
 
 /// It loads wherever a component does.

@@ -1,0 +1,103 @@
+//! How the components of mcp-reconnect are built: the one place that knows, for `host/wasmtime/build.rs`, the tests, and
+//! the command `cargo run -p mcp-reconnect-guests`, which writes all of them to `target/components`.
+//!
+//! ```no_run
+//! use mcp_reconnect_guests::{Guest, build, target_dir, workspace};
+//!
+//! let component = std::fs::read(build(&workspace(), &target_dir(), Guest::Transport)?)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A component is built by a cargo of its own, from the workspace's lock file, untouched by what the environment says about
+//! the build for this machine: the same sources give the same bytes, whoever builds them.
+
+mod cargo;
+#[cfg(feature = "compose")]
+mod compose;
+
+use std::error;
+use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "compose")]
+pub use compose::plug;
+
+/// A component of this repository.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Guest {
+    /// `guest/transport`: exports `client`, imports `wasi:http`.
+    Transport,
+    /// `guest/engine`: exports `sans-io`, imports nothing.
+    Engine,
+}
+
+impl Guest {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Transport, Self::Engine];
+
+    /// Its package.
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::Transport => "mcp-reconnect-transport",
+            Self::Engine => "mcp-reconnect-engine",
+        }
+    }
+
+    /// The name that its file has in a release.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Transport => "transport.wasm",
+            Self::Engine => "engine.wasm",
+        }
+    }
+}
+
+/// Builds a component in `target_dir`, which must not be the one of a cargo that waits for this call; gives its path.
+///
+/// # Errors
+///
+/// The target `wasm32-wasip2` is missing and cannot be added, or the component does not build; the compiler's messages
+/// have then been written to stderr.
+pub fn build(workspace: &Path, target_dir: &Path, guest: Guest) -> Result<PathBuf, Error> {
+    build_package(workspace, target_dir, guest.package())
+}
+
+/// The same for any package of the workspace that is a component: a `cdylib`, or a program of the package's name.
+///
+/// # Errors
+///
+/// As for [`build`].
+pub fn build_package(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathBuf, Error> {
+    cargo::ensure_target(workspace)?;
+    cargo::build(workspace, target_dir, package)
+}
+
+/// The folder of the workspace that this crate belongs to.
+pub fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).expect("the package is two folders below its workspace").to_owned()
+}
+
+/// Where the tests and the command build components: apart from the rest of `target`, so that a build inside a build waits
+/// for no lock, and shared by all of them, so that each component is compiled once.
+pub fn target_dir() -> PathBuf {
+    workspace().join("target/guests")
+}
+
+/// Why a component could not be built or composed, in words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Error(String);
+
+impl Error {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl error::Error for Error {}
