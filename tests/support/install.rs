@@ -50,15 +50,25 @@ pub fn python_modern() -> &'static Path {
     PYTHON.get_or_init(|| virtual_environment("python-modern", "requirements-modern.txt"))
 }
 
+/// The `python` of a virtual environment with the tools of the examples in `tests/embedding`.
+pub fn python_embedding() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON
+        .get_or_init(|| virtual_environment_of("python-embedding", &tests_folder().join("embedding/requirements.txt")))
+}
+
 fn virtual_environment(name: &str, requirements: &str) -> PathBuf {
-    let lock = tests_folder().join("servers/python").join(requirements);
-    let folder = install(name, &[lock], |folder| {
+    virtual_environment_of(name, &tests_folder().join("servers/python").join(requirements))
+}
+
+fn virtual_environment_of(name: &str, lock: &Path) -> PathBuf {
+    let folder = install(name, &[lock.to_owned()], |folder| {
         let mend = "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`";
         run(Command::new("python3").args(["-m", "venv", "venv"]).current_dir(folder), mend);
         run(
             Command::new(folder.join("venv/bin/python"))
                 .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
-                .arg(requirements)
+                .arg(lock)
                 .current_dir(folder),
             "see the message of pip above; a package index must be reachable once",
         );
