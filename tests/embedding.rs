@@ -161,6 +161,14 @@ fn a_component_in_python_over_streamable_http() {
     survives(composed("python-http.wasm", &python_consumer()), Kind::RustHttp);
 }
 
+/// Above all, that it says "not sent" of nothing that may have been sent.
+#[test]
+fn the_python_host_judges_failures() {
+    let engine = build(&workspace(), &target_dir(), Guest::Engine).expect("the engine builds");
+    let mut command = Command::new(install::python_embedding());
+    install::run(command.arg(example("python/faults.py")).arg(engine), "see the message above");
+}
+
 /// What a document shows is what was tested: a block after `<!-- file: PATH -->` is that file. `MCP_RECONNECT_REGENERATE=1`
 /// writes the blocks anew.
 #[test]

@@ -11,7 +11,6 @@ import secrets
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -54,8 +53,6 @@ class Connection:
         # No timeouts, no limit on connections: the engine has all the timers, and a stream may be silent for hours.
         self._http = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None), follow_redirects=False)
         self._exchanges: dict[int, asyncio.Task] = {}
-        self._outputs: deque[Variant] = deque()
-        self._working = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.get_running_loop().create_future()
 
@@ -97,33 +94,25 @@ class Connection:
             return
         try:
             self._engine.handle(Variant(tag, payload))
-            self._outputs.extend(self._engine.outputs())
+            for output in self._engine.outputs():
+                self._do(output)
+            self._arm()
         except wasmtime.WasmtimeError as error:
+            # A trap: the engine is of no use any more.
             self._end(error)
-            raise
-        self._work()
 
-    def _work(self) -> None:
-        """Does what the engine wants, in order, also if `on_event` calls `send` meanwhile."""
-        if self._working:
-            return
-        self._working = True
-        try:
-            while self._outputs and not self._closed.done():
-                output = self._outputs.popleft()
-                if output.tag == "start":
-                    request = output.payload
-                    self._exchanges[request.exchange] = asyncio.create_task(self._exchange(request))
-                elif output.tag == "cancel":
-                    if task := self._exchanges.pop(output.payload, None):
-                        task.cancel()
-                elif output.tag == "event":
-                    self._on_event(output.payload)
-                elif output.tag == "closed":
-                    self._end()
-        finally:
-            self._working = False
-        self._arm()
+    def _do(self, output: Variant) -> None:
+        if output.tag == "start":
+            request = output.payload
+            self._exchanges[request.exchange] = asyncio.create_task(self._exchange(request))
+        elif output.tag == "cancel":
+            if task := self._exchanges.pop(output.payload, None):
+                task.cancel()
+        elif output.tag == "event":
+            # On its own, so that it may call `send`, and its errors are not taken for the network's.
+            asyncio.get_running_loop().call_soon(self._on_event, output.payload)
+        elif output.tag == "closed":
+            self._end()
 
     def _arm(self) -> None:
         """Sets the one timer to the engine's deadline."""
@@ -175,7 +164,7 @@ class Connection:
                     self._report("body", exchange, bytes=chunk)
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except Exception as error:
             failure, detail = fault(error, headers_sent)
             self._report("failed", exchange, failure=failure, detail=detail)
         else:
@@ -231,18 +220,19 @@ def http_request(request: Record, trace: Callable) -> httpx.Request:
 def fault(error: Exception, headers_sent: bool) -> tuple[str, str]:
     """What an error proves, and what it says. "Not sent" is believed of errors that precede the request only: the engine may
     send such a request again, whatever it is. All others leave it open."""
+    cause = innermost(error)
+    said = os.strerror(cause.errno).lower() if isinstance(cause, OSError) and (cause.errno or 0) > 0 else str(cause)
+    said = said or type(cause).__name__
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
-        cause = innermost(error)
         if isinstance(cause, socket.gaierror):
             return "dns", f"the name lookup failed: {cause.strerror.lower()}"
         if isinstance(cause, ssl.SSLError):
             return "tls", f"the TLS handshake failed: {cause.reason or cause}"
-        said = os.strerror(cause.errno).lower() if isinstance(cause, OSError) and cause.errno else str(cause)
-        return "connect", said or type(cause).__name__
+        return "connect", said
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)) and not headers_sent:
         # Not in its own words: they repeat the header.
         return "unsendable", "the HTTP client does not accept the request"
-    return "lost", str(error) or type(error).__name__
+    return "lost", said
 
 
 def innermost(error: BaseException) -> BaseException:
