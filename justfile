@@ -49,7 +49,7 @@ ci:
 
 # What the bridge costs: a Markdown table, measured here and now
 bench:
-    cargo bench --bench bridge
+    cargo bench
 
 # Fuzz one of: sse, scan, envelope, engine (needs a nightly compiler and cargo-fuzz)
 fuzz TARGET SECONDS="300":

@@ -29,7 +29,8 @@ fn node_modules(name: &str) -> PathBuf {
     node_modules_of(name, &tests_folder().join("servers").join(name))
 }
 
-fn node_modules_of(name: &str, source: &Path) -> PathBuf {
+/// The folder, called `name`, with the `node_modules` that the lock file in `source` names.
+pub fn node_modules_of(name: &str, source: &Path) -> PathBuf {
     install(name, &[source.join("package.json"), source.join("package-lock.json")], |folder| {
         run(
             Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder),
@@ -61,14 +62,16 @@ fn virtual_environment(name: &str, requirements: &str) -> PathBuf {
     virtual_environment_of(name, &tests_folder().join("servers/python").join(requirements))
 }
 
-fn virtual_environment_of(name: &str, lock: &Path) -> PathBuf {
-    let folder = install(name, &[lock.to_owned()], |folder| {
+/// The `python` of a virtual environment, called `name`, with the packages that `lock` names.
+pub fn virtual_environment_of(name: &str, lock: &Path) -> PathBuf {
+    let requirements = lock.file_name().expect("a file");
+    let folder = install(name, &[lock.to_path_buf()], |folder| {
         let mend = "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`";
         run(Command::new("python3").args(["-m", "venv", "venv"]).current_dir(folder), mend);
         run(
             Command::new(folder.join("venv/bin/python"))
                 .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
-                .arg(lock)
+                .arg(requirements)
                 .current_dir(folder),
             "see the message of pip above; a package index must be reachable once",
         );
@@ -78,7 +81,7 @@ fn virtual_environment_of(name: &str, lock: &Path) -> PathBuf {
 
 /// Gives the folder `mcp-servers-<hash of the lock files>/name`, made by `make` if no earlier run finished it. A file
 /// lock keeps test programs that run at the same time apart.
-fn install(name: &str, locks: &[PathBuf], make: impl FnOnce(&Path)) -> PathBuf {
+pub fn install(name: &str, locks: &[PathBuf], make: impl FnOnce(&Path)) -> PathBuf {
     let build = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the build folder");
     let folder = build.join(format!("mcp-servers-{:016x}", hash(locks))).join(name);
     let done = folder.join("installed");

@@ -1,0 +1,96 @@
+//! The bridge beside its peers and the direct call, in one run on one machine: `cargo bench --bench peers`.
+//!
+//! A whole run writes its part of `docs/benchmarks.md` and `docs/benchmarks.svg`. Options, after `--`:
+//! `--quick` measures little, `--only NAME` and `--figure NAME` (both repeatable) measure a part; these print only.
+
+#[path = "../document.rs"]
+mod document;
+#[path = "../../support/mod.rs"]
+mod support;
+
+mod client;
+mod competitor;
+mod figures;
+mod messages;
+mod peers;
+mod process;
+mod report;
+mod results;
+mod server;
+mod transport;
+
+use std::path::Path;
+use std::time::Instant;
+
+use figures::{Bench, FIGURES, Scale};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, port] = arguments.as_slice()
+        && command == "serve"
+    {
+        return server::serve(port.parse().expect("a port"));
+    }
+    let options = Options::read(&arguments);
+    let (competitors, missing) =
+        competitor::all(|name| options.only.is_empty() || options.only.iter().any(|only| only == name));
+    let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
+    let mut bench = Bench::new(competitors, scale);
+    let began = Instant::now();
+    for (name, measure) in FIGURES {
+        if options.figures.is_empty() || options.figures.iter().any(|figure| figure == name) {
+            eprintln!("{:4.0} s  {name}", began.elapsed().as_secs_f64());
+            measure(&mut bench);
+        }
+    }
+    eprintln!("{:4.0} s  done", began.elapsed().as_secs_f64());
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let part = report::markdown(&bench.competitors, &bench.results, minutes, &missing);
+    println!("{part}");
+    let plot = report::plot(&bench.competitors, &bench.results);
+    let docs = support::tests_folder().join("../docs");
+    if options.is_whole() {
+        document::replace(&docs.join("benchmarks.md"), "peers", &part);
+        std::fs::write(docs.join("benchmarks.svg"), plot).expect("docs/ is writable");
+    } else {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("benchmarks.svg");
+        std::fs::write(&path, plot).expect("the build folder is writable");
+        eprintln!("only a part: docs/ stays as it is; the plot is {}", path.display());
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    quick: bool,
+    only: Vec<String>,
+    figures: Vec<String>,
+}
+
+impl Options {
+    /// Whether all is measured, as the document wants it.
+    fn is_whole(&self) -> bool {
+        !self.quick && self.only.is_empty() && self.figures.is_empty()
+    }
+
+    fn read(arguments: &[String]) -> Self {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().unwrap_or_else(|| stop(&format!("{argument} wants a value"))).clone();
+            match argument.as_str() {
+                "--quick" => options.quick = true,
+                "--only" => options.only.push(value()),
+                "--figure" => options.figures.push(value()),
+                // What cargo says to every benchmark.
+                "--bench" => {}
+                other => stop(&format!("{other} is unknown; there are --quick, --only NAME and --figure NAME")),
+            }
+        }
+        options
+    }
+}
+
+fn stop(why: &str) -> ! {
+    eprintln!("{why}");
+    std::process::exit(2);
+}
