@@ -105,6 +105,13 @@ pub fn python_modern() -> &'static Path {
     PYTHON.get_or_init(|| virtual_environment("python-modern", "requirements-modern.txt"))
 }
 
+/// The `python` of a virtual environment with the tools of the examples in `tests/embedding`.
+pub fn python_embedding() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON
+        .get_or_init(|| virtual_environment_of("python-embedding", &tests_folder().join("embedding/requirements.txt")))
+}
+
 fn virtual_environment(name: &str, requirements: &str) -> PathBuf {
     virtual_environment_of(name, &tests_folder().join("servers/python").join(requirements))
 }
