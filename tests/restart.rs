@@ -1,7 +1,7 @@
 //! Real servers are killed with `kill -9` and restarted on their port, under the built command. Every case runs against
 //! every server: three SDKs, both transports.
 
-mod support;
+pub mod support;
 
 use std::time::{Duration, Instant};
 

@@ -139,6 +139,7 @@ Options:
 {}
 URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
 TIME is 500ms, 30s, 5m or 1h; SIZE is 65536, 64K or 16M.
+Signals: the runtime's own. (With the native command SIGHUP begins a new session, SIGUSR1 writes the status.)
 Exit codes: 0 the client ended it, 1 the command line is wrong or something failed; stderr says which.
 Variables of the environment are those that the runtime passes on: wasmtime run --env NAME …",
         rows.concat()
