@@ -43,6 +43,18 @@ lint:
 doc:
     cargo doc --no-deps --open
 
+# The WIT package as a file, target/mcp-reconnect-transport.wasm (needs `cargo install wkg`)
+wit:
+    cd wit && wkg build -d . -o ../target/mcp-reconnect-transport.wasm
+
+# docs/wit.md, from the documentation in wit/
+docs-wit:
+    WIT_DOCS=write cargo test -p mcp-reconnect --test wit documentation
+
+# Keep wit/ as it is in a release, for the compatibility test (`just wit-release 0.1.0`)
+wit-release VERSION:
+    mkdir -p tests/wit/released/{{VERSION}} && cp wit/*.wit tests/wit/released/{{VERSION}}/
+
 # What the CI runs
 ci:
     .ci/run

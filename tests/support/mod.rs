@@ -26,8 +26,14 @@ use std::time::{Duration, Instant};
 /// The bound of every wait that should succeed: long enough for a busy machine, reached only by a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The native command, which is also a server to test with.
+pub const NATIVE: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
+
+/// Whether the npm package's command is under test: in the target `npx`.
+pub const IS_NPX: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"npx");
+
 /// The command under test.
-pub const COMMAND: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
+pub const COMMAND: &str = if IS_NPX { concat!(env!("CARGO_TARGET_TMPDIR"), "/npx/mcp-reconnect") } else { NATIVE };
 
 /// What runs the component `mcp-reconnect.wasm`, see `tests/bridge_component.rs`.
 const RUNTIME: Option<&str> = option_env!("CARGO_BIN_EXE_stock-wasmtime");

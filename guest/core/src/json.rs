@@ -57,6 +57,10 @@ pub(crate) enum Malformed {
     Envelope { id: Option<String>, problem: &'static str },
 }
 
+/// The most messages in a batch. Each one may cost a line of log or an error, which is a hundred times the two bytes
+/// that a worthless one takes.
+const MAX_BATCH: usize = 10_000;
+
 /// One message, or a batch of them (2025-03-26).
 #[derive(Debug)]
 pub(crate) enum Parsed<'a> {
@@ -80,6 +84,40 @@ struct RawEnvelope<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// The items of an array; none where there are too many.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Items<'a>(#[serde(borrow, deserialize_with = "items")] Option<Vec<&'a str>>);
+
+fn items<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<&'de str>>, D::Error> {
+    struct ItemsVisitor;
+
+    impl<'de> Visitor<'de> for ItemsVisitor {
+        type Value = Option<Vec<&'de str>>;
+
+        fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+            to.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while items.len() < MAX_BATCH {
+                match from.next_element::<&RawValue>()? {
+                    Some(item) => items.push(item.get()),
+                    None => return Ok(Some(items)),
+                }
+            }
+            let mut more = false;
+            while from.next_element::<IgnoredAny>()?.is_some() {
+                more = true;
+            }
+            Ok((!more).then_some(items))
+        }
+    }
+
+    from.deserialize_seq(ItemsVisitor)
+}
+
 /// Keeps `null` apart from an absent member.
 fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
@@ -88,8 +126,11 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
 /// Parses `text`.
 pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
     if text.trim_ascii_start().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-        return Ok(Parsed::Batch(items.into_iter().map(RawValue::get).collect()));
+        let Items(items) = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+        return match items {
+            Some(items) => Ok(Parsed::Batch(items)),
+            None => Err(Malformed::Envelope { id: None, problem: "a batch may hold 10,000 messages" }),
+        };
     }
     let raw: RawEnvelope = match serde_json::from_str(text) {
         Ok(raw) => raw,
@@ -423,5 +464,13 @@ mod tests {
         text.extend(core::iter::repeat_n(']', 200_000));
         text.push_str("}}");
         assert!(parse(&text).is_ok());
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        let batch = |count| alloc::format!("[{}]", alloc::vec!["1"; count].join(","));
+        assert!(matches!(parse(&batch(MAX_BATCH)), Ok(Parsed::Batch(items)) if items.len() == MAX_BATCH));
+        assert!(matches!(parse(&batch(MAX_BATCH + 1)), Err(Malformed::Envelope { id: None, .. })));
+        assert!(matches!(parse(&batch(MAX_BATCH + 1)[..2 * MAX_BATCH + 2]), Err(Malformed::Json(_))));
     }
 }

@@ -10,6 +10,13 @@ pub const SECOND: Nanos = 1_000_000_000;
 /// One millisecond in [`Nanos`].
 pub const MILLISECOND: Nanos = 1_000_000;
 
+/// No duration is longer: 146 years, so that the sum of an instant and two durations is one.
+const LONGEST: Nanos = Nanos::MAX / 4;
+/// The engine's clock stands still from here on: after 292 years.
+pub(crate) const LAST_INSTANT: Nanos = Nanos::MAX / 2;
+/// No step of the backoff is shorter, or a server that is down would be called without a pause.
+const SHORTEST_BACKOFF: Nanos = 10 * MILLISECOND;
+
 /// Which transport to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TransportChoice {
@@ -22,7 +29,8 @@ pub enum TransportChoice {
     HttpSse,
 }
 
-/// Everything that can be set. Durations are nanoseconds; [`Options::new`] gives the defaults named at each field.
+/// Everything that can be set. Durations are nanoseconds, and those over 146 years count as that; [`Options::new`] gives the
+/// defaults named at each field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
     /// The MCP endpoint (Streamable HTTP) or the SSE URL (HTTP+SSE): absolute, `http` or `https`, no user info.
@@ -60,9 +68,9 @@ pub struct Options {
     /// How long the server may take to begin its answer to `initialize`, a notification, or an HTTP+SSE POST; also the
     /// wait for the `endpoint` event is bounded by it (and by 10 s). Default: 30 s.
     pub response_timeout: Nanos,
-    /// The first step of the backoff. Default: 500 ms.
+    /// The first step of the backoff, at least 10 ms: less counts as that. Default: 500 ms.
     pub backoff_base: Nanos,
-    /// The largest step of the backoff. Default: 30 s.
+    /// The largest step of the backoff, at least 10 ms. Default: 30 s.
     pub backoff_cap: Nanos,
     /// Attempts to reconnect before held requests are failed; 0 means no limit. Default: 0.
     pub max_attempts: u32,
@@ -110,5 +118,24 @@ impl Options {
             max_event_bytes: 16 << 20,
             max_body_bytes: 64 << 20,
         }
+    }
+    /// The same with every duration where it can be added to an instant.
+    pub(crate) fn bounded(mut self) -> Self {
+        for duration in [
+            &mut self.credentials_timeout,
+            &mut self.connect_headers_timeout,
+            &mut self.heartbeat_interval,
+            &mut self.heartbeat_timeout,
+            &mut self.hold_timeout,
+            &mut self.run_timeout,
+            &mut self.run_limit,
+            &mut self.response_timeout,
+            &mut self.start_timeout,
+        ] {
+            *duration = (*duration).min(LONGEST);
+        }
+        self.backoff_base = self.backoff_base.clamp(SHORTEST_BACKOFF, LONGEST);
+        self.backoff_cap = self.backoff_cap.clamp(SHORTEST_BACKOFF, LONGEST);
+        self
     }
 }

@@ -1,12 +1,13 @@
 //! The resource `connection`: an engine, its exchanges, and the loop that lets them work.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use mcp_reconnect_core::{Engine, ExchangeId, Input, Nanos, Output};
+use mcp_reconnect_core::{Engine, ExchangeId, Input, Nanos, OptionsError, Output};
 
 use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
@@ -27,11 +28,12 @@ pub struct ConnectionResource {
 impl wit::GuestConnection for ConnectionResource {
     fn open(options: wit::Options) -> Result<wit::Connection, wit::OpenError> {
         let options = OptionsResource::take(options);
+        let backlog = Backlog { messages: 0, bytes: 0, most: (options.max_queue_messages, options.max_queue_bytes) };
         let engine =
             Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
         Ok(wit::Connection::new(Self {
-            driver: RefCell::new(Driver::new(engine, reactor.clone())),
+            driver: RefCell::new(Driver::new(engine, reactor.clone(), backlog)),
             reactor,
             receiving: Cell::new(false),
         }))
@@ -42,8 +44,7 @@ impl wit::GuestConnection for ConnectionResource {
         if driver.closed || driver.engine.is_closed() {
             return Err(wit::SendError::Closed("the connection is closed".to_string()));
         }
-        driver.handle(Input::Message(message));
-        Ok(())
+        driver.send(message)
     }
 
     fn receive(&self, max: u32, until: Option<&Pollable>) -> Result<Vec<wit::Event>, wit::ReceiveError> {
@@ -55,8 +56,11 @@ impl wit::GuestConnection for ConnectionResource {
         result
     }
 
-    fn set_headers(&self, headers: wit::Headers) -> Result<(), wit::OpenError> {
-        Engine::check_headers(&headers).map_err(types::open_error)?;
+    fn set_headers(&self, headers: wit::Headers) -> Result<(), wit::HeadersError> {
+        Engine::check_headers(&headers).map_err(|error| match error {
+            OptionsError::Header(text) => wit::HeadersError::InvalidHeader(text),
+            OptionsError::Url(text) | OptionsError::Limit(text) => wit::HeadersError::Other(text),
+        })?;
         self.driver.borrow_mut().handle(Input::SetHeaders(headers));
         Ok(())
     }
@@ -97,7 +101,11 @@ impl ConnectionResource {
                 driver.timer()
             };
             // No borrow of the driver is held here: another call may come in while this one is suspended.
-            [interrupted, _] = self.reactor.wait([until, timer.as_deref()]);
+            let Some(ready) = self.reactor.wait([until, timer.as_deref()]) else {
+                let text = "there is nothing to wait for: send a message first, or hand in a pollable";
+                return Err(wit::ReceiveError::Other(text.to_string()));
+            };
+            [interrupted, _] = ready;
             self.driver.borrow_mut().run_tasks();
         }
     }
@@ -111,6 +119,7 @@ struct Driver {
     reports: Reports,
     /// Events that the caller has not taken. While there are any, nothing is read.
     events: VecDeque<wit::Event>,
+    backlog: Backlog,
     /// Whether the last event was given.
     closed: bool,
     /// The pollable of the last deadline waited for. An engine's deadline mostly moves into the future, so a timer is
@@ -119,16 +128,31 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(engine: Engine, reactor: Reactor) -> Self {
+    fn new(engine: Engine, reactor: Reactor, backlog: Backlog) -> Self {
         Self {
             engine,
             reactor,
             exchanges: BTreeMap::new(),
             reports: Reports::default(),
             events: VecDeque::new(),
+            backlog,
             closed: false,
             timer: None,
         }
+    }
+
+    /// Gives the engine a message of the caller, unless its answers have to be received first.
+    fn send(&mut self, message: String) -> Result<(), wit::SendError> {
+        if self.backlog.is_full() {
+            let text = format!("{} answers wait: receive them before another message", self.backlog.messages);
+            return Err(wit::SendError::Full(text));
+        }
+        let before = self.events.len();
+        self.handle(Input::Message(message));
+        for event in self.events.iter().skip(before) {
+            self.backlog.add(event);
+        }
+        Ok(())
     }
 
     /// Gives the engine an input and keeps what it wants. The I/O of it is begun by [`Self::run_tasks`].
@@ -198,6 +222,42 @@ impl Driver {
 
     fn take_events(&mut self, max: u32) -> Vec<wit::Event> {
         let count = if max == 0 { self.events.len() } else { self.events.len().min(max as usize) };
-        self.events.drain(..count).collect()
+        let events: Vec<_> = self.events.drain(..count).collect();
+        for event in &events {
+            self.backlog.remove(event);
+        }
+        events
+    }
+}
+
+/// The events that `send` has left for `receive`. All others come of `receive` itself, which stops while there are any.
+struct Backlog {
+    messages: usize,
+    bytes: usize,
+    most: (usize, usize),
+}
+
+impl Backlog {
+    fn is_full(&self) -> bool {
+        self.messages >= self.most.0 || self.bytes >= self.most.1
+    }
+
+    fn add(&mut self, event: &wit::Event) {
+        self.messages += 1;
+        self.bytes += size(event);
+    }
+
+    /// Also told of events that it does not count, which ends the count too early and is made up for soon.
+    fn remove(&mut self, event: &wit::Event) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size(event));
+    }
+}
+
+/// What an event takes in memory beside a constant.
+fn size(event: &wit::Event) -> usize {
+    match event {
+        wit::Event::Message(text) => text.len(),
+        _ => 0,
     }
 }

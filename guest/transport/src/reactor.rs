@@ -60,8 +60,8 @@ impl Reactor {
     }
 
     /// Blocks until something that a task waits for, or one of the caller's own pollables, is ready. Wakes the tasks and
-    /// tells which of `own` are ready. With nothing to wait for it returns at once.
-    pub fn wait<const N: usize>(&self, own: [Option<&Pollable>; N]) -> [bool; N] {
+    /// tells which of `own` are ready. `None`, at once: there is nothing to wait for.
+    pub fn wait<const N: usize>(&self, own: [Option<&Pollable>; N]) -> Option<[bool; N]> {
         let mut ready = [false; N];
         let awaited: Vec<(u64, Rc<Pollable>)> = (self.0.borrow().slots.iter())
             .filter(|(_, slot)| matches!(slot.state, Readiness::Awaited(_)))
@@ -72,7 +72,7 @@ impl Reactor {
         let list: Vec<&Pollable> =
             own_present.iter().map(|(_, pollable)| *pollable).chain(awaited.iter().map(|(_, p)| &**p)).collect();
         if list.is_empty() {
-            return ready;
+            return None;
         }
 
         let fired = poll(&list);
@@ -89,7 +89,7 @@ impl Reactor {
                 waker.wake();
             }
         }
-        ready
+        Some(ready)
     }
 }
 

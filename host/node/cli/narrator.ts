@@ -8,6 +8,12 @@ export class Narrator {
   #told: string | undefined;
   /** Whether an attempt was told since the connection was lost. */
   #trying = false;
+  readonly #credentials: string;
+
+  /** Knows which options give the credentials. */
+  constructor(credentials: string) {
+    this.#credentials = credentials;
+  }
 
   /** Tells an event. A message is not told: what it holds is between the client and the server. */
   tell(event: types.Event): void {
@@ -41,9 +47,13 @@ export class Narrator {
       case "credentials-needed": {
         const { status, wwwAuthenticate } = event.val;
         const challenge = wwwAuthenticate && `, ${wwwAuthenticate}`;
-        log.warn(`the server wants other credentials (HTTP ${status}${challenge}); check --header`);
+        log.warn(`the server wants other credentials (HTTP ${status}${challenge}); check ${this.#credentials}`);
         break;
       }
+      case "headers-needed":
+        if (event.val === undefined) log.debug("getting the headers of the next session");
+        else log.info("getting other credentials");
+        break;
       case "replayed":
         log.info(`sent again: ${event.val.method}: ${event.val.reason}`);
         break;
@@ -53,7 +63,7 @@ export class Narrator {
         break;
       }
       case "diagnostic":
-        log[event.val.level](event.val.text);
+        log[event.val.level === "other" ? "warn" : event.val.level](event.val.text);
         break;
       default:
         log.debug((event as { tag: string }).tag);
@@ -85,6 +95,13 @@ const STATES: Record<types.State, string> = {
   waiting: "waiting for the next attempt",
   "needs-credentials": "waiting for other credentials",
   closed: "closed",
+  other: "in a state newer than this program",
+};
+
+const TRANSPORTS: Record<types.Transport, string> = {
+  "streamable-http": "Streamable HTTP",
+  "http-sse": "HTTP+SSE",
+  other: "another transport",
 };
 
 /** The status as one line. */
@@ -98,7 +115,7 @@ export function statusLine(status: types.Status): string {
 /** A session in a few words. */
 function named(session: types.SessionInfo): string {
   const version = session.serverVersion && ` ${session.serverVersion}`;
-  const transport = session.transport === "http-sse" ? "HTTP+SSE" : "Streamable HTTP";
+  const transport = TRANSPORTS[session.transport];
   return `${session.serverName || "a server without a name"}${version} (${transport}, MCP ${session.protocolVersion}), session ${session.epoch}`;
 }
 

@@ -1,8 +1,8 @@
 // What a program hears of a connection: the component's events in JavaScript's terms.
 import type { types } from "./engine.js";
 
-/** A transport of the MCP specification: Streamable HTTP (2025-03-26 and later), HTTP+SSE (2024-11-05). */
-export type TransportKind = "streamable-http" | "http-sse";
+/** A transport of the MCP specification: Streamable HTTP (2025-03-26 and later), HTTP+SSE (2024-11-05), or one newer than this. */
+export type TransportKind = "streamable-http" | "http-sse" | "other";
 
 /** A session, for people and logs. */
 export interface SessionInfo {
@@ -95,7 +95,7 @@ export interface TransportEvents {
 }
 
 /** What a connection is doing. */
-export type State = "idle" | "connecting" | "ready" | "waiting" | "needs-credentials" | "closed";
+export type State = "idle" | "connecting" | "ready" | "waiting" | "needs-credentials" | "closed" | "other";
 
 /** A snapshot of a connection. */
 export interface Status {
@@ -140,8 +140,9 @@ export function named(event: types.Event): NamedEvent | undefined {
     case "outcome-unknown":
       return ["outcomeunknown", event.val];
     case "diagnostic":
-      return ["diagnostic", event.val];
-    // The program's function for headers is asked on "credentials-needed" and on "disconnected".
+      // One that is newer than this is nothing to be overlooked.
+      return ["diagnostic", { ...event.val, level: event.val.level === "other" ? "warn" : event.val.level }];
+    // Answered by the transport itself, with the program's function.
     case "headers-needed":
     case "message":
     case "other":

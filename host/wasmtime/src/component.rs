@@ -15,7 +15,7 @@ use crate::engine_config::engine_config;
 use crate::http::HttpClient;
 use crate::options::{Options, TransportChoice};
 use crate::wake::Wake;
-use crate::{Event, OpenError, SendError, Status};
+use crate::{Event, OpenError, SetHeadersError, Status};
 
 pub(crate) mod bindings {
     #![allow(missing_docs, reason = "generated from documented WIT")]
@@ -60,6 +60,17 @@ pub(crate) struct Instance {
     until: u32,
 }
 
+/// What became of a message that the component was given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It was taken.
+    Yes,
+    /// [`Instance::receive`] has to be called first.
+    NotYet,
+    /// The connection is closing or closed.
+    No,
+}
+
 /// What the component's imports work on.
 struct Host {
     table: ResourceTable,
@@ -101,13 +112,14 @@ impl Instance {
     }
 
     /// Gives the component a message of the program.
-    pub(crate) async fn send(&mut self, message: &str) -> wasmtime::Result<Result<(), SendError>> {
+    pub(crate) async fn send(&mut self, message: &str) -> wasmtime::Result<Taken> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        let result = connection.call_send(&mut self.store, self.connection, message).await?;
-        Ok(result.map_err(|error| match error {
-            wit::SendError::Closed(_) => SendError::Closed,
-            wit::SendError::Other(text) => SendError::Component(text),
-        }))
+        match connection.call_send(&mut self.store, self.connection, message).await? {
+            Ok(()) => Ok(Taken::Yes),
+            Err(wit::SendError::Full(_)) => Ok(Taken::NotYet),
+            Err(wit::SendError::Closed(_)) => Ok(Taken::No),
+            Err(wit::SendError::Other(text)) => Err(wasmtime::Error::msg(text)),
+        }
     }
 
     /// Lets the component work until there are events or the interrupt is set. `None` after the last event.
@@ -126,10 +138,14 @@ impl Instance {
     pub(crate) async fn set_headers(
         &mut self,
         headers: Vec<(String, String)>,
-    ) -> wasmtime::Result<Result<(), OpenError>> {
+    ) -> wasmtime::Result<Result<(), SetHeadersError>> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
         let result = connection.call_set_headers(&mut self.store, self.connection, &headers).await?;
-        Ok(result.map_err(open_error))
+        Ok(result.map_err(|error| match error {
+            wit::HeadersError::InvalidHeader(text) | wit::HeadersError::Other(text) => {
+                SetHeadersError::InvalidHeader(text)
+            }
+        }))
     }
 
     /// Begins a new session.

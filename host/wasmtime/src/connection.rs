@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::component::Instance;
+use crate::component::{Instance, Taken};
 use crate::options::Options;
 use crate::wake::Wake;
 use crate::{Event, Level, OpenError, SendError, SetHeadersError, Status};
@@ -32,6 +32,8 @@ pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> 
         messages: messages_out,
         orders: orders_out,
         events: events_in,
+        held: None,
+        closing: false,
         failure: Arc::clone(&failure),
     };
     tokio::spawn(driver.run());
@@ -84,11 +86,7 @@ impl Sender {
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (reply, result) = oneshot::channel();
         self.order(Order::SetHeaders(headers, reply)).await?;
-        match result.await.map_err(|_| self.closed())? {
-            Ok(()) => Ok(()),
-            Err(OpenError::InvalidHeader(text)) => Err(SetHeadersError::InvalidHeader(text)),
-            Err(other) => Err(SetHeadersError::InvalidHeader(other.to_string())),
-        }
+        result.await.map_err(|_| self.closed())?
     }
 
     /// Begins a new session now. What is in flight is treated like after any other loss of the session.
@@ -149,7 +147,7 @@ impl Receiver {
 
 /// What a program wants beside sending. Orders overtake messages, so that they work while a connection is held up.
 enum Order {
-    SetHeaders(Vec<(String, String)>, oneshot::Sender<Result<(), OpenError>>),
+    SetHeaders(Vec<(String, String)>, oneshot::Sender<Result<(), SetHeadersError>>),
     Reconnect,
     Probe,
     Status(oneshot::Sender<Status>),
@@ -163,6 +161,10 @@ struct Driver {
     messages: mpsc::Receiver<String>,
     orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
+    /// A message that the component takes only after its events.
+    held: Option<String>,
+    /// The connection is to be closed after the messages sent so far.
+    closing: bool,
     failure: Arc<OnceLock<String>>,
 }
 
@@ -217,12 +219,21 @@ impl Driver {
         Ok(())
     }
 
+    /// Gives the component what the program has sent, and then its goodbye.
     async fn take_messages(&mut self) -> Result<(), Stop> {
-        while let Ok(message) = self.messages.try_recv() {
-            if self.instance.send(&message).await?.is_err() {
+        while let Some(message) = self.held.take().or_else(|| self.messages.try_recv().ok()) {
+            match self.instance.send(&message).await? {
+                Taken::Yes => {}
+                Taken::NotYet => {
+                    self.held = Some(message);
+                    return Ok(());
+                }
                 // Closing: no more is taken, and those who send from now on are told.
-                self.messages.close();
+                Taken::No => self.messages.close(),
             }
+        }
+        if std::mem::take(&mut self.closing) {
+            self.instance.close().await?;
         }
         Ok(())
     }
@@ -235,7 +246,7 @@ impl Driver {
                 biased;
                 permit = self.events.reserve() => break permit.map_err(|_| Stop::Ended)?,
                 order = self.orders.recv(), if orders_open => match order {
-                    Some(order) => Self::obey_with(&mut self.instance, &mut self.messages, order).await?,
+                    Some(order) => self.obey(order).await?,
                     None => orders_open = false,
                 },
             }
@@ -245,32 +256,20 @@ impl Driver {
     }
 
     async fn obey(&mut self, order: Order) -> Result<(), Stop> {
-        Self::obey_with(&mut self.instance, &mut self.messages, order).await
-    }
-
-    async fn obey_with(
-        instance: &mut Instance,
-        messages: &mut mpsc::Receiver<String>,
-        order: Order,
-    ) -> Result<(), Stop> {
         match order {
             Order::SetHeaders(headers, reply) => {
                 // Who asked may have gone; the headers hold all the same.
-                let _ = reply.send(instance.set_headers(headers).await?);
+                let _ = reply.send(self.instance.set_headers(headers).await?);
             }
-            Order::Reconnect => instance.reconnect().await?,
-            Order::Probe => instance.probe().await?,
+            Order::Reconnect => self.instance.reconnect().await?,
+            Order::Probe => self.instance.probe().await?,
             Order::Status(reply) => {
-                let _ = reply.send(instance.status().await?);
+                let _ = reply.send(self.instance.status().await?);
             }
             Order::Close => {
-                messages.close();
-                while let Some(message) = messages.recv().await {
-                    if instance.send(&message).await?.is_err() {
-                        break;
-                    }
-                }
-                instance.close().await?;
+                self.messages.close();
+                self.closing = true;
+                self.take_messages().await?;
             }
         }
         Ok(())

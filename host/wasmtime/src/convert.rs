@@ -33,7 +33,8 @@ impl From<types::Event> for Event {
                 let level = match level {
                     types::Level::Debug => Level::Debug,
                     types::Level::Info => Level::Info,
-                    types::Level::Warn => Level::Warn,
+                    // One that this library does not know is nothing to be overlooked.
+                    types::Level::Warn | types::Level::Other => Level::Warn,
                 };
                 Self::Diagnostic { level, text }
             }
@@ -49,6 +50,7 @@ impl From<types::SessionInfo> for SessionInfo {
             transport: match session.transport {
                 types::Transport::StreamableHttp => Transport::StreamableHttp,
                 types::Transport::HttpSse => Transport::HttpSse,
+                types::Transport::Other => Transport::Other,
             },
             protocol_version: session.protocol_version,
             server_name: session.server_name,
@@ -68,6 +70,7 @@ impl From<types::Status> for Status {
                 types::State::Waiting => State::Waiting,
                 types::State::NeedsCredentials => State::NeedsCredentials,
                 types::State::Closed => State::Closed,
+                types::State::Other => State::Other,
             },
             session: status.session.map(SessionInfo::from),
             session_age: Duration::from_nanos(status.session_age),

@@ -115,11 +115,14 @@ impl fmt::Display for Level {
 
 /// A transport of the MCP specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// Streamable HTTP (2025-03-26 and later).
     StreamableHttp,
     /// HTTP+SSE (2024-11-05).
     HttpSse,
+    /// One newer than this library.
+    Other,
 }
 
 impl fmt::Display for Transport {
@@ -127,6 +130,7 @@ impl fmt::Display for Transport {
         formatter.write_str(match self {
             Self::StreamableHttp => "Streamable HTTP",
             Self::HttpSse => "HTTP+SSE",
+            Self::Other => "another transport",
         })
     }
 }
@@ -150,6 +154,7 @@ pub struct SessionInfo {
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// Nothing asked of it yet.
     Idle,
@@ -163,6 +168,8 @@ pub enum State {
     NeedsCredentials,
     /// Closing or closed.
     Closed,
+    /// One newer than this library.
+    Other,
 }
 
 impl fmt::Display for State {
@@ -174,6 +181,7 @@ impl fmt::Display for State {
             Self::Waiting => "waiting",
             Self::NeedsCredentials => "needs credentials",
             Self::Closed => "closed",
+            Self::Other => "another state",
         })
     }
 }

@@ -25,7 +25,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::options::{MILLISECOND, SECOND};
+use crate::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::request::{Request, RequestKey};
 use crate::schedule::{Rng, Timer, Timers};
 use crate::session::{Program, Restorable, ServerRequest, Session};
@@ -156,8 +156,9 @@ impl Engine {
                 return Err(OptionsError::Limit(alloc::format!("{name} must be at least 1")));
             }
         }
+        let now = now.min(LAST_INSTANT);
         Ok(Self {
-            options,
+            options: options.bounded(),
             configured_url: url.clone(),
             url,
             redirects: 0,
@@ -226,9 +227,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes one input. Drain [`Engine::poll_output`] afterwards. A `now` before an earlier one counts as that.
+    /// Takes one input. Drain [`Engine::poll_output`] afterwards. A `now` before an earlier one counts as that, one after
+    /// 2⁶³ ns as 2⁶³ ns.
     pub fn handle(&mut self, now: Nanos, input: Input) {
-        self.now = self.now.max(now);
+        self.now = self.now.max(now.min(LAST_INSTANT));
         if matches!(self.link, Link::Closed) {
             return;
         }

@@ -380,3 +380,79 @@ fn the_last_byte_of_the_queue_can_be_used_by_a_notification() {
         world.verify();
     }
 }
+
+#[test]
+fn durations_without_end_are_long_and_not_short() {
+    let mut options = Options::new(URL);
+    for duration in [
+        &mut options.credentials_timeout,
+        &mut options.heartbeat_interval,
+        &mut options.heartbeat_timeout,
+        &mut options.hold_timeout,
+        &mut options.run_timeout,
+        &mut options.run_limit,
+        &mut options.response_timeout,
+        &mut options.backoff_base,
+        &mut options.backoff_cap,
+        &mut options.start_timeout,
+    ] {
+        *duration = Nanos::MAX;
+    }
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.restart(10 * SECOND);
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 60 * SECOND), Answer::Result(_)), "{}", world.story());
+    let call = world.call("slow", 3000);
+    assert!(matches!(world.wait(call, 60 * SECOND), Answer::Result(_)), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn at_the_end_of_time_the_clock_stands_still() {
+    for start in [Nanos::MAX / 2 - SECOND, Nanos::MAX] {
+        let mut engine = mcp_reconnect_core::Engine::new(Options::new(URL), 1, start).expect("options are valid");
+        let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
+        for (now, input) in [(start, Input::Message(initialize.into())), (Nanos::MAX, Input::Tick), (0, Input::Probe)] {
+            engine.handle(now, input);
+            assert!(engine.deadline().is_some_and(|deadline| deadline > start.min(Nanos::MAX / 2)));
+        }
+        let mut outputs = std::iter::from_fn(|| engine.poll_output());
+        assert!(outputs.any(|output| matches!(output, Output::Start(..))));
+    }
+}
+
+#[test]
+fn a_backoff_of_zero_is_no_loop_without_a_pause() {
+    let mut options = Options::new(URL);
+    (options.backoff_base, options.backoff_cap) = (0, 0);
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    let before = world.net.started.len();
+    world.run_for(10 * SECOND);
+    let attempts = world.net.started.len() - before;
+    assert!((100..=1100).contains(&attempts), "{attempts} attempts in 10 s");
+    world.now(Fault::Start);
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    world.verify();
+}
+
+#[test]
+fn a_worthless_batch_costs_one_line() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let before = world.events.len();
+    world.server_says(&format!("[{}]", vec!["1"; 100_000].join(",")));
+    world.run_for(SECOND);
+    assert_eq!(world.events.len() - before, 1);
+    assert_eq!(
+        world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("not JSON-RPC"))),
+        1
+    );
+    let told = world.program.nulls.len();
+    world.say(&format!("[{}]", vec!["1"; 100_000].join(",")));
+    assert_eq!(world.program.nulls.len() - told, 1);
+    world.verify();
+}

@@ -15,6 +15,7 @@ mod idle;
 mod limits;
 mod lost;
 mod messages;
+mod misuse;
 mod notices;
 mod recovering;
 mod redirects;

@@ -153,6 +153,7 @@ fn transport<S: serde::Serializer>(transport: &Option<Transport>, serializer: S)
     let name = transport.map(|transport| match transport {
         Transport::StreamableHttp => "streamable-http",
         Transport::HttpSse => "http+sse",
+        Transport::Other => "other",
     });
     name.serialize(serializer)
 }

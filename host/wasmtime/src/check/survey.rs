@@ -39,6 +39,7 @@ impl Survey {
         let transport = match transport {
             Transport::StreamableHttp => core::Transport::StreamableHttp,
             Transport::HttpSse => core::Transport::HttpSse,
+            Transport::Other => return Err("the transport is newer than this program".to_owned()),
         };
         let probe = Probe::new(options, url).map_err(|error| error.to_string())?;
         Ok(Self { core: diagnosis::Survey::new(url, headers, transport, version)?, probe, stream: None, open: false })

@@ -58,6 +58,7 @@ pub fn status(status: &Status) -> String {
         State::Waiting => "waiting for the next attempt",
         State::NeedsCredentials => "waiting for other credentials",
         State::Closed => "closed",
+        State::Other => "in a state newer than this program",
     };
     let session = match &status.session {
         Some(info) => format!("{} for {}", session(info), Short(status.session_age)),
