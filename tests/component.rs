@@ -1,6 +1,7 @@
 //! The components that ship import exactly what they need, and export exactly their interface.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use mcp_reconnect_guests::{Guest, build, target_dir, workspace};
 use wasmparser::{Parser, Payload};
@@ -30,19 +31,53 @@ fn unversioned(name: &str) -> String {
     name.split('@').next().unwrap_or(name).to_owned()
 }
 
+/// What the transport imports.
+const TRANSPORT: [&str; 7] = [
+    "wasi:clocks/monotonic-clock",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/random",
+];
+
+/// What the command imports beside it.
+const CLI: [&str; 4] = ["wasi:cli/environment", "wasi:cli/stderr", "wasi:cli/stdin", "wasi:cli/stdout"];
+
+/// Compares the imports and prints them.
+fn must_import<'a>(what: &str, component: &[u8], expected: impl IntoIterator<Item = &'a str>) {
+    let (imports, _) = names(component);
+    println!("{what}: {} bytes, imports {imports:#?}", component.len());
+    assert_eq!(imports, expected.into_iter().map(str::to_owned).collect(), "{what}");
+}
+
+/// One of the components that build.rs makes for the tests.
+fn built(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("OUT_DIR")).join(name)).expect("build.rs has made it")
+}
+
 /// No files, no environment, no standard streams, no sockets.
 #[test]
 fn imports_are_these() {
-    let expected = [
-        "wasi:clocks/monotonic-clock",
-        "wasi:http/outgoing-handler",
-        "wasi:http/types",
-        "wasi:io/error",
-        "wasi:io/poll",
-        "wasi:io/streams",
-        "wasi:random/random",
-    ];
-    assert_eq!(names(mcp_reconnect::component_wasm()).0, expected.map(str::to_owned).into());
+    must_import("transport", mcp_reconnect::component_wasm(), TRANSPORT);
+}
+
+/// The bridge alone: the WIT package, standard streams, arguments, environment, and a clock. No network.
+#[test]
+fn the_bridge_imports_the_package_and_the_command_line() {
+    let own = ["mcp-reconnect:transport/client", "mcp-reconnect:transport/types"];
+    let shared = ["wasi:clocks/monotonic-clock", "wasi:io/error", "wasi:io/poll", "wasi:io/streams"];
+    must_import("bridge", &built("bridge.wasm"), own.into_iter().chain(CLI).chain(shared));
+}
+
+/// The command that a stock runtime runs: the transport's imports and those of a command line. No files, no sockets.
+#[test]
+fn the_command_imports_both() {
+    let command = built("mcp-reconnect.wasm");
+    must_import("mcp-reconnect", &command, TRANSPORT.into_iter().chain(CLI));
+    let exports: Vec<_> = names(&command).1.into_iter().collect();
+    assert_eq!(exports, ["wasi:cli/run@0.2.0"]);
 }
 
 #[test]
@@ -53,9 +88,15 @@ fn the_client_is_exported() {
 
 /// What every host and every download pays. Raise it knowingly.
 #[test]
-fn it_is_small() {
-    let size = mcp_reconnect::component_wasm().len();
-    assert!(size < 512 * 1024, "the component has grown to {size} bytes");
+fn they_are_small() {
+    for (name, size, limit) in [
+        ("transport", mcp_reconnect::component_wasm().len(), 512 << 10),
+        ("engine", engine().len(), 448 << 10),
+        ("bridge", built("bridge.wasm").len(), 192 << 10),
+        ("mcp-reconnect", built("mcp-reconnect.wasm").len(), 640 << 10),
+    ] {
+        assert!(size < limit, "the component {name} has grown to {size} bytes");
+    }
 }
 
 fn engine() -> Vec<u8> {
@@ -66,8 +107,8 @@ fn engine() -> Vec<u8> {
 /// It loads wherever a component does.
 #[test]
 fn the_engine_imports_nothing() {
-    let (imports, exports) = names(&engine());
-    assert_eq!(imports, BTreeSet::new());
+    must_import("engine", &engine(), []);
+    let (_, exports) = names(&engine());
     let expected = ["mcp-reconnect:transport/sans-io@0.1.0", "mcp-reconnect:transport/types@0.1.0"];
     assert_eq!(exports, expected.map(str::to_owned).into());
 }

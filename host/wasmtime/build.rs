@@ -33,18 +33,31 @@ fn build() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/engine_config.rs");
 
-    let wasm = mcp_reconnect_guests::build(workspace, &out.join("guest"), Guest::Transport)?;
+    let guests = out.join("guest");
+    let wasm = mcp_reconnect_guests::build(workspace, &guests, Guest::Transport)?;
     let component = fs::read(&wasm).map_err(|error| format!("cannot read {}: {error}", wasm.display()))?;
+    fs::write(out.join("transport.cwasm"), machine_code(&component)?)?;
+    fs::write(out.join("transport.wasm"), component)?;
+    #[cfg(feature = "test-component")]
+    {
+        println!("cargo::rerun-if-changed={}", workspace.join("guest/bridge").display());
+        println!("cargo::rerun-if-changed={}", workspace.join("guest/command").display());
+        fs::copy(mcp_reconnect_guests::build(workspace, &guests, Guest::Bridge)?, out.join("bridge.wasm"))?;
+        let command = mcp_reconnect_guests::build_command(workspace, &guests)?;
+        fs::write(out.join("mcp-reconnect.cwasm"), machine_code(&command)?)?;
+        fs::write(out.join("mcp-reconnect.wasm"), command)?;
+    }
+    Ok(())
+}
+
+/// Compiles a component for the target machine.
+fn machine_code(component: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut config = engine_config::engine_config();
     // Named even if it is the build machine's own, or the code may use CPU features that only this machine has.
     let target = env::var("TARGET")?;
     config.target(&target).map_err(|error| format!("wasmtime cannot compile for {target}: {error}"))?;
-    let machine_code = wasmtime::Engine::new(&config)
-        .and_then(|engine| engine.precompile_component(&component))
-        .map_err(|error| format!("wasmtime cannot compile the component: {error:?}"))?;
-    fs::write(out.join("transport.wasm"), component)?;
-    fs::write(out.join("transport.cwasm"), machine_code)?;
-    Ok(())
+    let compiled = wasmtime::Engine::new(&config).and_then(|engine| engine.precompile_component(component));
+    Ok(compiled.map_err(|error| format!("wasmtime cannot compile the component: {error:?}"))?)
 }
 
 fn variable(name: &str) -> Result<OsString, String> {

@@ -228,6 +228,10 @@ fn the_goodbye_with_requests_in_flight() {
 /// SIGHUP: a new session now, and the old one is given back first.
 #[test]
 fn a_reconnect_on_demand() {
+    if super::support::is_component() {
+        // It hears of no signals.
+        return;
+    }
     let server = Script::http().start();
     let mut bridge = connected(&server, &[]);
     must_run_once(&server, &mut bridge, "before");

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::PATIENCE;
 use super::process::Process;
-use super::{COMMAND, PATIENCE};
 
 /// The protocol version that the tests' client offers.
 pub const VERSION: &str = "2025-06-18";
@@ -46,7 +46,7 @@ struct Envelope<'a> {
 impl Bridge {
     /// Starts `mcp-reconnect` with these arguments.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::command(Command::new(COMMAND).args(arguments))
+        Self::command(super::command().args(arguments))
     }
 
     /// Starts it from a prepared command, with an environment for instance.

@@ -20,13 +20,33 @@ pub mod tap;
 pub mod tls;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The bound of every wait that should succeed: long enough for a busy machine, reached only by a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The native command, which is also a server to test with.
+pub const NATIVE: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
+
+/// Whether the npm package's command is under test: in the target `npx`.
+pub const IS_NPX: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"npx");
+
 /// The command under test.
-pub const COMMAND: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
+pub const COMMAND: &str = if IS_NPX { concat!(env!("CARGO_TARGET_TMPDIR"), "/npx/mcp-reconnect") } else { NATIVE };
+
+/// What runs the component `mcp-reconnect.wasm`, see `tests/bridge_component.rs`.
+const RUNTIME: Option<&str> = option_env!("CARGO_BIN_EXE_stock-wasmtime");
+
+/// Whether the component is under test and not the command: in the test target that runs the others' cases on it.
+pub fn is_component() -> bool {
+    env!("CARGO_CRATE_NAME") == "bridge_component"
+}
+
+/// A bridge, as a program to start with arguments.
+pub fn command() -> Command {
+    Command::new(if is_component() { RUNTIME.expect("the tests have their feature") } else { COMMAND })
+}
 
 /// The folder `tests/` of the repository.
 pub fn tests_folder() -> PathBuf {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use super::{COMMAND, IS_NPX, install};
+
 /// Lines as they arrive, and a way to wait for one.
 #[derive(Clone, Debug, Default)]
 pub struct Lines(Arc<(Mutex<Collected>, Condvar)>);
@@ -103,6 +105,9 @@ pub struct Process {
 impl Process {
     /// Starts `command` with pipes for standard input, output and error.
     pub fn start(command: &mut Command) -> Self {
+        if IS_NPX && command.get_program() == COMMAND {
+            install::npm_command();
+        }
         die_with_this_thread(command);
         let mut child = command
             .stdin(Stdio::piped())

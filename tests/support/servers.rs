@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::port::Port;
 use super::process::{Lines, Process};
-use super::{COMMAND, PATIENCE, install, poll, scratch_file, tests_folder};
+use super::{NATIVE, PATIENCE, install, poll, scratch_file, tests_folder};
 
 /// How long a server may take to start: an interpreter that loads its libraries, beside many others that do the same.
 pub const STARTUP: Duration = Duration::from_secs(60);
@@ -165,7 +165,7 @@ impl Server {
             command
         };
         let rust = |transport: &str| {
-            let mut command = Command::new(COMMAND);
+            let mut command = Command::new(NATIVE);
             command.args(["demo-server", "--transport", transport, "--port", &port, "--journal"]);
             command
         };

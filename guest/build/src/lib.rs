@@ -29,17 +29,20 @@ pub enum Guest {
     Transport,
     /// `guest/engine`: exports `sans-io`, imports nothing.
     Engine,
+    /// `guest/bridge`: a `wasi:cli` command that imports `client`.
+    Bridge,
 }
 
 impl Guest {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Transport, Self::Engine];
+    pub const ALL: [Self; 3] = [Self::Transport, Self::Engine, Self::Bridge];
 
     /// Its package.
     pub const fn package(self) -> &'static str {
         match self {
             Self::Transport => "mcp-reconnect-transport",
             Self::Engine => "mcp-reconnect-engine",
+            Self::Bridge => "mcp-reconnect-bridge",
         }
     }
 
@@ -48,6 +51,7 @@ impl Guest {
         match self {
             Self::Transport => "transport.wasm",
             Self::Engine => "engine.wasm",
+            Self::Bridge => "bridge.wasm",
         }
     }
 }
@@ -70,6 +74,20 @@ pub fn build(workspace: &Path, target_dir: &Path, guest: Guest) -> Result<PathBu
 pub fn build_package(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathBuf, Error> {
     cargo::ensure_target(workspace)?;
     cargo::build(workspace, target_dir, package)
+}
+
+/// Builds the command `mcp-reconnect.wasm`: `guest/bridge` with `guest/transport` plugged into it.
+///
+/// # Errors
+///
+/// As for [`build`] and [`plug`].
+#[cfg(feature = "compose")]
+pub fn build_command(workspace: &Path, target_dir: &Path) -> Result<Vec<u8>, Error> {
+    let read = |guest| {
+        let path = build(workspace, target_dir, guest)?;
+        std::fs::read(&path).map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
+    };
+    plug(&read(Guest::Bridge)?, &read(Guest::Transport)?)
 }
 
 /// The folder of the workspace that this crate belongs to.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use mcp_reconnect_guests::{Guest, build, target_dir, workspace};
+use mcp_reconnect_guests::{Guest, build, build_command, target_dir, workspace};
 use sha2::{Digest, Sha256};
 
 fn main() -> ExitCode {
@@ -28,6 +28,7 @@ fn components() -> Result<Vec<(&'static str, Vec<u8>)>> {
     for guest in Guest::ALL {
         components.push((guest.file_name(), fs::read(build(&workspace, &target_dir, guest)?)?));
     }
+    components.push(("mcp-reconnect.wasm", build_command(&workspace, &target_dir)?));
     Ok(components)
 }
 

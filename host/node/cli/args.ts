@@ -4,16 +4,27 @@ import { parseArgs } from "node:util";
 
 import type { ReconnectingTransportOptions } from "../src/options.js";
 import { duration, durationOrOff, Refused } from "./duration.js";
-import type { Lookup } from "./expand.js";
-import { header } from "./header.js";
+import type { Addresses } from "./connector.js";
+import { expand, type Lookup } from "./expand.js";
+import { header, headerFromEnvironment } from "./header.js";
+import type { HeaderArgs } from "./header-sources.js";
+import { HOOK_NAMES, type HookName } from "./hook-event.js";
+import type { HookOptions } from "./hooks.js";
 import { LEVELS, type LogLevel } from "./log.js";
 import { nearest } from "./nearest.js";
+import type { ProxyArgs } from "./proxy.js";
+import { resolution } from "./resolve.js";
 import { size } from "./size.js";
+import type { TlsArgs } from "./tls.js";
 
 /** What the bridge is to do. */
 export interface BridgeArgs {
   url: string;
-  headers: [string, string][];
+  headers: HeaderArgs;
+  hook: HookOptions | undefined;
+  tls: TlsArgs;
+  proxy: ProxyArgs;
+  addresses: Addresses[];
   log: LogLevel;
   maxMessageBytes: number;
   options: ReconnectingTransportOptions;
@@ -21,6 +32,9 @@ export interface BridgeArgs {
 
 /** What the command line asks for. */
 export type Command = { help: true } | { version: true } | BridgeArgs;
+
+/** How long a hook may run, the header file be read, and the header command run, unless it is said; in milliseconds. */
+const TIMEOUT = 10_000;
 
 /** The largest message from the client, unless it is said. */
 const MAX_MESSAGE_BYTES = 64 << 20;
@@ -31,6 +45,12 @@ interface Option {
   short?: string;
   multiple?: true;
   choices?: readonly string[];
+  /** The choices are taken in any case. */
+  anyCase?: true;
+  /** The value must not be empty. */
+  filled?: true;
+  /** The option without which it means nothing. */
+  requires?: string;
   /** For the help. */
   help: string;
   /** Reads the value. Throws `Refused`. */
@@ -47,6 +67,27 @@ const OPTIONS: Record<string, Option> = {
     help: "http (Streamable HTTP), sse (HTTP+SSE) or auto [default: auto]",
   },
   header: { value: "HEADER", short: "H", multiple: true, help: "'Name: value' for every request; ${VAR} is expanded" },
+  "header-env": { value: "NAME=VAR", multiple: true, help: "'Name=VAR': a header with the value of this variable" },
+  "header-file": { value: "FILE", help: "A file of such lines, read anew for each session" },
+  "header-command": { value: "COMMAND", filled: true, help: "A command that prints them, run for each session" },
+  "header-timeout": { value: "TIME", read: duration, help: "How long either may take [default: 10s]" },
+  "url-env": { value: "VAR", help: "Take the URL from this environment variable" },
+  "ca-cert": { value: "FILE", multiple: true, help: "Trust the certificates in this PEM file too" },
+  "client-cert": { value: "FILE", help: "Show this certificate to the server (PEM)" },
+  "client-key": { value: "FILE", help: "Its private key, if it is not in the same file" },
+  proxy: { value: "URL", help: "Use this proxy; ${VAR} is expanded, '' is none" },
+  "no-proxy": { value: "HOSTS", help: "No proxy for these, comma-separated, or '*'" },
+  resolve: { value: "ENTRY", multiple: true, help: "HOST:PORT:ADDRESS[,ADDRESS] in place of a name lookup" },
+  "on-event": { value: "COMMAND", filled: true, help: "A command to run for each event, JSON on its stdin" },
+  event: {
+    value: "NAME",
+    multiple: true,
+    choices: HOOK_NAMES,
+    anyCase: true,
+    requires: "on-event",
+    help: "Only for such an event, as McpServerDisconnected",
+  },
+  "event-timeout": { value: "TIME", read: duration, requires: "on-event", help: "How long the command may run [default: 10s]" },
   log: { value: "LEVEL", choices: LEVELS, help: "For stderr: off, error, warn, info, debug or trace [default: info]" },
   "notify-client": { sets: "notifyClient", help: "Tell the client too, with notifications/message" },
   heartbeat: {
@@ -68,32 +109,14 @@ const OPTIONS: Record<string, Option> = {
   version: { short: "V", help: "Print version" },
 };
 
-const NATIVE = "an option of the native command only";
-
-/** Options of the native command that do not exist here, and what to do instead. */
-const NATIVE_OPTIONS: Record<string, string> = {
-  "ca-cert": `${NATIVE}; with npx, set NODE_EXTRA_CA_CERTS=FILE in the environment`,
-  "client-cert": `${NATIVE}; install it, see the project's README`,
-  "client-key": `${NATIVE}; install it, see the project's README`,
-  proxy: `${NATIVE}; with npx and Node 24 or newer, set NODE_USE_ENV_PROXY=1 and HTTPS_PROXY in the environment`,
-  "no-proxy": `${NATIVE}; with npx and Node 24 or newer, set NODE_USE_ENV_PROXY=1 and NO_PROXY in the environment`,
-  resolve: `${NATIVE}; install it, see the project's README`,
-  "header-file": `${NATIVE}; install it, or write --header 'Name: \${VAR}' with an environment variable`,
-  "header-command": `${NATIVE}; install it, or write --header 'Name: \${VAR}' with an environment variable`,
-  "header-timeout": `${NATIVE}; install it, see the project's README`,
-  "on-event": `${NATIVE}; install it, see the project's README`,
-  event: `${NATIVE}; install it, see the project's README`,
-  "event-timeout": `${NATIVE}; install it, see the project's README`,
-};
+/** The native command's own, and what to do instead. */
+const NATIVE_COMMANDS = ["check", "completions", "demo", "demo-server", "man", "unwrap", "wrap"];
 
 /** Reads the command line. Throws `Refused` with what is wrong, on one line, how to mend it, and without a secret. */
 export function read(args: string[], lookup: Lookup): Command {
-  if (args[0] === "demo") throw new Refused("the demonstration is a part of the native command; install that, see the project's README");
   const options: BridgeArgs["options"] = {};
   const urls: string[] = [];
-  const headers: string[] = [];
-  let log: LogLevel = "info";
-  const seen = new Set<string>();
+  const given = new Map<string, unknown[]>();
   for (const token of tokens(args)) {
     if (token.kind === "positional") urls.push(token.value);
     if (token.kind !== "option") continue;
@@ -104,18 +127,76 @@ export function read(args: string[], lookup: Lookup): Command {
     const value = valueOf(name, option, { value: short, inlineValue: token.inlineValue });
     if (name === "help") return { help: true };
     if (name === "version") return { version: true };
-    if (!option.multiple && seen.has(name)) throw new Refused(`the argument '${usage(name, option)}' cannot be used multiple times`);
-    seen.add(name);
-    if (name === "header") headers.push(value as string);
-    if (name === "log") log = value as LogLevel;
+    const before = given.get(name) ?? [];
+    if (!option.multiple && before.length > 0) throw new Refused(`the argument '${usage(name, option)}' cannot be used multiple times`);
+    given.set(name, [...before, value]);
     if (option.sets) Object.assign(options, { [option.sets]: value });
   }
-  const [url, second] = urls;
-  if (url === undefined) throw new Refused("the server's URL is missing; write mcp-reconnect https://HOST/PATH");
-  if (second !== undefined) throw new Refused(`'${second}' is one URL too many; give each server a bridge of its own`);
+  for (const name of given.keys()) {
+    const needed = OPTIONS[name]!.requires;
+    if (needed && !given.has(needed)) throw new Refused(`the following required arguments were not provided: ${usage(needed, OPTIONS[needed]!)}`);
+  }
+  const one = <T>(name: string) => given.get(name)?.[0] as T | undefined;
+  const all = <T>(name: string) => (given.get(name) ?? []) as T[];
+  const command = one<string>("on-event");
+  const names = all<HookName>("event");
   // A message must fit into a string.
   const maxMessageBytes = Math.min(options.maxMessageBytes ?? MAX_MESSAGE_BYTES, constants.MAX_STRING_LENGTH);
-  return { url, headers: headers.map((text) => header(text, lookup)), log, maxMessageBytes, options: { ...options, maxMessageBytes } };
+  return {
+    url: theUrl(urls, one("url-env"), lookup),
+    headers: {
+      fixed: [...all<string>("header").map((text) => header(text, lookup)), ...all<string>("header-env").map((text) => headerFromEnvironment(text, lookup))],
+      file: one("header-file"),
+      command: one("header-command"),
+      timeout: one("header-timeout") ?? TIMEOUT,
+    },
+    hook: command === undefined ? undefined : { command, names, timeout: one("event-timeout") ?? TIMEOUT },
+    tls: { caCerts: all("ca-cert"), clientCert: one("client-cert"), clientKey: one("client-key") },
+    proxy: { proxy: proxy(one("proxy"), lookup), noProxy: one("no-proxy") },
+    addresses: all<string>("resolve").map(resolution),
+    log: one("log") ?? "info",
+    maxMessageBytes,
+    options: { ...options, maxMessageBytes },
+  };
+}
+
+function theUrl([word, second]: string[], variable: string | undefined, lookup: Lookup): string {
+  if (word !== undefined && !word.includes("://")) {
+    const meant = NATIVE_COMMANDS.includes(word) ? word : nearest(word, NATIVE_COMMANDS);
+    if (meant) throw new Refused(`${meant} is a part of the native command; install that, see the project's README`);
+  }
+  if (second !== undefined) {
+    const shown = shownUrl(second);
+    // A word that is no URL is perhaps a token.
+    if (!shown) throw new Refused("there are more words than one URL; is a --header without quotes? write --header 'Name: value'");
+    throw new Refused(`'${shown}' is one URL too many; give each server a bridge of its own`);
+  }
+  if (variable === undefined) {
+    if (word === undefined) throw new Refused("the server's URL is missing; write mcp-reconnect https://HOST/PATH");
+    return word;
+  }
+  if (word !== undefined) throw new Refused("there are two URLs, one of them from --url-env; give one");
+  const url = lookup(variable);
+  if (url === undefined) throw new Refused(`--url-env needs the environment variable ${variable}, which is not set`);
+  return url;
+}
+
+/** The server's URL without what may be secret in it: the query. Empty where it is not one. */
+export function shownUrl(text: string): string {
+  try {
+    const { protocol, host, pathname, username, password } = new URL(text);
+    return /^https?:$/.test(protocol) && !username && !password ? `${protocol}//${host}${pathname}` : "";
+  } catch {
+    return "";
+  }
+}
+
+function proxy(url: string | undefined, lookup: Lookup): string | undefined {
+  try {
+    return url === undefined ? undefined : expand(url, lookup);
+  } catch (error) {
+    throw error instanceof Refused ? new Refused(`--proxy ${error.message}`) : error;
+  }
 }
 
 function tokens(args: string[]) {
@@ -125,8 +206,6 @@ function tokens(args: string[]) {
 
 function known(name: string, written: string): string {
   if (Object.hasOwn(OPTIONS, name)) return name;
-  const native = Object.hasOwn(NATIVE_OPTIONS, name) && written.startsWith("--") ? NATIVE_OPTIONS[name] : undefined;
-  if (native) throw new Refused(`'--${name}' is ${native}`);
   const similar = written.startsWith("--") ? nearest(name, Object.keys(OPTIONS)) : undefined;
   throw new Refused(`unexpected argument '${written}' found${similar ? `; a similar argument exists: '--${similar}'` : ""}`);
 }
@@ -139,8 +218,13 @@ function valueOf(name: string, option: Option, { value, inlineValue }: { value: 
   const what = usage(name, option);
   const choices = option.choices ? ` [possible values: ${option.choices.join(", ")}]` : "";
   if (!inlineValue && value !== undefined && /^-./.test(value)) throw new Refused(`unexpected argument '${value.split("=", 1)[0]}' found`);
-  if (value === undefined || (value === "" && option.choices)) throw new Refused(`a value is required for '${what}' but none was supplied${choices}`);
-  if (option.choices && !option.choices.includes(value)) throw new Refused(`invalid value '${value}' for '${what}'${choices}`);
+  if (value === undefined || (value === "" && (option.choices || option.filled))) throw new Refused(`a value is required for '${what}' but none was supplied${choices}`);
+  if (option.choices) {
+    const plain = (text: string) => (option.anyCase ? text.toLowerCase() : text);
+    const chosen = option.choices.find((choice) => plain(choice) === plain(value));
+    if (chosen === undefined) throw new Refused(`invalid value '${value}' for '${what}'${choices}`);
+    return chosen;
+  }
   if (!option.read) return value;
   try {
     return option.read(value);

@@ -1,48 +1,96 @@
 // stdin and stdout on one side, the connection on the other.
-import { Connection } from "../src/connection.js";
-import { component, type types } from "../src/engine.js";
-import { runtime, type Send } from "../src/fetch.js";
+import { Connection, type Listener, type Start } from "../src/connection.js";
+import { component, refusal, type Component, type types } from "../src/engine.js";
 import { check } from "../src/options.js";
-import type { BridgeArgs } from "./args.js";
+import { shownUrl, type BridgeArgs } from "./args.js";
+import { Connector } from "./connector.js";
+import { Credentials } from "./credentials.js";
 import { Refused } from "./duration.js";
+import { exchanges } from "./exchange.js";
+import type { Lookup } from "./expand.js";
+import { HeaderSources } from "./header-sources.js";
+import { Hooks } from "./hooks.js";
 import { Input } from "./input.js";
 import type { Line } from "./lines.js";
 import { log } from "./log.js";
 import { Narrator, statusLine } from "./narrator.js";
 import { Output } from "./output.js";
+import { findProxy } from "./proxy.js";
 import { onSignal, type Wish } from "./signals.js";
 import { watchSleep } from "./sleep.js";
+import { Tls } from "./tls.js";
 
 /** The end takes no longer than this, whatever the server and the client do. The engine's own goodbye is shorter. */
 const GOODBYE = 900;
+/** Hooks that have not run by then are not run. */
+const LAST_HOOKS = 400;
+/** What the bridge itself may need beside the time of the header file and command. */
+const MARGIN = 1000;
 
 /** A shell's exit code for a process that SIGINT ended: a second signal does not wait for the goodbye. */
 const INTERRUPTED = 130;
 
-/** Bridges until the client closes stdin or stdout, or a signal asks to end. Gives the exit code. Throws `Refused`. */
-export function run(args: BridgeArgs): Promise<number> {
+/** Bridges until the client closes stdin or stdout, or a signal asks to end. Gives the exit code. Rejects with `Refused`. */
+export async function run(args: BridgeArgs, lookup: Lookup): Promise<number> {
+  const engine = component();
+  const url = shownUrl(args.url);
+  const sources = new HeaderSources(args.headers, url, lookup, (headers) => probe(engine, headers));
+  const connector = connectorOf(args, lookup);
+  await sources.open();
   return new Promise((resolve, reject) => {
     try {
-      new Bridge(args, resolve);
+      new Bridge(args, engine, sources, connector, resolve);
     } catch (error) {
       reject(error);
     }
   });
 }
 
+/** Throws `Refused` if the engine would not take these headers. */
+function probe(engine: Component, headers: [string, string][]): void {
+  const options = new engine.Options("http://localhost/");
+  options.setHeaders(headers);
+  try {
+    engine.Engine.open(options, 0n, 0n);
+  } catch (error) {
+    const refused = refusal(error);
+    throw refused ? new Refused(refused.message) : error;
+  }
+}
+
+/** The way to the server. Undefined for a URL that is none, about which the engine will complain. */
+function connectorOf(args: BridgeArgs, lookup: Lookup): Connector | undefined {
+  const tls = new Tls(args.tls, lookup);
+  if (!URL.canParse(args.url)) return undefined;
+  const url = new URL(args.url);
+  return new Connector(url, findProxy(args.proxy, url, lookup), tls, args.addresses);
+}
+
 class Bridge {
   readonly #exit: (code: number) => void;
   readonly #output = new Output(process.stdout);
-  readonly #narrator = new Narrator();
+  readonly #narrator: Narrator;
+  readonly #hooks: Hooks | undefined;
+  readonly #sources: HeaderSources;
+  readonly #credentials: Credentials;
   readonly #connection: Connection;
   readonly #input: Input;
   readonly #awake: () => void;
   #ending = false;
+  /** Resolves when the hooks have heard what there was to hear. */
+  #told: Promise<void> = Promise.resolve();
 
-  constructor(args: BridgeArgs, exit: (code: number) => void) {
-    this.#exit = exit;
-    const engine = component();
-    this.#connection = open(engine, args, gated(runtime, this.#output), {
+  constructor(args: BridgeArgs, engine: Component, sources: HeaderSources, connector: Connector | undefined, exit: (code: number) => void) {
+    this.#exit = (code) => {
+      this.#hooks?.kill();
+      this.#sources.kill();
+      exit(code);
+    };
+    this.#sources = sources;
+    this.#narrator = new Narrator(sources.names);
+    this.#hooks = args.hook && new Hooks(args.hook, shownUrl(args.url));
+    this.#credentials = new Credentials(sources, () => this.#connection);
+    this.#connection = open(engine, args, sources, connector ? exchanges(connector, this.#output) : nowhere, {
       event: (event) => this.#event(event),
       closed: (error) => void this.#closed(error),
     });
@@ -72,8 +120,10 @@ class Bridge {
   }
 
   #event(event: types.Event): void {
-    if (event.tag === "message") this.#output.send(event.val);
-    else this.#narrator.tell(event);
+    if (event.tag === "message") return this.#output.send(event.val);
+    this.#narrator.tell(event);
+    this.#credentials.tell(event);
+    this.#hooks?.tell(event);
   }
 
   #wish(wish: Wish): void {
@@ -92,6 +142,7 @@ class Bridge {
     setTimeout(() => this.#exit(0), GOODBYE);
     this.#connection.hold(false);
     this.#connection.handle({ tag: "close" });
+    this.#told = this.#hooks?.finish(LAST_HOOKS) ?? this.#told;
   }
 
   async #closed(error?: Error): Promise<void> {
@@ -100,21 +151,32 @@ class Bridge {
       log.error(`${error?.message ?? "the connection is closed"}${cause instanceof Error ? `: ${cause.message}` : ""}`);
       return this.#exit(1);
     }
+    await this.#told;
     await this.#output.written();
     this.#exit(0);
   }
 }
 
-function open(engine: ReturnType<typeof component>, args: BridgeArgs, ...rest: [Send, { event(event: types.Event): void; closed(error?: Error): void }]): Connection {
+function open(engine: Component, args: BridgeArgs, sources: HeaderSources, start: Start, listener: Listener): Connection {
   const options = check(engine, args.url, args.options);
-  options.setHeaders(args.headers);
-  const [send, listener] = rest;
+  options.setHeaders(sources.headers());
+  if (sources.patience > 0) {
+    const patience = BigInt(Math.round((sources.patience + MARGIN) * 1e6));
+    options.setCredentialsTimeout(patience);
+    options.setConnectHeadersTimeout(patience);
+  }
   try {
-    return new Connection(engine, options, send, {}, listener);
+    return new Connection(engine, options, start, listener);
   } catch (error) {
     throw wrongUsage(error);
   }
 }
+
+/** For a URL that the engine took and Node does not. */
+const nowhere: Start = ({ exchange }, report) => {
+  report({ tag: "failed", val: { exchange, failure: "unsendable", detail: "the platform does not accept the URL" } });
+  return { cancel: () => {} };
+};
 
 /** The engine's refusal in the words of the command line. */
 function wrongUsage(error: unknown): unknown {
@@ -125,18 +187,4 @@ function wrongUsage(error: unknown): unknown {
   const [, header] = /^invalid header: (.*)$/s.exec(message) ?? [];
   if (header) return new Refused(`a header is not usable: ${header}`);
   return new Refused(`an option is not usable: ${message}`);
-}
-
-/** Takes nothing from the server while the client does not take what there is. */
-function gated(send: Send, output: Output): Send {
-  return async (url, init, sent) => {
-    const response = await send(url, init, sent);
-    const reader = response.body?.getReader();
-    const read = async () => {
-      await output.room();
-      return reader!.read();
-    };
-    const body = reader ? { getReader: () => ({ read }) } : null;
-    return { type: response.type, status: response.status, headers: response.headers, body } as unknown as Response;
-  };
 }

@@ -1,10 +1,9 @@
 // The command `npx mcp-reconnect URL`.
-import { readFileSync } from "node:fs";
-
 import { help, read } from "./args.js";
 import { run } from "./bridge.js";
 import { Refused } from "./duration.js";
 import { flush, log, setLevel } from "./log.js";
+import { VERSION } from "./version.js";
 
 const INTERNAL_FAILURE = 1;
 const WRONG_USAGE = 2;
@@ -15,11 +14,12 @@ for (const event of ["uncaughtException", "unhandledRejection"] as const) {
 await exit(await command().catch(failure));
 
 async function command(): Promise<number> {
-  const wanted = read(process.argv.slice(2), (name) => process.env[name]);
+  const lookup = (name: string) => process.env[name];
+  const wanted = read(process.argv.slice(2), lookup);
   if ("help" in wanted) return print(help());
-  if ("version" in wanted) return print(`mcp-reconnect ${version()}\n`);
+  if ("version" in wanted) return print(`mcp-reconnect ${VERSION}\n`);
   setLevel(wanted.log);
-  return run(wanted);
+  return run(wanted, lookup);
 }
 
 /** Says in one line on stderr what is wrong. */
@@ -34,10 +34,6 @@ function failure(error: unknown): number {
 
 function print(text: string): Promise<number> {
   return new Promise((resolve) => process.stdout.on("error", () => resolve(0)).write(text, () => resolve(0)));
-}
-
-function version(): string {
-  return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
 }
 
 async function exit(code: number): Promise<void> {

@@ -8,6 +8,12 @@ export class Narrator {
   #told: string | undefined;
   /** Whether an attempt was told since the connection was lost. */
   #trying = false;
+  readonly #credentials: string;
+
+  /** Knows which options give the credentials. */
+  constructor(credentials: string) {
+    this.#credentials = credentials;
+  }
 
   /** Tells an event. A message is not told: what it holds is between the client and the server. */
   tell(event: types.Event): void {
@@ -41,9 +47,13 @@ export class Narrator {
       case "credentials-needed": {
         const { status, wwwAuthenticate } = event.val;
         const challenge = wwwAuthenticate && `, ${wwwAuthenticate}`;
-        log.warn(`the server wants other credentials (HTTP ${status}${challenge}); check --header`);
+        log.warn(`the server wants other credentials (HTTP ${status}${challenge}); check ${this.#credentials}`);
         break;
       }
+      case "headers-needed":
+        if (event.val === undefined) log.debug("getting the headers of the next session");
+        else log.info("getting other credentials");
+        break;
       case "replayed":
         log.info(`sent again: ${event.val.method}: ${event.val.reason}`);
         break;

@@ -95,13 +95,26 @@ async function bundle() {
     await build({ ...common, format, entryPoints: ["build/component.js"], outfile: `dist/${format}/component.js`, minify: true, lineLimit: 500 });
     await build({ ...common, format, entryPoints: ["src/index.ts"], outfile: `dist/${format}/index.js`, plugins: [component] });
   }
-  // The command is a program of Node's, which loads the same component.
-  const shipped = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./esm/component.js", external: true })) };
-  const banner = { js: "#!/usr/bin/env node" };
-  await build({ ...common, platform: "node", target: "node20", format: "esm", entryPoints: ["cli/main.ts"], outfile: "dist/cli.js", banner, plugins: [shipped] });
+  // The command is a program of Node's, which loads the same component, and SOCKS only where it is used.
+  const shipped = { "/build/component.js": "./esm/component.js", "./socks.js": "./socks.js" };
+  const setup = ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$|^\.\/socks\.js$/ }, ({ path }) => ({ path: shipped[path.replace(/^\.\.(?=\/build)/, "")], external: true }));
+  const define = { PACKAGE_VERSION: JSON.stringify(packageJson("package.json").version) };
+  const node = { ...common, platform: "node", target: "node20", format: "esm" };
+  await build({ ...node, entryPoints: ["cli/main.ts"], outfile: "dist/cli.js", banner: { js: "#!/usr/bin/env node" }, define, plugins: [{ name: "shipped", setup }] });
+  await build({ ...node, entryPoints: ["cli/socks.ts"], outfile: "dist/socks.js", minify: true, lineLimit: 500, banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' } });
+  writeFileSync(join(folder, "dist/socks.licenses.txt"), licenses(["socks", "smart-buffer", "ip-address"]));
   chmodSync(join(folder, "dist/cli.js"), 0o755);
   if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
   writeFileSync(join(folder, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
+}
+
+/** The licences of what a bundle holds of others. */
+function licenses(names) {
+  return names.map((name) => `${name}\n\n${readFileSync(join(folder, "node_modules", name, "LICENSE"), "utf8")}`).join("\n----\n\n");
+}
+
+function packageJson(path) {
+  return JSON.parse(readFileSync(join(folder, path), "utf8"));
 }
 
 /** The types of both formats: the same files, of which the nearest package.json says what they describe. */
@@ -131,18 +144,17 @@ function imports(name, found = new Set()) {
 
 /** Where the WebAssembly in the package comes from, and how to make the same again. */
 function provenance(component, modules) {
-  const read = (path) => JSON.parse(readFileSync(join(folder, path), "utf8"));
   const { stdout: rustc } = run("rustc", ["--version"], { cwd: workspace, encoding: "utf8" });
   const record = {
     crate: CRATE,
-    version: read("package.json").version,
+    version: packageJson("package.json").version,
     source: "guest/engine in the repository that package.json names",
     rebuild: [
       `cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
       "npm ci && npm run build (in host/node)",
     ],
     rustc: rustc.trim(),
-    transpiler: `@bytecodealliance/jco-transpile ${read("node_modules/@bytecodealliance/jco-transpile/package.json").version}`,
+    transpiler: `@bytecodealliance/jco-transpile ${packageJson("node_modules/@bytecodealliance/jco-transpile/package.json").version}`,
     component: { bytes: component.length, sha256: sha256(component) },
     modules: Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, { bytes: bytes.length, sha256: sha256(bytes) }])),
   };

@@ -1,13 +1,14 @@
 // Drives one engine: hands it what happens, does what it wants, and waits for its deadline with one timer.
 import { now, refusal, type Component, type sansIo, type types } from "./engine.js";
-import { Exchange } from "./exchange.js";
-import type { Send } from "./fetch.js";
+
+/** Takes what an exchange has to tell the engine. */
+export type Report = (input: sansIo.Input) => void;
+
+/** Makes a request and reports what becomes of it, until that is over or cancelled. */
+export type Start = (request: sansIo.Request, report: Report) => { cancel(): void };
 
 /** The longest wait that JavaScript's timers take, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
-
-/** How many outputs are taken at once. */
-const BATCH = 256;
 
 /** Who hears of it. */
 export interface Listener {
@@ -19,10 +20,9 @@ export interface Listener {
 
 export class Connection {
   readonly #engine: sansIo.Engine;
-  readonly #send: Send;
-  readonly #init: RequestInit;
+  readonly #start: Start;
   readonly #listener: Listener;
-  readonly #exchanges = new Map<bigint, Exchange>();
+  readonly #exchanges = new Map<bigint, { cancel(): void }>();
   /** What the engine wants and nobody has done yet. */
   #outputs: sansIo.Output[] = [];
   #working = false;
@@ -33,15 +33,14 @@ export class Connection {
   #held = false;
 
   /** Throws if the options are refused. */
-  constructor({ Engine }: Component, options: types.Options, send: Send, init: RequestInit, listener: Listener) {
+  constructor({ Engine }: Component, options: types.Options, start: Start, listener: Listener) {
     const [seed] = crypto.getRandomValues(new BigUint64Array(1));
     try {
       this.#engine = Engine.open(options, seed!, now());
     } catch (error) {
       throw refusal(error) ?? error;
     }
-    this.#send = send;
-    this.#init = init;
+    this.#start = start;
     this.#listener = listener;
   }
 
@@ -71,7 +70,8 @@ export class Connection {
     if (this.#closed) return;
     try {
       this.#engine.handle(now(), input);
-      for (let batch; (batch = this.#engine.pollOutputs(BATCH)).length > 0; ) this.#outputs.push(...batch);
+      // All there are.
+      for (const output of this.#engine.pollOutputs(0)) this.#outputs.push(output);
     } catch (error) {
       const refused = refusal(error);
       if (refused) throw refused;
@@ -96,7 +96,15 @@ export class Connection {
     switch (output.tag) {
       case "start": {
         const { exchange } = output.val;
-        this.#exchanges.set(exchange, new Exchange(output.val, this.#send, this.#init, (input) => this.#report(exchange, input)));
+        let over = false;
+        const running = this.#start(output.val, (input) => {
+          if (input.tag === "end" || input.tag === "failed") {
+            over = true;
+            this.#exchanges.delete(exchange);
+          }
+          this.handle(input);
+        });
+        if (!over) this.#exchanges.set(exchange, running);
         break;
       }
       case "cancel":
@@ -110,11 +118,6 @@ export class Connection {
         this.#end();
         break;
     }
-  }
-
-  #report(exchange: bigint, input: sansIo.Input): void {
-    if (input.tag === "end" || input.tag === "failed") this.#exchanges.delete(exchange);
-    this.handle(input);
   }
 
   /** The engine's deadline mostly moves into the future, so a timer is left to fire too early rather than made anew. */

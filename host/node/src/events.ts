@@ -142,7 +142,7 @@ export function named(event: types.Event): NamedEvent | undefined {
     case "diagnostic":
       // One that is newer than this is nothing to be overlooked.
       return ["diagnostic", { ...event.val, level: event.val.level === "other" ? "warn" : event.val.level }];
-    // The program's function for headers is asked on "credentials-needed" and on "disconnected".
+    // Answered by the transport itself, with the program's function.
     case "headers-needed":
     case "message":
     case "other":

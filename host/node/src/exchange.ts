@@ -1,10 +1,8 @@
 // One HTTP exchange: a request made, its response read, both reported to the engine.
 import type { sansIo } from "./engine.js";
+import type { Report } from "./connection.js";
 import { fault, unsendable, type Fault } from "./failure.js";
 import type { Send } from "./fetch.js";
-
-/** Takes what an exchange has to tell the engine. */
-export type Report = (input: sansIo.Input) => void;
 
 export class Exchange {
   readonly #id: bigint;

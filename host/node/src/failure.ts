@@ -60,7 +60,7 @@ const CERTIFICATE = new Set([
 ]);
 
 /** Failures of the handshake's beginning. Not alerts about the client's certificate: those may follow the request. */
-const HANDSHAKE = /wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
+const HANDSHAKE = /the TLS handshake failed|packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure|wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
 
 function failure({ code = "", syscall, message = "" }: Cause): sansIo.Failure {
   if (code === "ENOTFOUND" || code.startsWith("EAI_") || syscall === "getaddrinfo") return "dns";
@@ -71,8 +71,11 @@ function failure({ code = "", syscall, message = "" }: Cause): sansIo.Failure {
   if (CERTIFICATE.has(code)) return "tls";
   if ((code === "EPROTO" || code.startsWith("ERR_SSL_")) && HANDSHAKE.test(`${code} ${message}`)) return "tls";
   // Deno's only mark of what fails before the request.
-  if (/client error \(Connect\)/.test(message)) return /dns error/.test(message) ? "dns" : "connect";
-  return message === "bad port" ? "unsendable" : "lost";
+  if (/client error \(Connect\)/.test(message)) {
+    if (/received corrupt message|received fatal alert|invalid peer certificate/.test(message)) return "tls";
+    return /dns error/.test(message) ? "dns" : "connect";
+  }
+  return message === "bad port" || /^Fetch failed: Requests to port \d+ are blocked$/.test(message) ? "unsendable" : "lost";
 }
 
 const WORDS: Record<string, string> = {

@@ -10,8 +10,9 @@ export interface ReconnectingTransportOptions {
   /** Which transport to speak: Streamable HTTP, HTTP+SSE, or find out. Default: `"auto"`. */
   transport?: "auto" | "http" | "sse" | undefined;
   /**
-   * Headers for every request to the URL's origin, and to no other. As a function: called before the first request, when the
-   * connection is lost, and when the server answers 401 or 403; such a request then waits for the new headers.
+   * Headers for every request to the URL's origin, and to no other. As a function: called at the start, for each later session (as
+   * soon as the old one is lost, and once a minute while the server stays away), and when the server answers 401 or 403. The new
+   * session or the rejected request waits for the answer.
    */
   headers?: HeadersLike | (() => HeadersLike | Promise<HeadersLike>) | undefined;
   /** Passed to every `fetch`, as the SDKs' transports do. Its `headers` are added to the above. */
@@ -25,8 +26,8 @@ export interface ReconnectingTransportOptions {
   /** Tell the program of connection changes with `notifications/message` too. Default: false. */
   notifyClient?: boolean | undefined;
   /**
-   * How long a request that the server rejects with 401 or 403 waits for other headers; 0: it fails at once. Default:
-   * 15 s if `headers` is a function, else 0.
+   * How long a request that the server rejects with 401 or 403 waits for other headers; 0: it fails at once. Where `headers` is
+   * a function, a new session waits for it as long. Default: 15 s if `headers` is a function, else 0.
    */
   credentialsTimeout?: number | undefined;
   /** Silence after which a `ping` is sent; 0: never. Default: 30 s. */
@@ -113,8 +114,10 @@ export function check(component: Component, url: string, given: ReconnectingTran
     SETTERS[name]?.(options, value as never, name);
   }
   if (given.fetch !== undefined && typeof given.fetch !== "function") wrong("fetch", "a function");
-  if (given.credentialsTimeout === undefined && typeof given.headers === "function") {
-    options.setCredentialsTimeout(duration(CREDENTIALS_TIMEOUT, "credentialsTimeout"));
+  if (typeof given.headers === "function") {
+    const patience = duration(given.credentialsTimeout ?? CREDENTIALS_TIMEOUT, "credentialsTimeout");
+    options.setCredentialsTimeout(patience);
+    options.setConnectHeadersTimeout(patience);
   }
   return options;
 }

@@ -1,6 +1,7 @@
 // `Transport` of the official SDKs, over a connection that lives through restarts of the server.
 import { Connection } from "./connection.js";
 import { component, type Component, type types } from "./engine.js";
+import { Exchange } from "./exchange.js";
 import { named, status, type NamedEvent, type Status, type TransportEvents } from "./events.js";
 import { given, runtime } from "./fetch.js";
 import { check, headers, type HeadersLike, type ReconnectingTransportOptions } from "./options.js";
@@ -36,9 +37,10 @@ export class ReconnectingTransport extends EventTarget {
   #connection: Connection | undefined;
   /** Headers that were set before the start. */
   #early: HeadersLike | undefined;
-  /** How often the program was asked for headers after the start, and whether its last answer is still to come. */
+  /** How often the program was asked for headers after the start. */
   #questions = 0;
-  #asking = false;
+  /** Those that it gave last. */
+  #headersInUse: HeadersLike | undefined;
   #closing: Promise<void> | undefined;
   #done!: () => void;
   #last: Status | undefined;
@@ -67,10 +69,14 @@ export class ReconnectingTransport extends EventTarget {
       const source = this.#early ?? (await this.#headers());
       // It may have been closed meanwhile.
       if (this.#closing) throw new Error("the transport is closed");
-      this.#options.setHeaders(headers(this.#early ?? source, requestInit?.headers));
+      this.#headersInUse = this.#early ?? source;
+      this.#options.setHeaders(headers(this.#headersInUse, requestInit?.headers));
       const { headers: _, signal: __, ...init } = requestInit ?? {};
       const listener = { event: this.#on.bind(this), closed: this.#closed.bind(this) };
-      this.#connection = new Connection(this.#component, this.#options, fetch ? given(fetch) : runtime, init, listener);
+      const send = fetch ? given(fetch) : runtime;
+      this.#connection = new Connection(this.#component, this.#options, (request, report) => new Exchange(request, send, init, report), listener);
+      // Those that the function gave just now are good for the first session.
+      if (typeof this.#given.headers === "function") this.setHeaders(this.#headersInUse ?? {});
     } catch (error) {
       signal?.removeEventListener("abort", this.#abort);
       throw error;
@@ -98,6 +104,7 @@ export class ReconnectingTransport extends EventTarget {
   setHeaders(fresh: HeadersLike): void {
     if (this.#connection) {
       this.#connection.handle({ tag: "set-headers", val: headers(fresh, this.#given.requestInit?.headers) });
+      this.#headersInUse = fresh;
     } else {
       this.#early = fresh;
     }
@@ -148,10 +155,12 @@ export class ReconnectingTransport extends EventTarget {
       this.#guard(() => this.onmessage?.(JSON.parse(event.val)));
       return;
     }
+    if (event.tag === "headers-needed") {
+      void this.#refresh();
+      return;
+    }
     const known = named(event);
-    if (!known) return;
-    this.#emit(known);
-    if (known[0] === "credentialsneeded" || (known[0] === "disconnected" && !this.#asking)) void this.#refresh();
+    if (known) this.#emit(known);
   }
 
   #emit([type, detail]: NamedEvent): void {
@@ -174,18 +183,24 @@ export class ReconnectingTransport extends EventTarget {
     return typeof headers === "function" ? await headers() : headers;
   }
 
-  /** Asks the program for headers. The last question counts: an earlier one may never be answered. */
+  /**
+   * Asks the program for headers, and tells the engine in any case, which waits for them. The last question counts: an earlier one
+   * may never be answered.
+   */
   async #refresh(): Promise<void> {
-    if (typeof this.#given.headers !== "function") return;
     const question = ++this.#questions;
-    this.#asking = true;
+    let fresh: HeadersLike | undefined;
     try {
-      const fresh = await this.#headers();
-      if (fresh && question === this.#questions && !this.#closing) this.setHeaders(fresh);
+      fresh = await this.#headers();
     } catch (error) {
       this.#complain(error);
-    } finally {
-      if (question === this.#questions) this.#asking = false;
+    }
+    if (question !== this.#questions || this.#closing) return;
+    try {
+      this.setHeaders(fresh ?? this.#headersInUse ?? {});
+    } catch (error) {
+      this.#complain(error);
+      this.setHeaders(this.#headersInUse ?? {});
     }
   }
 

@@ -169,6 +169,25 @@ describe("headers", { concurrency: 4 }, () => {
     assert.deepEqual([calls, server.executions("refused"), server.executions("taken")], [3, 0, 1]);
   });
 
+  test("a new session waits for its headers, and never begins with the old ones", async (t) => {
+    const server = await Scripted.start();
+    t.after(() => server.stop());
+    let calls = 0;
+    let give;
+    const headers = () => (++calls === 1 ? { authorization: "Bearer 1" } : new Promise((resolve) => (give = resolve)));
+    const { client } = await connected(t, Client, server.url, { headers });
+    await client.ping();
+    await server.down();
+    await until("the question for headers", () => calls === 2);
+    await server.up();
+    const call = client.callTool({ name: "run", arguments: { mark: "held" } });
+    assert.equal(server.of("initialize").length, 1);
+    give({ authorization: "Bearer 2" });
+    assert.equal(await text(call), "ran held");
+    assert.deepEqual(server.of("initialize").map((record) => record.headers.authorization), ["Bearer 1", "Bearer 2"]);
+    assert.deepEqual([calls, server.executions("held")], [2, 1]);
+  });
+
   test("a start whose headers cannot be had fails", async () => {
     const { transport } = recorded("http://127.0.0.1:9/mcp", { headers: async () => Promise.reject(new Error("no token at all")) });
     await assert.rejects(transport.start(), /no token at all/);

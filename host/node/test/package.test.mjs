@@ -33,7 +33,7 @@ test("the package has these files, and its README states their size", () => {
   const files = packed.files.map(({ path }) => path).sort();
   const types = ["events", "fetch", "index", "options", "transport"].map((name) => `${name}.d.ts`);
   const format = (name, more) => [...types, "component.js", "index.js", ...more].map((file) => `dist/${name}/${file}`);
-  const expected = ["LICENSE", "README.md", "package.json", "dist/cli.js", "dist/provenance.json", ...format("esm", []), ...format("cjs", ["package.json"])];
+  const expected = ["LICENSE", "README.md", "package.json", "dist/cli.js", "dist/provenance.json", "dist/socks.js", "dist/socks.licenses.txt", ...format("esm", []), ...format("cjs", ["package.json"])];
   assert.deepEqual(files, expected.sort());
   const stated = /(\d+) kB to download, ([\d.]+) MB on disk/.exec(read("README.md"));
   assert.ok(stated, "README.md states the size");

@@ -12,7 +12,7 @@ import { until } from "./support/wait.mjs";
 const folder = fileURLToPath(new URL("../", import.meta.url));
 
 /** What every runtime must pass. What is about Node's own `fetch`, its heap and its files is not among them. */
-const TABLE = ["inflight", "lifecycle", "lost", "restart"].map((name) => `./test/${name}.test.mjs`);
+const TABLE = ["errors", "inflight", "lifecycle", "lost", "restart"].map((name) => `./test/${name}.test.mjs`);
 
 /** A table takes half a minute on an idle machine. */
 const LIMIT = 600_000;

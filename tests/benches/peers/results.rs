@@ -56,7 +56,7 @@ impl Measure {
             Self::Rate256 => "Calls per second, 256 in flight",
             Self::At256 => "A call among 256 in flight: median",
             Self::At256P99 => "A call among 256 in flight: p99",
-            Self::Notes => "Notifications per second, server → client",
+            Self::Notes => "Log messages (`notifications/message`) per second, server → client",
             Self::Megabyte => "A result of 1 MB: time",
             Self::MegabytePeak => "A result of 1 MB: peak memory of the bridge",
             Self::Fifty => "A result of 50 MB: time",

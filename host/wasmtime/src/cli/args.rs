@@ -221,9 +221,8 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::env::VarError;
-
     use super::*;
+    use crate::cli::expand::VarError;
     use crate::cli::hook_event::HookName;
 
     fn wrong(arguments: &[&str]) -> String {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::child::{self, Job};
+use super::environment;
 use super::expand::expand;
 use super::header::{self, Header};
 
@@ -124,7 +125,7 @@ async fn read(path: PathBuf, limit: Duration) -> Result<Vec<Header>, String> {
         Err(_) => Err(format!("was not read within {limit:?}")),
     };
     let parsed = text.and_then(|text| {
-        header::parse_all(&text, |value| expand(value, |name| std::env::var(name)))
+        header::parse_all(&text, |value| expand(value, environment::lookup))
             .map_err(|problem| format!("is not usable: {problem}"))
     });
     parsed.map_err(|problem| format!("{shown} {problem}"))

@@ -4,13 +4,14 @@
 //! Lines are written by a thread of their own. A client that keeps the pipe and never reads it must not stop the bridge:
 //! past [`QUEUE`] waiting lines, further ones are dropped and counted.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use mcp_reconnect_command::visible::Visible;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -22,8 +23,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Lines that may wait.
 const QUEUE: usize = 1024;
-/// The longest line, in characters.
-const LONGEST: usize = 2000;
 /// How long the end of the process waits for lines that wait.
 const FLUSH: Duration = Duration::from_millis(100);
 
@@ -147,36 +146,5 @@ where
         let mut text = String::new();
         context.field_format().format_fields(Writer::new(&mut text), event)?;
         writeln!(to, "{}", Visible(&text))
-    }
-}
-
-/// Text that may come from a server: bounded, and with nothing in it that a terminal would obey.
-struct Visible<'a>(&'a str);
-
-impl fmt::Display for Visible<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, c) in self.0.chars().enumerate() {
-            if index == LONGEST {
-                return f.write_str("…");
-            }
-            f.write_char(if c.is_control() { '\u{FFFD}' } else { c })?;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_in_a_line_moves_the_cursor_or_ends_the_line() {
-        assert_eq!(Visible("a\x1b[2J\nb\u{9b}c").to_string(), "a\u{FFFD}[2J\u{FFFD}b\u{FFFD}c");
-    }
-
-    #[test]
-    fn a_line_is_bounded() {
-        assert_eq!(Visible(&"ä".repeat(LONGEST)).to_string().chars().count(), LONGEST);
-        assert!(Visible(&"ä".repeat(LONGEST + 1)).to_string().ends_with("ä…"));
     }
 }

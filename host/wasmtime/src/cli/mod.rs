@@ -4,27 +4,26 @@ pub mod args;
 mod bridge;
 mod child;
 mod credentials;
-pub mod duration;
-mod expand;
+mod environment;
 mod header;
 mod header_sources;
 mod hook_event;
 mod hooks;
 mod input;
-mod lines;
 mod listeners;
 pub mod log;
 mod narrator;
 mod output;
 mod readiness;
 mod signals;
-mod size;
 mod sleep;
 mod suggestion;
 
 use std::process::ExitCode;
 
 use mcp_reconnect::OpenError;
+pub use mcp_reconnect_command::duration;
+use mcp_reconnect_command::{expand, lines, size};
 
 use self::args::{BridgeArgs, CredentialArgs};
 use self::listeners::Listeners;

@@ -1,86 +1,51 @@
-//! Tells a person on stderr what happens to the connection: an outage is two or three lines, however long it lasts.
+//! Tells a person on stderr what happens to the connection.
 
-use std::fmt;
-use std::time::Duration;
-
-use mcp_reconnect::{Event, Level, SessionInfo, State, Status};
+use mcp_reconnect::{Event, Level, SessionInfo, State, Status, Transport};
+use mcp_reconnect_command::narrator::{self as words, Session, Short};
 
 /// Turns events into log lines.
 #[derive(Debug)]
-pub struct Narrator {
-    /// The reason that was told last: an attempt is told at `info` only if it is the first or has another reason.
-    told: Option<String>,
-    /// Whether an attempt was told since the connection was lost.
-    trying: bool,
-    /// The options to look at when the credentials are not the right ones.
-    credentials: String,
-}
+pub struct Narrator(words::Narrator);
 
 impl Narrator {
     /// Knows which options give the credentials.
     pub fn new(credentials: String) -> Self {
-        Self { told: None, trying: false, credentials }
+        Self(words::Narrator::new(credentials))
     }
 
     /// Tells an event. A message is not told: what it holds is between the client and the server.
     pub fn tell(&mut self, event: &Event) {
-        match event {
-            Event::Message(_) => {}
-            Event::Connecting => tracing::debug!("connecting"),
-            Event::Connected(session) => {
-                self.forget();
-                tracing::info!("connected: {}", Named(session));
-            }
-            Event::Disconnected { reason, .. } => {
-                self.forget();
-                self.told = Some(reason.clone());
-                tracing::info!("disconnected: {reason}");
-            }
-            Event::Suspect { reason, .. } => tracing::info!("no sign of life from the server: {reason}"),
+        let event = match event {
+            Event::Message(_) => return,
+            Event::Connecting => words::Event::Connecting,
+            Event::Connected(info) => words::Event::Connected(session(info)),
+            Event::Disconnected { reason, .. } => words::Event::Disconnected { reason },
+            Event::Suspect { reason, .. } => words::Event::Suspect { reason },
             Event::Reconnecting { attempt, delay, reason } => {
-                let news = self.told.as_ref() != Some(reason);
-                if news {
-                    tracing::info!("trying again in {}: {reason}", Short(*delay));
-                    self.told = Some(reason.clone());
-                } else if !self.trying {
-                    tracing::info!("trying again in {}", Short(*delay));
-                } else {
-                    tracing::debug!("attempt {attempt} in {}: {reason}", Short(*delay));
-                }
-                self.trying = true;
+                words::Event::Reconnecting { attempt: *attempt, delay: *delay, reason }
             }
-            Event::Reconnected { session, new_session, server_changed } => {
-                self.forget();
-                let kind = if *new_session { "reconnected, new session" } else { "reconnected, same session" };
-                let change = if *server_changed { "; the server has changed" } else { "" };
-                tracing::info!("{kind}: {}{change}", Named(session));
-            }
-            Event::CredentialsNeeded { status, challenge } if challenge.is_empty() => {
-                tracing::warn!("the server wants other credentials (HTTP {status}); check {}", self.credentials);
-            }
+            Event::Reconnected { session: info, new_session, server_changed } => words::Event::Reconnected {
+                session: session(info),
+                new_session: *new_session,
+                server_changed: *server_changed,
+            },
             Event::CredentialsNeeded { status, challenge } => {
-                let check = &self.credentials;
-                tracing::warn!("the server wants other credentials (HTTP {status}, {challenge}); check {check}");
+                words::Event::CredentialsNeeded { status: *status, challenge }
             }
-            Event::HeadersNeeded { status: Some(_) } => tracing::info!("getting other credentials"),
-            Event::HeadersNeeded { status: None } => tracing::debug!("getting the headers of the next session"),
-            Event::Replayed { method, reason, .. } => tracing::info!("sent again: {method}: {reason}"),
-            Event::OutcomeUnknown { method, accepted, reason, .. } => {
-                let accepted = if *accepted { ", which the server had accepted" } else { "" };
-                tracing::warn!("outcome unknown: {method}{accepted}: {reason}");
+            Event::HeadersNeeded { status } => words::Event::HeadersNeeded { status: *status },
+            Event::Replayed { method, reason, .. } => words::Event::Replayed { method, reason },
+            Event::OutcomeUnknown { method, accepted, reason } => {
+                words::Event::OutcomeUnknown { method, accepted: *accepted, reason }
             }
-            Event::Diagnostic { level: Level::Debug, text } => tracing::debug!("{text}"),
-            Event::Diagnostic { level: Level::Info, text } => tracing::info!("{text}"),
-            Event::Diagnostic { level: Level::Warn, text } => tracing::warn!("{text}"),
-            Event::Diagnostic { level: Level::Error, text } => tracing::error!("{text}"),
-            other => tracing::debug!("{other:?}"),
+            Event::Diagnostic { level, text } => words::Event::Diagnostic { level: severity(*level), text },
+            other => return tracing::debug!("{other:?}"),
+        };
+        match self.0.tell(&event) {
+            (words::Level::Error, line) => tracing::error!("{line}"),
+            (words::Level::Warn, line) => tracing::warn!("{line}"),
+            (words::Level::Info, line) => tracing::info!("{line}"),
+            (words::Level::Debug, line) => tracing::debug!("{line}"),
         }
-    }
-
-    /// The outage is over, or another one begins.
-    fn forget(&mut self) {
-        self.told = None;
-        self.trying = false;
     }
 }
 
@@ -96,7 +61,7 @@ pub fn status(status: &Status) -> String {
         State::Other => "in a state newer than this program",
     };
     let session = match &status.session {
-        Some(session) => format!("{} for {}", Named(session), Short(status.session_age)),
+        Some(info) => format!("{} for {}", session(info), Short(status.session_age)),
         None => "no session".into(),
     };
     let error = if status.last_error.is_empty() { "none" } else { &status.last_error };
@@ -106,49 +71,24 @@ pub fn status(status: &Status) -> String {
     )
 }
 
-/// A session in a few words.
-struct Named<'a>(&'a SessionInfo);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let session = self.0;
-        let name = if session.server_name.is_empty() { "a server without a name" } else { &session.server_name };
-        f.write_str(name)?;
-        if !session.server_version.is_empty() {
-            write!(f, " {}", session.server_version)?;
-        }
-        write!(f, " ({}, MCP {}), session {}", session.transport, session.protocol_version, session.epoch)
+fn session(info: &SessionInfo) -> Session<'_> {
+    Session {
+        server_name: &info.server_name,
+        server_version: &info.server_version,
+        transport: match info.transport {
+            Transport::StreamableHttp => mcp_reconnect_core::Transport::StreamableHttp,
+            Transport::HttpSse => mcp_reconnect_core::Transport::HttpSse,
+        },
+        protocol_version: &info.protocol_version,
+        epoch: info.epoch,
     }
 }
 
-/// A duration with as many digits as a person wants.
-struct Short(Duration);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0 => write!(f, "{} ms", self.0.as_millis()),
-            1..60 => write!(f, "{:.1} s", self.0.as_secs_f64()),
-            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
-            _ => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        for (duration, expected) in [
-            (Duration::from_millis(499), "499 ms"),
-            (Duration::from_millis(1500), "1.5 s"),
-            (Duration::from_secs(61), "1 min 1 s"),
-            (Duration::from_secs(7325), "2 h 2 min"),
-        ] {
-            assert_eq!(Short(duration).to_string(), expected);
-        }
+fn severity(level: Level) -> words::Level {
+    match level {
+        Level::Error => words::Level::Error,
+        Level::Warn => words::Level::Warn,
+        Level::Info => words::Level::Info,
+        Level::Debug => words::Level::Debug,
     }
 }

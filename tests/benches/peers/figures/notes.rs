@@ -1,4 +1,4 @@
-//! Notifications from the server: on the stream that the transport has for them.
+//! Notifications from the server, of one kind: log messages. Progress, which other bridges may pass on, is not measured.
 
 use super::Bench;
 use crate::results::Measure;
@@ -20,8 +20,8 @@ pub fn measure(bench: &mut Bench) {
             let results = &mut bench.results;
             match notes {
                 Ok(notes) if notes.arrived == 0 => {
-                    results.fail(Measure::Notes, transport, name, "passes none on".to_owned());
-                    clients[index] = Err("passes none on".to_owned());
+                    results.fail(Measure::Notes, transport, name, "passes no log messages on".to_owned());
+                    clients[index] = Err("passes no log messages on".to_owned());
                 }
                 Ok(notes) => {
                     results.add(Measure::Notes, transport, name, notes.arrived as f64 / notes.time.as_secs_f64());

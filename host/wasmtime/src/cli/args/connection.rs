@@ -1,12 +1,12 @@
 //! Which server, over which transport, by which way and as whom: what everything that connects is told.
 
-use std::env::VarError;
-
 use clap::{Args, ValueEnum};
 use mcp_reconnect::{HttpOptions, Options, TransportChoice};
 
 use super::credentials::CredentialArgs;
 use super::net::NetArgs;
+use crate::cli::environment;
+use crate::cli::expand::VarError;
 use crate::cli::header_sources::HeaderSources;
 use crate::cli::suggestion;
 
@@ -46,7 +46,7 @@ pub(super) struct Environment(pub fn(&str) -> Result<String, VarError>);
 
 impl Default for Environment {
     fn default() -> Self {
-        Self(|name| std::env::var(name))
+        Self(environment::lookup)
     }
 }
 

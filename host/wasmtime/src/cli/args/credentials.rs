@@ -1,6 +1,5 @@
 //! Options about the headers that say who the client is.
 
-use std::env::VarError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use mcp_reconnect::Options;
 
+use crate::cli::expand::VarError;
 use crate::cli::header_sources::HeaderSources;
 use crate::cli::{duration, header};
 

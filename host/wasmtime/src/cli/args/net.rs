@@ -1,6 +1,5 @@
 //! The options for TLS, proxies and names, as curl has them.
 
-use std::env::VarError;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mcp_reconnect::{HttpOptions, OpenError};
 
-use crate::cli::expand::expand;
+use crate::cli::expand::{VarError, expand};
 
 /// No file of certificates or keys is larger.
 const MAX_FILE_BYTES: u64 = 16 << 20;

@@ -1,5 +1,10 @@
 //! Cuts a byte stream into lines, in bounded memory.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+
 use mcp_reconnect_core::scan::{Scanned, Scanner};
 
 /// A line that is not empty.
@@ -50,7 +55,7 @@ impl Splitter {
             self.partial.extend_from_slice(bytes);
         } else {
             let mut scanner = Scanner::new();
-            scanner.feed(&std::mem::take(&mut self.partial));
+            scanner.feed(&mem::take(&mut self.partial));
             scanner.feed(bytes);
             self.scanner = Some(scanner);
         }
@@ -58,7 +63,7 @@ impl Splitter {
 
     /// Ends the current line; `None` if it was empty.
     fn line(&mut self) -> Option<Line> {
-        let mut line = std::mem::take(&mut self.partial);
+        let mut line = mem::take(&mut self.partial);
         if let Some(scanner) = self.scanner.take() {
             return Some(Line::TooLong(scanner.finish()));
         }
@@ -82,6 +87,8 @@ fn text(line: Vec<u8>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     /// The lines of a stream, cut into pieces of each size from one byte to all.

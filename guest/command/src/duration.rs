@@ -1,6 +1,7 @@
 //! Durations as people write them: `30s`, `1m30s`, `500ms`, `1.5h`, and a bare number of seconds.
 
-use std::time::Duration;
+use alloc::string::String;
+use core::time::Duration;
 
 /// The longest duration that is accepted: a year, far beyond what anybody means.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

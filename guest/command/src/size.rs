@@ -1,5 +1,7 @@
 //! Sizes as people write them: `65536`, `64K`, `16MiB`. The units are powers of 1024.
 
+use alloc::string::String;
+
 /// Parses a number of bytes that must not be zero.
 pub fn parse(text: &str) -> Result<usize, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -10,11 +12,12 @@ pub fn parse(text: &str) -> Result<usize, String> {
         "g" | "gb" | "gib" => 30,
         _ => return Err("write a size such as 65536, 64K or 16M".into()),
     };
-    let number: usize = text[..digits].parse().map_err(|_| "write a size such as 65536, 64K or 16M")?;
-    match number.checked_mul(1 << shift) {
-        Some(0) => Err("must be more than zero".into()),
-        Some(bytes) => Ok(bytes),
-        None => Err("is more than this machine can address".into()),
+    // Not a usize, which is small where this becomes WebAssembly.
+    let number: u64 = text[..digits].parse().map_err(|_| "write a size such as 65536, 64K or 16M")?;
+    match number.checked_mul(1 << shift).map(usize::try_from) {
+        Some(Ok(0)) => Err("must be more than zero".into()),
+        Some(Ok(bytes)) => Ok(bytes),
+        _ => Err("is more than this machine can address".into()),
     }
 }
 
