@@ -2,6 +2,8 @@
 //! tested with what the native command is tested with: the table of command lines, the restarts of real servers, the faults of
 //! scripted ones. Under jco, and under the command `wasmtime` where there is one, a restart is lived through.
 
+#![allow(clippy::duplicate_mod, reason = "each of the test programs below brings `support` along")]
+
 #[path = "command_cases.rs"]
 mod command_cases;
 #[path = "faults.rs"]
