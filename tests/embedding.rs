@@ -20,7 +20,7 @@ fn survives(mut command: Command, kind: Kind) {
     // No proxy of the environment's for a server on this machine.
     command.env("NO_PROXY", "127.0.0.1").arg(server.url());
     let mut program = Process::start(&mut command);
-    let mut call = |program: &mut Process, params: Value| program.write(format!("{params}\n").as_bytes());
+    let call = |program: &mut Process, params: Value| program.write(format!("{params}\n").as_bytes());
 
     call(&mut program, kind.echo("before"));
     expect(&program, "the first answer", &program.stdout, |line| is_echo(line, 1, "before"));

@@ -7,7 +7,7 @@ use mcp_reconnect_command::lines::Line;
 use mcp_reconnect_command::narrator::Level;
 
 use crate::args::{self, Bridge, Command};
-use crate::bindings::mcp_reconnect::transport::client::{Connection, OpenError, ReceiveError};
+use crate::bindings::mcp_reconnect::transport::client::{Connection, OpenError, ReceiveError, SendError};
 use crate::bindings::mcp_reconnect::transport::types::Event;
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::poll;
@@ -119,8 +119,7 @@ impl Sides {
     fn take_lines(&mut self) {
         for line in self.input.lines(&mut self.log) {
             match line {
-                // Refused only where the connection is closed, which `receive` tells.
-                Line::Text(message) => drop(self.connection.send(&message)),
+                Line::Text(message) => self.send(&message),
                 Line::TooLong(scanned) => {
                     let bytes = scanned.bytes;
                     self.log
@@ -130,6 +129,15 @@ impl Sides {
                     }
                 }
             }
+        }
+    }
+
+    fn send(&mut self, message: &str) {
+        // Full: the answers that wait go first. Otherwise refused only where the connection is closed, which the next
+        // `receive` tells.
+        while let Err(SendError::Full(_)) = self.connection.send(message) {
+            let Ok(events) = self.connection.receive(0, None) else { return };
+            self.give(events, true);
         }
     }
 

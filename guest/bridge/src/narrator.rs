@@ -48,7 +48,8 @@ impl Narrator {
                 let level = match diagnostic.level {
                     Level::Debug => words::Level::Debug,
                     Level::Info => words::Level::Info,
-                    Level::Warn => words::Level::Warn,
+                    // One that this program does not know is nothing to be overlooked.
+                    Level::Warn | Level::Other => words::Level::Warn,
                 };
                 words::Event::Diagnostic { level, text: &diagnostic.text }
             }
@@ -64,8 +65,9 @@ fn session(info: &SessionInfo) -> Session<'_> {
         server_name: &info.server_name,
         server_version: &info.server_version,
         transport: match info.transport {
-            Transport::StreamableHttp => Name::StreamableHttp,
-            Transport::HttpSse => Name::HttpSse,
+            Transport::StreamableHttp => Some(Name::StreamableHttp),
+            Transport::HttpSse => Some(Name::HttpSse),
+            Transport::Other => None,
         },
         protocol_version: &info.protocol_version,
         epoch: info.epoch,

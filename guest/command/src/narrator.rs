@@ -45,7 +45,7 @@ pub struct Session<'a> {
     /// The server's version, or empty.
     pub server_version: &'a str,
     /// The transport.
-    pub transport: Transport,
+    pub transport: Option<Transport>,
     /// The negotiated protocol version.
     pub protocol_version: &'a str,
     /// Counts the sessions.
@@ -136,8 +136,9 @@ impl fmt::Display for Session<'_> {
             write!(f, " {}", self.server_version)?;
         }
         let transport = match self.transport {
-            Transport::StreamableHttp => "Streamable HTTP",
-            Transport::HttpSse => "HTTP+SSE",
+            Some(Transport::StreamableHttp) => "Streamable HTTP",
+            Some(Transport::HttpSse) => "HTTP+SSE",
+            None => "another transport",
         };
         write!(f, " ({transport}, MCP {}), session {}", self.protocol_version, self.epoch)
     }

@@ -70,7 +70,7 @@ function describe(event: types.Event): [HookName, Facts] | undefined {
 function session({ epoch, transport, protocolVersion, serverName, serverVersion }: types.SessionInfo): Facts {
   return {
     epoch: Number(epoch),
-    transport: transport === "http-sse" ? "sse" : "http",
+    transport: { "streamable-http": "http", "http-sse": "sse", other: "other" }[transport],
     protocol_version: protocolVersion,
     server_name: serverName,
     server_version: serverVersion,

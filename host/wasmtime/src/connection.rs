@@ -240,15 +240,17 @@ impl Driver {
 
     /// Hands an event to the program. Meanwhile the component stands still and takes no messages, but orders are obeyed.
     async fn deliver(&mut self, event: Event) -> Result<(), Stop> {
+        let events = self.events.clone();
         let mut orders_open = true;
         let permit = loop {
-            tokio::select! {
+            let order = tokio::select! {
                 biased;
-                permit = self.events.reserve() => break permit.map_err(|_| Stop::Ended)?,
-                order = self.orders.recv(), if orders_open => match order {
-                    Some(order) => self.obey(order).await?,
-                    None => orders_open = false,
-                },
+                permit = events.reserve() => break permit.map_err(|_| Stop::Ended)?,
+                order = self.orders.recv(), if orders_open => order,
+            };
+            match order {
+                Some(order) => self.obey(order).await?,
+                None => orders_open = false,
             }
         };
         permit.send(event);

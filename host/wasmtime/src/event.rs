@@ -115,7 +115,6 @@ impl fmt::Display for Level {
 
 /// A transport of the MCP specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Transport {
     /// Streamable HTTP (2025-03-26 and later).
     StreamableHttp,
@@ -154,7 +153,6 @@ pub struct SessionInfo {
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum State {
     /// Nothing asked of it yet.
     Idle,

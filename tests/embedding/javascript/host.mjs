@@ -85,8 +85,10 @@ function cancel(exchange) {
 }
 
 function show({ tag, val }) {
-  if (tag === "message") console.log(val);
-  else console.error(tag, val ?? "");
+  if (tag !== "message") return console.error(tag, val ?? "");
+  console.log(val);
+  // On its own: a host gives the engine one input at a time.
+  if (JSON.parse(val).id === 0) queueMicrotask(() => send({ method: "notifications/initialized" }));
 }
 
 function send(message) {
@@ -95,7 +97,6 @@ function send(message) {
 
 const clientInfo = { name: "javascript-example", version: "0.1.0" };
 send({ id: 0, method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo } });
-send({ method: "notifications/initialized" });
 let calls = 0;
 for await (const line of createInterface(process.stdin)) send({ id: ++calls, method: "tools/call", params: JSON.parse(line) });
 handle({ tag: "close" });

@@ -22,7 +22,6 @@ class Run(exports.Run):
     def run(self) -> None:
         with Connection.open(Options(environment.get_arguments()[1])) as connection, stdin.get_stdin() as lines:
             connection.send(json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}))
-            connection.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             # A pollable must go before its stream does: hence the inner block.
             with lines.subscribe() as readable:
                 serve(connection, lines, readable)
@@ -36,12 +35,15 @@ def serve(connection, lines, readable) -> None:
         for event in events:
             if isinstance(event, Event_Message):
                 print(event.value, flush=True)
+                if json.loads(event.value).get("id") == 0:
+                    connection.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             else:
                 print(event, file=sys.stderr, flush=True)
-        if until and (new := read(lines)) is None:
-            until = None
-            connection.close()
-        elif until:
+        if until and until.ready():
+            if (new := read(lines)) is None:
+                until = None
+                connection.close()
+                continue
             *whole, text = (text + new).split(b"\n")
             for line in whole:
                 calls += 1

@@ -21,17 +21,17 @@ INITIALIZE = {
 }
 
 
-def on_event(event: Variant) -> None:
-    if event.tag == "message":
-        print(event.payload, flush=True)
-    else:
-        print(event.tag, vars(event.payload) if event.payload else "", file=sys.stderr, flush=True)
-
-
 async def main(component: str, url: str) -> None:
+    def on_event(event: Variant) -> None:
+        if event.tag == "message":
+            print(event.payload, flush=True)
+            if json.loads(event.payload).get("id") == 0:
+                connection.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        else:
+            print(event.tag, vars(event.payload) if event.payload else "", file=sys.stderr, flush=True)
+
     async with Connection(Component(component), Options(url), on_event) as connection:
         connection.send(json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}))
-        connection.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         number = 0
         while line := await asyncio.to_thread(sys.stdin.readline):
             number += 1

@@ -76,8 +76,9 @@ fn session(info: &SessionInfo) -> Session<'_> {
         server_name: &info.server_name,
         server_version: &info.server_version,
         transport: match info.transport {
-            Transport::StreamableHttp => mcp_reconnect_core::Transport::StreamableHttp,
-            Transport::HttpSse => mcp_reconnect_core::Transport::HttpSse,
+            Transport::StreamableHttp => Some(mcp_reconnect_core::Transport::StreamableHttp),
+            Transport::HttpSse => Some(mcp_reconnect_core::Transport::HttpSse),
+            Transport::Other => None,
         },
         protocol_version: &info.protocol_version,
         epoch: info.epoch,

@@ -3,6 +3,7 @@
 
 use mcp_reconnect::transport::client::Connection;
 use mcp_reconnect::transport::types::{Event, Options};
+use serde_json::Value;
 use wasi::cli::{environment::get_arguments, stdin::get_stdin};
 
 wit_bindgen::generate!({ path: ["../../../wit", "../wit"], world: "example:consumer/imports", generate_all });
@@ -15,7 +16,6 @@ fn main() {
     let url = get_arguments().into_iter().nth(1).expect("the URL is the only argument");
     let connection = Connection::open(Options::new(&url)).expect("the URL is good");
     connection.send(INITIALIZE).expect("the connection is open");
-    connection.send(INITIALIZED).expect("the connection is open");
 
     let stdin = get_stdin();
     let readable = stdin.subscribe();
@@ -26,11 +26,16 @@ fn main() {
     while let Ok(events) = connection.receive(0, until) {
         for event in events {
             match event {
-                Event::Message(text) => println!("{text}"),
+                Event::Message(text) => {
+                    println!("{text}");
+                    if serde_json::from_str::<Value>(&text).is_ok_and(|message| message["id"] == 0) {
+                        connection.send(INITIALIZED).expect("the connection is open");
+                    }
+                }
                 other => eprintln!("{other:?}"),
             }
         }
-        if until.is_some() {
+        if until.is_some_and(|stdin| stdin.ready()) {
             match stdin.read(64 * 1024) {
                 Ok(bytes) => input.extend(bytes),
                 Err(_) => {
