@@ -107,7 +107,7 @@ async fn hostile_headers_are_refused_and_the_old_ones_stay() {
     let mut raw = Raw::new().await;
     let options = raw.options(&server.url()).await;
     let (api, store) = raw.options_api();
-    let good = [("Authorization".to_owned(), "Bearer good".to_owned())];
+    let good = vec![("Authorization".to_owned(), "Bearer good".to_owned())];
     api.call_set_headers(store, options, &good).await.expect("no trap");
     let connection = raw.open(options).await.expect("no trap").expect("they are good");
     raw.initialize(connection).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny, ResourceTable};
+use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceTable};
 use wasmtime::{Engine, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -36,9 +36,7 @@ mod bindings {
 }
 
 pub use bindings::exports::mcp_reconnect::transport::client::{HeadersError, ReceiveError, SendError};
-pub use bindings::exports::mcp_reconnect::transport::types::{
-    Event, GuestOptions, OpenError, State, Status, TransportChoice,
-};
+pub use bindings::exports::mcp_reconnect::transport::types::{Event, GuestOptions, OpenError, State, Status};
 
 /// When the `until` of a `receive` becomes ready.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +152,7 @@ impl Raw {
         headers: &[(String, String)],
     ) -> Result<Result<(), HeadersError>> {
         let api = self.transport.mcp_reconnect_transport_client().connection();
-        api.call_set_headers(&mut self.store, connection, headers).await
+        api.call_set_headers(&mut self.store, connection, &headers.to_vec()).await
     }
 
     pub async fn reconnect(&mut self, connection: ResourceAny) -> Result<()> {
@@ -228,7 +226,7 @@ impl Raw {
 }
 
 /// The messages among events.
-pub fn messages(events: &[Event]) -> impl Iterator<Item = Value> {
+pub fn messages(events: &[Event]) -> impl Iterator<Item = Value> + use<> {
     let texts = events.iter().filter_map(|event| match event {
         Event::Message(text) => Some(serde_json::from_str(text).expect("messages are JSON")),
         _ => None,

@@ -186,7 +186,8 @@ impl Session {
     }
 
     async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
-        if let Some(mut idle) = self.idle.borrow_mut().pop()
+        let idle = self.idle.borrow_mut().pop();
+        if let Some(mut idle) = idle
             && idle.ready().await.is_ok()
         {
             return Ok(idle);
