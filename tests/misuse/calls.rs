@@ -166,7 +166,7 @@ async fn many_connections_live_in_one_instance() {
             raw.drop(connection).await.expect("no trap");
         } else {
             let status = raw.status(connection).await.expect("no trap");
-            assert_eq!(status.state, State::Ready);
+            assert!(matches!(status.state, State::Connecting | State::Ready), "{:?}", status.state);
             if status.in_flight > 0 {
                 raw.answer(connection, 2).await;
             }
