@@ -66,14 +66,37 @@ enum Pattern {
     All(Vec<String>),
 }
 
+impl Pattern {
+    /// Whether it is the help for an option that a component does not have.
+    fn is_refused(&self) -> bool {
+        matches!(self, Self::One(text) if text.split(' ').next().is_some_and(is_refused))
+    }
+}
+
+/// The options that the command has as a native program only.
+#[rustfmt::skip]
+const REFUSED: [&str; 12] = [
+    "--on-event", "--event", "--event-timeout", "--header-command", "--header-file", "--header-timeout", "--ca-cert",
+    "--client-cert", "--client-key", "--proxy", "--no-proxy", "--resolve",
+];
+
+fn is_refused(arg: &str) -> bool {
+    REFUSED.contains(&arg.split('=').next().unwrap_or(arg))
+}
+
 #[test]
 fn cases() {
     let text =
         std::fs::read_to_string(tests_folder().join("cases/command.json")).expect("the cases are in the repository");
     let mut cases: Vec<Case> = serde_json::from_str(&text).expect("cases");
     if is_component() {
-        // A component hears of no signals.
+        // A component hears of no signals, and has neither files, processes nor a network of its own. It refuses
+        // what would need them.
         cases.retain(|case| !case.steps.iter().any(|step| matches!(step, Step::Signal(_))));
+        cases.retain(|case| {
+            !case.args.iter().any(|arg| is_refused(arg)) && !case.stdout.iter().any(Pattern::is_refused)
+        });
+        cases.extend(REFUSED.map(Case::refused));
     }
     let next = AtomicUsize::new(0);
     let failed = std::thread::scope(|scope| {
@@ -93,6 +116,23 @@ fn cases() {
 }
 
 impl Case {
+    /// An option that a component cannot have, refused in one line.
+    fn refused(option: &str) -> Self {
+        Self {
+            name: format!("{option} in a component"),
+            server: None,
+            args: vec![option.into(), "x".into(), "http://example.test/mcp".into()],
+            env: BTreeMap::new(),
+            steps: Vec::new(),
+            exit: 2,
+            stdout: Vec::new(),
+            stderr: vec![Pattern::One(format!("mcp-reconnect: '{option}' is not there: "))],
+            only: BTreeMap::new(),
+            absent: Vec::new(),
+            absent_stderr: Vec::new(),
+        }
+    }
+
     fn run(&self) {
         let name = &self.name;
         let mut server = self.server.as_deref().map(server);
