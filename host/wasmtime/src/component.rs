@@ -9,7 +9,7 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::p2::{DynPollable, subscribe};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine_config::engine_config;
 use crate::http::HttpClient;
@@ -195,7 +195,13 @@ fn prepare() -> wasmtime::Result<TransportPre<Host>> {
     wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Host, WasiRandom>(&mut linker, |host| {
         host.wasi.random()
     })?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    let options = wasmtime_wasi_http::p2::bindings::LinkOptions::default();
+    wasmtime_wasi_http::p2::bindings::http::types::add_to_linker::<Host, WasiHttp>(
+        &mut linker,
+        &options.into(),
+        Host::http,
+    )?;
+    crate::outgoing_handler::add_to_linker(&mut linker)?;
     TransportPre::new(linker.instantiate_pre(&component)?)
 }
 

@@ -40,6 +40,7 @@ mod http;
 mod http_error;
 mod http_options;
 mod options;
+mod outgoing_handler;
 pub mod probe;
 mod proxy;
 #[cfg(feature = "rmcp")]
