@@ -13,7 +13,7 @@ use crate::scan::{Scanned, Scanner};
 /// A server-sent event. Bytes that are not UTF-8 have become U+FFFD, which may make it larger than it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SseEvent {
-    /// The `event` field. Empty where there was none, which means `message`.
+    /// The `event` field. Empty for `message`, which is also what an event without the field is.
     pub name: String,
     /// The `data` fields, joined with LF. Never empty.
     pub data: String,
@@ -53,6 +53,8 @@ pub struct Parser {
     after_cr: bool,
     line: Line,
     name: Vec<u8>,
+    /// The name is [`MESSAGE`], and `name` is empty: most events have it, and need no buffer for it.
+    is_message: bool,
     data: Vec<u8>,
     has_data: bool,
     id: Option<Vec<u8>>,
@@ -99,6 +101,9 @@ const MAX_NAME: usize = 5;
 /// The longest id kept of an event that is too large, in bytes.
 const MAX_OVERSIZED_ID: usize = 1024;
 
+/// The name that an event has by default.
+const MESSAGE: &[u8] = b"message";
+
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 const NEW_LINE: Line = Line::Name { bytes: [0; MAX_NAME], len: 0 };
 
@@ -111,6 +116,7 @@ impl Parser {
             after_cr: false,
             line: NEW_LINE,
             name: Vec::new(),
+            is_message: false,
             data: Vec::new(),
             has_data: false,
             id: None,
@@ -143,11 +149,33 @@ impl Parser {
                 self.line_bytes(rest);
                 return;
             };
-            self.line_bytes(&rest[..end]);
-            self.end_line(out);
+            if !self.whole_line(&rest[..end], out) {
+                self.line_bytes(&rest[..end]);
+                self.end_line(out);
+            }
             self.after_cr = rest[end] == b'\r';
             rest = &rest[end + 1..];
         }
+    }
+
+    /// Reads one of the three lines that most streams are made of, if this is one and came in one piece. All others go byte by
+    /// byte, with the same result.
+    fn whole_line(&mut self, line: &[u8], out: &mut Vec<Item>) -> bool {
+        if !matches!(self.line, Line::Name { len: 0, .. }) {
+            return false;
+        }
+        if line.is_empty() {
+            self.end_event(out);
+        } else if let Some(value) = line.strip_prefix(b"data:") {
+            self.begin(Field::Data);
+            self.data_bytes(value.strip_prefix(b" ").unwrap_or(value));
+        } else if line == b"event: message" {
+            self.begin(Field::Event);
+            self.is_message = self.fits(MESSAGE.len());
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Reads bytes of one line.
@@ -194,7 +222,10 @@ impl Parser {
             Field::Data if self.has_data => self.data_bytes(b"\n"),
             Field::Data => self.has_data = true,
             // Not `clear`: the old value may have been large, and an empty buffer counts for nothing in `fits`.
-            Field::Event => self.name = Vec::new(),
+            Field::Event => {
+                self.name = Vec::new();
+                self.is_message = false;
+            }
             Field::Id | Field::Retry(_) => {}
         }
     }
@@ -235,7 +266,8 @@ impl Parser {
         if self.oversized.is_some() {
             return false;
         }
-        let kept = self.data.len() + self.name.len() + self.id_line.len() + self.id.as_ref().map_or(0, Vec::len);
+        let name = if self.is_message { MESSAGE.len() } else { self.name.len() };
+        let kept = self.data.len() + name + self.id_line.len() + self.id.as_ref().map_or(0, Vec::len);
         if more <= self.max_event_bytes.saturating_sub(kept) {
             return true;
         }
@@ -243,6 +275,7 @@ impl Parser {
         scanner.feed(&core::mem::take(&mut self.data));
         self.oversized = Some(scanner);
         self.name = Vec::new();
+        self.is_message = false;
         self.id = self.id.take().filter(|id| id.len() <= MAX_OVERSIZED_ID);
         false
     }
@@ -268,12 +301,17 @@ impl Parser {
             Field::Id if self.id_line.contains(&0) => self.id_line = Vec::new(),
             Field::Id => self.id = Some(core::mem::take(&mut self.id_line)),
             Field::Retry(Retry::Number(milliseconds)) => out.push(Item::Retry(milliseconds)),
+            Field::Event if self.name == MESSAGE => {
+                self.name = Vec::new();
+                self.is_message = true;
+            }
             Field::Retry(Retry::Empty | Retry::Invalid) | Field::Data | Field::Event => {}
         }
     }
 
     fn end_event(&mut self, out: &mut Vec<Item>) {
         let name = core::mem::take(&mut self.name);
+        self.is_message = false;
         let data = core::mem::take(&mut self.data);
         let id = self.id.take().map(text);
         self.has_data = false;
