@@ -10,6 +10,8 @@ import { build } from "esbuild";
 
 const CRATE = "mcp-reconnect-engine";
 const TARGET = "wasm32-wasip2";
+/** As in guest/build. */
+const FLAGS = "-Ctarget-feature=+simd128";
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const workspace = resolve(process.env.MCP_RECONNECT_WORKSPACE ?? join(folder, "../.."));
@@ -25,7 +27,7 @@ copyFileSync(join(workspace, "LICENSE"), join(folder, "LICENSE"));
 /** Builds the component as host/wasmtime/build.rs builds its own: from the lock file, untouched by the caller's flags. */
 function buildComponent() {
   ensureTarget();
-  const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: "" };
+  const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: FLAGS };
   for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
   const targetFolder = join(workspace, "target", "node");
   const args = ["build", "--quiet", "--locked", "--package", CRATE, "--target", TARGET, "--profile", "guest", "--target-dir", targetFolder];
@@ -150,7 +152,7 @@ function provenance(component, modules) {
     version: packageJson("package.json").version,
     source: "guest/engine in the repository that package.json names",
     rebuild: [
-      `cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
+      `CARGO_ENCODED_RUSTFLAGS=${FLAGS} cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
       "npm ci && npm run build (in host/node)",
     ],
     rustc: rustc.trim(),
