@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 
 use memchr::memchr2;
 
+use crate::buffer::append;
 use crate::scan::{Scanned, Scanner};
+use crate::utf8::from_utf8_lossy;
 
 /// A server-sent event. Bytes that are not UTF-8 have become U+FFFD, which may make it larger than it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -145,37 +147,42 @@ impl Parser {
                 rest = &rest[1..];
                 continue;
             }
+            if let Some(after) = self.usual_line(rest, out) {
+                rest = after;
+                continue;
+            }
             let Some(end) = memchr2(b'\n', b'\r', rest) else {
                 self.line_bytes(rest);
                 return;
             };
-            if !self.whole_line(&rest[..end], out) {
-                self.line_bytes(&rest[..end]);
-                self.end_line(out);
-            }
+            self.line_bytes(&rest[..end]);
+            self.end_line(out);
             self.after_cr = rest[end] == b'\r';
             rest = &rest[end + 1..];
         }
     }
 
-    /// Reads one of the three lines that most streams are made of, if this is one and came in one piece. All others go byte by
-    /// byte, with the same result.
-    fn whole_line(&mut self, line: &[u8], out: &mut Vec<Item>) -> bool {
+    /// Reads one of the three lines that most streams are made of, if `bytes` begin with one; gives what comes after it. All
+    /// others go part by part, with the same result.
+    fn usual_line<'a>(&mut self, bytes: &'a [u8], out: &mut Vec<Item>) -> Option<&'a [u8]> {
         if !matches!(self.line, Line::Name { len: 0, .. }) {
-            return false;
+            return None;
         }
-        if line.is_empty() {
+        if let Some(after) = bytes.strip_prefix(b"\n") {
             self.end_event(out);
-        } else if let Some(value) = line.strip_prefix(b"data:") {
-            self.begin(Field::Data);
-            self.data_bytes(value.strip_prefix(b" ").unwrap_or(value));
-        } else if line == b"event: message" {
+            return Some(after);
+        }
+        if let Some(after) = bytes.strip_prefix(b"event: message\n") {
             self.begin(Field::Event);
             self.is_message = self.fits(MESSAGE.len());
-        } else {
-            return false;
+            return Some(after);
         }
-        true
+        let value = bytes.strip_prefix(b"data: ")?;
+        let end = memchr2(b'\n', b'\r', value)?;
+        self.begin(Field::Data);
+        self.data_bytes(&value[..end]);
+        self.after_cr = value[end] == b'\r';
+        Some(&value[end + 1..])
     }
 
     /// Reads bytes of one line.
@@ -255,7 +262,12 @@ impl Parser {
 
     fn data_bytes(&mut self, bytes: &[u8]) {
         if self.fits(bytes.len()) {
-            append(&mut self.data, bytes, self.max_event_bytes);
+            if self.data.is_empty() {
+                // Most data has one line, which most often came in one piece: no more room than that.
+                self.data = bytes.to_vec();
+            } else {
+                append(&mut self.data, bytes, self.max_event_bytes);
+            }
         } else if let Some(scanner) = &mut self.oversized {
             scanner.feed(bytes);
         }
@@ -313,12 +325,12 @@ impl Parser {
         let name = core::mem::take(&mut self.name);
         self.is_message = false;
         let data = core::mem::take(&mut self.data);
-        let id = self.id.take().map(text);
+        let id = self.id.take().map(from_utf8_lossy);
         self.has_data = false;
         if let Some(scanner) = self.oversized.take() {
             out.push(Item::Oversized { scanned: scanner.finish(), id });
         } else if !data.is_empty() {
-            out.push(Item::Event(SseEvent { name: text(name), data: text(data), id }));
+            out.push(Item::Event(SseEvent { name: from_utf8_lossy(name), data: from_utf8_lossy(data), id }));
         } else if let Some(id) = id {
             out.push(Item::Id(id));
         }
@@ -351,19 +363,4 @@ impl Retry {
             }
         })
     }
-}
-
-/// Appends to a buffer that will never hold more than `max` bytes: it need not grow beyond that.
-fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
-    let needed = buffer.len() + bytes.len();
-    if needed > buffer.capacity() {
-        let doubled = buffer.capacity().saturating_mul(2).min(max);
-        buffer.reserve_exact(needed.max(doubled) - buffer.len());
-    }
-    buffer.extend_from_slice(bytes);
-}
-
-/// Bytes as text; what is not UTF-8 becomes U+FFFD.
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
