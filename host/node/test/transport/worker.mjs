@@ -18,10 +18,26 @@ prototype[dispose] = function () {
   drop.call(this);
 };
 
+// The shim waits for ever for the end of a body that nobody asked for, as GET and DELETE have, and does not use their connections
+// again.
+function handle(request, options) {
+  const { OutgoingBody } = http.types;
+  let body;
+  try {
+    body = request.body();
+  } catch {
+    // The component has asked for it.
+  }
+  const response = http.outgoingHandler.handle(request, options);
+  if (body) OutgoingBody.finish(body, undefined);
+  body?.[dispose]();
+  return response;
+}
+
 const { instantiate } = await import(new URL("transport.js", component));
 const { client, types } = instantiate((name) => new WebAssembly.Module(readFileSync(new URL(name, component))), {
   "wasi:clocks/monotonic-clock": clocks.monotonicClock,
-  "wasi:http/outgoing-handler": http.outgoingHandler,
+  "wasi:http/outgoing-handler": { handle },
   "wasi:http/types": http.types,
   "wasi:io/error": io.error,
   "wasi:io/poll": io.poll,
