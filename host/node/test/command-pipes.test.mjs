@@ -46,6 +46,19 @@ async function flood(command, stream) {
   return () => sent;
 }
 
+test("calls in a row go over one connection, and stderr stays silent", async (t) => {
+  const { server, command } = await connected(t);
+  for (let id = 2; id < 40; id++) {
+    command.write(`${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "run", arguments: { mark: id } } })}\n`);
+    await command.stdout.next((line) => JSON.parse(line).id === id);
+  }
+  // The event stream's, and one more for what was sent while the stream was opened.
+  assert.ok(server.accepted <= 3, `${server.accepted} connections`);
+  command.closeStdin();
+  assert.deepEqual(await command.end(), { code: 0, signal: null });
+  assert.equal(command.stderr.lines.length, 1, command.stderr.text);
+});
+
 test("a client that does not read holds up the server, and gets everything in order when it does", async (t) => {
   const { command, stream } = await connected(t);
   const sent = await flood(command, stream);
