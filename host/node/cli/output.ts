@@ -5,6 +5,8 @@ import type { Writable } from "node:stream";
 const QUEUE_BYTES = 8 << 20;
 /** Characters that are written in one call, rounded up to one message. */
 const BATCH = 256 << 10;
+/** A message of more characters is turned into bytes at once; a shorter one is cheaper to join with its neighbours as text. */
+const LONG = 64 << 10;
 
 /** Where messages go. */
 export class Output {
@@ -59,14 +61,15 @@ export class Output {
   #write(): void {
     let count = 0;
     let length = 0;
-    while (count < this.#waiting.length && length < BATCH) length += this.#waiting[count++]!.length + 1;
+    while (count < this.#waiting.length && length < BATCH && !(count > 0 && this.#waiting[count]!.length >= LONG)) length += this.#waiting[count++]!.length + 1;
     if (count === 0 || this.#closed) {
       this.#writing = false;
       return this.#wake();
     }
     const batch = this.#waiting.splice(0, count);
     batch.push("");
-    this.#stream.write(batch.join("\n"), (error) => {
+    const long = count === 1 && length > LONG;
+    this.#stream.write(long ? bytes(batch[0]!) : batch.join("\n"), (error) => {
       if (error) return this.#close();
       this.#size -= length;
       this.#check();
@@ -95,4 +98,13 @@ export class Output {
     this.#wake();
     this.onclose();
   }
+}
+
+/** A line, its end included, copied once. */
+function bytes(line: string): Buffer {
+  const length = Buffer.byteLength(line);
+  const bytes = Buffer.allocUnsafe(length + 1);
+  bytes.write(line);
+  bytes[length] = 0x0a;
+  return bytes;
 }
