@@ -15,8 +15,11 @@ const threads = join(fileURLToPath(new URL("transport/", import.meta.url)), "thr
 /** Requests at the end: the event stream, and the call in which they are counted. */
 const BUSY = 2;
 
-/** Connections at the end: with those that wait for the next request. There have been eight sessions. */
+/** Connections at the end: with those that wait for the next request. There have been eight sessions, and an attempt that failed. */
 const OPEN = 4;
+
+/** The `initialize` that the server never answers. */
+const UNANSWERED = 5;
 
 const SAID = ["initialized", "ran before", "go away", "come back", "ran during", "ran after", "the event loop went on", ...Array(6).fill("ran round"), "ran last"];
 
@@ -48,6 +51,8 @@ async function survives(t, sse, [command, ...args]) {
   const server = await Scripted.start({
     sse,
     on: (call) => {
+      // Its connection must go when the client has waited long enough.
+      if (call.kind === "initialize" && server.of("initialize").length === UNANSWERED) return true;
       if (call.mark === "last") {
         open = server.sockets.size;
         busy = [...server.sockets].filter((socket) => socket._httpMessage).length;
