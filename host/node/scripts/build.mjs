@@ -65,7 +65,7 @@ async function transpileComponent(component) {
       modules[file] = Buffer.from(bytes);
       continue;
     }
-    write(file, file === "engine.js" ? withoutDebugLog(Buffer.from(bytes).toString()) : bytes);
+    write(file, file === "engine.js" ? withLongStrings(withoutDebugLog(Buffer.from(bytes).toString())) : bytes);
   }
   const texts = Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, bytes.toString("base64")]));
   write("modules.js", `export const MODULES = ${JSON.stringify(texts)};\n`);
@@ -84,6 +84,25 @@ function withoutDebugLog(code) {
   const emptied = code.replace(pattern, "/* @__NO_SIDE_EFFECTS__ */ const _debugLog = () => {};");
   if (/process\W+env/.test(emptied)) fail("jco's code reads the environment; see withoutDebugLog in scripts/build.mjs");
   return emptied;
+}
+
+/**
+ * jco's code looks at each character of a string to know how many bytes it will have: a third of the cost of a call with a message
+ * of 64 KB. A long string is encoded first and copied then; for a short one jco's way is the faster.
+ */
+function withLongStrings(code) {
+  const pattern = /function _utf8AllocateAndEncode\(s, realloc, memory\) \{[^]*?if \(s\.length === 0\) \{ return \{ ptr: 1, len: 0 \}; \}/g;
+  if (code.match(pattern)?.length !== 1) fail("jco's _utf8AllocateAndEncode no longer looks as it did; see withLongStrings in scripts/build.mjs");
+  return code.replace(
+    pattern,
+    (beginning) => `${beginning}
+    if (s.length > 1024) {
+      const bytes = TEXT_ENCODER_UTF8.encode(s);
+      const ptr = realloc(0, 0, 1, bytes.length);
+      new Uint8Array(memory.buffer, ptr, bytes.length).set(bytes);
+      return { ptr, len: bytes.length };
+    }`,
+  );
 }
 
 /**
