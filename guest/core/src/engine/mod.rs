@@ -373,6 +373,7 @@ impl Engine {
     fn emit(&mut self, event: Event) {
         if self.options.notify_client
             && self.program.initialized
+            && self.program.answered.is_some()
             && let Some(text) = notice::of(&event, &self.server_name())
         {
             self.outputs.push_back(Output::Event(Event::Message(text)));
