@@ -23,7 +23,9 @@ export class Input {
     this.#stream = stream;
     this.#splitter = new Splitter(limit, scanner);
     this.#listener = listener;
-    stream.on("readable", () => this.#read());
+    // At the end of this turn of the event loop: what the network told in the same turn, for instance that the server is gone,
+    // came first and decides what becomes of a message.
+    stream.on("readable", () => setImmediate(() => this.#read()));
     stream.on("end", () => this.#end());
     stream.on("error", (error) => {
       log.warn(`cannot read stdin, taken as its end: ${error.message}`);

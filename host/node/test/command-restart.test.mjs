@@ -52,11 +52,20 @@ for (const name of Object.keys(KINDS)) {
     request(5, "tools/call", echo("after the second"));
     assert.match(await text(5), /after the second/);
 
+    // The end of the server and the next call reach the command in the same turn of its event loop: the server was gone first.
+    command.signal("SIGSTOP");
+    await server.kill();
+    request(6, "tools/call", echo("at the same time"));
+    command.signal("SIGCONT");
+    await command.stderr.next((line) => /disconnected|trying again/.test(line));
+    await server.start();
+    assert.match(await text(6), /at the same time/);
+
     const begun = performance.now();
     command.closeStdin();
     assert.deepEqual(await command.end(), { code: 0, signal: null });
     assert.ok(performance.now() - begun < 2000);
-    assert.deepEqual([...answers.keys()].sort(), [1, 2, 3, 4, 5, "in flight"]);
+    assert.deepEqual([...answers.keys()].sort(), [1, 2, 3, 4, 5, 6, "in flight"]);
     assert.ok(!/session_?id=/i.test(command.stderr.text), command.stderr.text);
   });
 }

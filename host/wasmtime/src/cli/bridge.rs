@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures::FutureExt;
 use mcp_reconnect::{Event, Receiver, Sender};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +16,9 @@ use super::narrator;
 use super::output::Output;
 use super::signals::{Signals, Wish};
 use super::sleep::SleepWatch;
+
+/// Bytes of messages that are written together.
+const TOGETHER: usize = 8 << 10;
 
 /// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
 const GOODBYE: Duration = Duration::from_millis(900);
@@ -109,15 +113,32 @@ async fn to_server(mut lines: Lines, sender: &Sender, output: Output, limit: usi
     }
 }
 
-/// Passes the transport's messages on and tells its events, until there are no more.
+/// Passes the transport's messages on and tells its events, until there are no more. Short messages that are there together
+/// are written together.
 async fn to_client(mut receiver: Receiver, output: Output, mut listeners: Listeners) -> Listeners {
-    while let Some(event) = receiver.receive().await {
-        match event {
-            Event::Message(message) => {
+    let mut lines = String::new();
+    while let Some(first) = receiver.receive().await {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match event {
                 // A closed stdout ends the bridge by itself; until then the events go on.
-                let _ = output.send(message).await;
+                Event::Message(message) if lines.len() + message.len() > TOGETHER => {
+                    if !lines.is_empty() {
+                        let _ = output.send(std::mem::take(&mut lines)).await;
+                    }
+                    let _ = output.send(message).await;
+                }
+                Event::Message(message) if lines.is_empty() => lines = message,
+                Event::Message(message) => {
+                    lines.push('\n');
+                    lines.push_str(&message);
+                }
+                event => listeners.tell(&event),
             }
-            event => listeners.tell(&event),
+            next = receiver.receive().now_or_never().flatten();
+        }
+        if !lines.is_empty() {
+            let _ = output.send(std::mem::take(&mut lines)).await;
         }
     }
     listeners

@@ -61,7 +61,7 @@ impl Output {
         Ok((Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), unwritten, direct }, finished))
     }
 
-    /// Writes or queues a message, waiting for room. Of one task at a time: two must not write at once.
+    /// Writes or queues a message, or several with line ends between them, waiting for room. Of one task at a time: two must not write at once.
     pub async fn send(&self, line: String) -> Result<(), Closed> {
         let mut bytes = line.into_bytes();
         bytes.push(b'\n');
