@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{
 use crate::support::PATIENCE;
 
 #[path = "../../host/wasmtime/src/engine_config.rs"]
-mod engine_config;
+pub mod engine_config;
 #[path = "../../host/wasmtime/src/outgoing_handler.rs"]
 mod outgoing_handler;
 
