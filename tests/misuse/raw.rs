@@ -153,8 +153,7 @@ impl Raw {
         let table = &mut self.store.data_mut().table;
         if let Some(pollable) = pollable {
             // The alarm goes with it.
-            let pollable = table.delete(pollable)?;
-            drop(pollable);
+            table.delete(pollable)?;
             if let Some(alarm) = alarm {
                 let _ = table.delete(Resource::<Alarm>::new_own(alarm));
             }
