@@ -2,9 +2,11 @@
 
 mod support;
 
-use support::install;
+use support::{NATIVE, install, npm_package};
 
 #[test]
 fn the_npm_package_is_built_and_passes_its_tests() {
-    install::npm(&install::npm_package(), &["test"]);
+    let mut tests = npm_package::npm(&npm_package::build(), &["test"]);
+    tests.env("MCP_RECONNECT_TEST_PYTHON", install::python()).env("MCP_RECONNECT_TEST_COMMAND", NATIVE);
+    install::run(&mut tests, "see the messages below");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{COMMAND, NATIVE, tests_folder};
+use super::tests_folder;
 
 /// The folder with `node_modules`, and beside them the tests' own Node programs.
 pub fn node() -> &'static Path {
@@ -23,60 +23,6 @@ pub fn conformance() -> &'static Path {
 /// The folder with the `node_modules` that the npm package is built and tested with.
 pub fn node_package() -> PathBuf {
     node_modules_of("node-package", &tests_folder().join("../host/node"))
-}
-
-/// What the npm package is made of. It is built in the build folder, where its `node_modules` are.
-const PACKAGE: [&str; 8] =
-    ["README.md", "cli", "package-lock.json", "package.json", "scripts", "src", "test", "tsconfig.json"];
-
-/// The folder of the npm package, built as it is published.
-pub fn npm_package() -> PathBuf {
-    let folder = node_package();
-    let guard = File::create(folder.join("build.lock")).expect("the build folder is writable");
-    guard.lock().expect("file locks work in the build folder");
-    // Once for each test program.
-    let (stamp, program) = (folder.join("built-for"), std::process::id().to_string());
-    if fs::read_to_string(&stamp).is_ok_and(|built| built == program) {
-        return folder;
-    }
-    for name in PACKAGE {
-        let _ = fs::remove_dir_all(folder.join(name));
-        copy(&tests_folder().join("../host/node").join(name), &folder.join(name));
-    }
-    npm(&folder, &["run", "build"]);
-    fs::write(&stamp, program).expect("the build folder is writable");
-    folder
-}
-
-/// Makes the npm package's command what [`COMMAND`] names.
-pub fn npm_command() {
-    let program = npm_package().join("dist/cli.js");
-    let link = Path::new(COMMAND);
-    fs::create_dir_all(link.parent().expect("a folder")).expect("the build folder is writable");
-    if fs::read_link(link).ok().as_deref() != Some(&*program) {
-        let _ = fs::remove_file(link);
-        std::os::unix::fs::symlink(program, link).expect("the build folder is writable");
-    }
-}
-
-/// Runs an npm command in the npm package's folder.
-pub fn npm(folder: &Path, arguments: &[&str]) {
-    let mut command = Command::new("npm");
-    command.args(arguments).current_dir(folder).env("MCP_RECONNECT_WORKSPACE", tests_folder().join(".."));
-    command.env("MCP_RECONNECT_TEST_PYTHON", python()).env("MCP_RECONNECT_TEST_COMMAND", NATIVE);
-    run(&mut command, "see the messages below");
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("the build folder is writable");
-        for entry in fs::read_dir(from).expect("the sources are readable") {
-            let entry = entry.expect("the sources are readable");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    }
 }
 
 fn node_modules(name: &str) -> PathBuf {

@@ -1,15 +1,17 @@
 //! Children that never outlive their test.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{COMMAND, IS_NPX, install};
+use super::{COMMAND, IS_NPX, npm_package};
 
 /// Lines as they arrive, and a way to wait for one.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +108,7 @@ impl Process {
     /// Starts `command` with pipes for standard input, output and error.
     pub fn start(command: &mut Command) -> Self {
         if IS_NPX && command.get_program() == COMMAND {
-            install::npm_command();
+            link_npm_command();
         }
         die_with_this_thread(command);
         let mut child = command
@@ -201,4 +203,15 @@ fn die_with_this_thread(command: &mut Command) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = command;
+}
+
+/// Makes the npm package's command what [`COMMAND`] names.
+fn link_npm_command() {
+    let program = npm_package::build().join("dist/cli.js");
+    let link = Path::new(COMMAND);
+    fs::create_dir_all(link.parent().expect("a folder")).expect("the build folder is writable");
+    if fs::read_link(link).ok().as_deref() != Some(&*program) {
+        let _ = fs::remove_file(link);
+        std::os::unix::fs::symlink(program, link).expect("the build folder is writable");
+    }
 }

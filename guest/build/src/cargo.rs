@@ -9,6 +9,8 @@ use crate::Error;
 
 /// The target of all components.
 const TARGET: &str = "wasm32-wasip2";
+/// Vector instructions, part of WebAssembly 2.0: for the search for line ends and quotes.
+const FLAGS: &str = "-Ctarget-feature=+simd128";
 /// The profile of all components, see the workspace's `Cargo.toml`.
 const PROFILE: &str = "guest";
 
@@ -45,7 +47,7 @@ pub fn build(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathB
     }
     cargo
         // This one also overrides the flags of configuration files.
-        .env("CARGO_ENCODED_RUSTFLAGS", "")
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS)
         .current_dir(workspace)
         .args(["build", "--quiet", "--locked", "--package", package])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])

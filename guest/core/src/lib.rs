@@ -35,6 +35,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod buffer;
 pub mod diagnosis;
 mod engine;
 pub mod errors;
@@ -50,6 +51,7 @@ mod schedule;
 mod session;
 pub mod sse;
 pub mod url;
+mod utf8;
 
 pub use engine::{Engine, OptionsError};
 pub use errors::oversized_message;

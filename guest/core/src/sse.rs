@@ -8,12 +8,14 @@ use alloc::vec::Vec;
 
 use memchr::memchr2;
 
+use crate::buffer::append;
 use crate::scan::{Scanned, Scanner};
+use crate::utf8::from_utf8_lossy;
 
 /// A server-sent event. Bytes that are not UTF-8 have become U+FFFD, which may make it larger than it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SseEvent {
-    /// The `event` field. Empty where there was none, which means `message`.
+    /// The `event` field. Empty for `message`, which is also what an event without the field is.
     pub name: String,
     /// The `data` fields, joined with LF. Never empty.
     pub data: String,
@@ -53,6 +55,8 @@ pub struct Parser {
     after_cr: bool,
     line: Line,
     name: Vec<u8>,
+    /// The name is [`MESSAGE`], and `name` is empty: most events have it, and need no buffer for it.
+    is_message: bool,
     data: Vec<u8>,
     has_data: bool,
     id: Option<Vec<u8>>,
@@ -99,6 +103,9 @@ const MAX_NAME: usize = 5;
 /// The longest id kept of an event that is too large, in bytes.
 const MAX_OVERSIZED_ID: usize = 1024;
 
+/// The name that an event has by default.
+const MESSAGE: &[u8] = b"message";
+
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 const NEW_LINE: Line = Line::Name { bytes: [0; MAX_NAME], len: 0 };
 
@@ -111,6 +118,7 @@ impl Parser {
             after_cr: false,
             line: NEW_LINE,
             name: Vec::new(),
+            is_message: false,
             data: Vec::new(),
             has_data: false,
             id: None,
@@ -139,6 +147,10 @@ impl Parser {
                 rest = &rest[1..];
                 continue;
             }
+            if let Some(after) = self.usual_line(rest, out) {
+                rest = after;
+                continue;
+            }
             let Some(end) = memchr2(b'\n', b'\r', rest) else {
                 self.line_bytes(rest);
                 return;
@@ -148,6 +160,29 @@ impl Parser {
             self.after_cr = rest[end] == b'\r';
             rest = &rest[end + 1..];
         }
+    }
+
+    /// Reads one of the three lines that most streams are made of, if `bytes` begin with one; gives what comes after it. All
+    /// others go part by part, with the same result.
+    fn usual_line<'a>(&mut self, bytes: &'a [u8], out: &mut Vec<Item>) -> Option<&'a [u8]> {
+        if !matches!(self.line, Line::Name { len: 0, .. }) {
+            return None;
+        }
+        if let Some(after) = bytes.strip_prefix(b"\n") {
+            self.end_event(out);
+            return Some(after);
+        }
+        if let Some(after) = bytes.strip_prefix(b"event: message\n") {
+            self.begin(Field::Event);
+            self.is_message = self.fits(MESSAGE.len());
+            return Some(after);
+        }
+        let value = bytes.strip_prefix(b"data: ")?;
+        let end = memchr2(b'\n', b'\r', value)?;
+        self.begin(Field::Data);
+        self.data_bytes(&value[..end]);
+        self.after_cr = value[end] == b'\r';
+        Some(&value[end + 1..])
     }
 
     /// Reads bytes of one line.
@@ -194,7 +229,10 @@ impl Parser {
             Field::Data if self.has_data => self.data_bytes(b"\n"),
             Field::Data => self.has_data = true,
             // Not `clear`: the old value may have been large, and an empty buffer counts for nothing in `fits`.
-            Field::Event => self.name = Vec::new(),
+            Field::Event => {
+                self.name = Vec::new();
+                self.is_message = false;
+            }
             Field::Id | Field::Retry(_) => {}
         }
     }
@@ -224,7 +262,12 @@ impl Parser {
 
     fn data_bytes(&mut self, bytes: &[u8]) {
         if self.fits(bytes.len()) {
-            append(&mut self.data, bytes, self.max_event_bytes);
+            if self.data.is_empty() {
+                // Most data has one line, which most often came in one piece: no more room than that.
+                self.data = bytes.to_vec();
+            } else {
+                append(&mut self.data, bytes, self.max_event_bytes);
+            }
         } else if let Some(scanner) = &mut self.oversized {
             scanner.feed(bytes);
         }
@@ -235,7 +278,8 @@ impl Parser {
         if self.oversized.is_some() {
             return false;
         }
-        let kept = self.data.len() + self.name.len() + self.id_line.len() + self.id.as_ref().map_or(0, Vec::len);
+        let name = if self.is_message { MESSAGE.len() } else { self.name.len() };
+        let kept = self.data.len() + name + self.id_line.len() + self.id.as_ref().map_or(0, Vec::len);
         if more <= self.max_event_bytes.saturating_sub(kept) {
             return true;
         }
@@ -243,6 +287,7 @@ impl Parser {
         scanner.feed(&core::mem::take(&mut self.data));
         self.oversized = Some(scanner);
         self.name = Vec::new();
+        self.is_message = false;
         self.id = self.id.take().filter(|id| id.len() <= MAX_OVERSIZED_ID);
         false
     }
@@ -268,19 +313,24 @@ impl Parser {
             Field::Id if self.id_line.contains(&0) => self.id_line = Vec::new(),
             Field::Id => self.id = Some(core::mem::take(&mut self.id_line)),
             Field::Retry(Retry::Number(milliseconds)) => out.push(Item::Retry(milliseconds)),
+            Field::Event if self.name == MESSAGE => {
+                self.name = Vec::new();
+                self.is_message = true;
+            }
             Field::Retry(Retry::Empty | Retry::Invalid) | Field::Data | Field::Event => {}
         }
     }
 
     fn end_event(&mut self, out: &mut Vec<Item>) {
         let name = core::mem::take(&mut self.name);
+        self.is_message = false;
         let data = core::mem::take(&mut self.data);
-        let id = self.id.take().map(text);
+        let id = self.id.take().map(from_utf8_lossy);
         self.has_data = false;
         if let Some(scanner) = self.oversized.take() {
             out.push(Item::Oversized { scanned: scanner.finish(), id });
         } else if !data.is_empty() {
-            out.push(Item::Event(SseEvent { name: text(name), data: text(data), id }));
+            out.push(Item::Event(SseEvent { name: from_utf8_lossy(name), data: from_utf8_lossy(data), id }));
         } else if let Some(id) = id {
             out.push(Item::Id(id));
         }
@@ -313,19 +363,4 @@ impl Retry {
             }
         })
     }
-}
-
-/// Appends to a buffer that will never hold more than `max` bytes: it need not grow beyond that.
-fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
-    let needed = buffer.len() + bytes.len();
-    if needed > buffer.capacity() {
-        let doubled = buffer.capacity().saturating_mul(2).min(max);
-        buffer.reserve_exact(needed.max(doubled) - buffer.len());
-    }
-    buffer.extend_from_slice(bytes);
-}
-
-/// Bytes as text; what is not UTF-8 becomes U+FFFD.
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -20,7 +20,7 @@ use crate::failure::{describe, failure};
 use crate::reactor::Reactor;
 
 /// The most that one read takes. A read costs more than the copy of its bytes on some hosts.
-const READ_BYTES: u64 = 64 * 1024;
+const READ_BYTES: u64 = 256 * 1024;
 
 /// The host's timeouts, in nanoseconds: the engine has timers of its own, so these must never fire. The largest whole day
 /// that fits the 31-bit millisecond timers of JavaScript hosts.

@@ -50,7 +50,8 @@ class Pool extends Agent {
     return true;
   }
 
-  override reuseSocket(socket: Duplex): void {
+  override reuseSocket(socket: Duplex, request: ClientRequest): void {
+    super.reuseSocket(socket, request);
     (socket as Socket).setTimeout(0);
   }
 }

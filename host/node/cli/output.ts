@@ -5,6 +5,8 @@ import type { Writable } from "node:stream";
 const QUEUE_BYTES = 8 << 20;
 /** Characters that are written in one call, rounded up to one message. */
 const BATCH = 256 << 10;
+/** A message of as many characters or more is turned into bytes at once; a shorter one is cheaper to join with its neighbours as text. */
+const LONG = 64 << 10;
 
 /** Where messages go. */
 export class Output {
@@ -57,21 +59,31 @@ export class Output {
   }
 
   #write(): void {
-    let count = 0;
-    let length = 0;
-    while (count < this.#waiting.length && length < BATCH) length += this.#waiting[count++]!.length + 1;
-    if (count === 0 || this.#closed) {
+    const batch = this.#waiting.splice(0, this.#next());
+    if (batch.length === 0 || this.#closed) {
       this.#writing = false;
       return this.#wake();
     }
-    const batch = this.#waiting.splice(0, count);
+    const length = batch.reduce((sum, line) => sum + line.length + 1, 0);
+    const long = batch.length === 1 && length > LONG;
     batch.push("");
-    this.#stream.write(batch.join("\n"), (error) => {
+    this.#stream.write(long ? bytes(batch[0]!) : batch.join("\n"), (error) => {
       if (error) return this.#close();
       this.#size -= length;
       this.#check();
       this.#write();
     });
+  }
+
+  /** How many messages are written next: as many short ones as fit, or a long one alone. */
+  #next(): number {
+    let count = 0;
+    for (let length = 0; count < this.#waiting.length && length < BATCH; count++) {
+      const line = this.#waiting[count]!.length + 1;
+      if (line > LONG) return Math.max(count, 1);
+      length += line;
+    }
+    return count;
   }
 
   #check(): void {
@@ -95,4 +107,13 @@ export class Output {
     this.#wake();
     this.onclose();
   }
+}
+
+/** A line, its end included, copied once. */
+function bytes(line: string): Buffer {
+  const length = Buffer.byteLength(line);
+  const bytes = Buffer.allocUnsafe(length + 1);
+  bytes.write(line);
+  bytes[length] = 0x0a;
+  return bytes;
 }

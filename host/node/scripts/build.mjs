@@ -10,6 +10,8 @@ import { build } from "esbuild";
 
 const CRATE = "mcp-reconnect-engine";
 const TARGET = "wasm32-wasip2";
+/** As in guest/build. */
+const FLAGS = "-Ctarget-feature=+simd128";
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const workspace = resolve(process.env.MCP_RECONNECT_WORKSPACE ?? join(folder, "../.."));
@@ -25,7 +27,7 @@ copyFileSync(join(workspace, "LICENSE"), join(folder, "LICENSE"));
 /** Builds the component as host/wasmtime/build.rs builds its own: from the lock file, untouched by the caller's flags. */
 function buildComponent() {
   ensureTarget();
-  const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: "" };
+  const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: FLAGS };
   for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
   const targetFolder = join(workspace, "target", "node");
   const args = ["build", "--quiet", "--locked", "--package", CRATE, "--target", TARGET, "--profile", "guest", "--target-dir", targetFolder];
@@ -63,7 +65,7 @@ async function transpileComponent(component) {
       modules[file] = Buffer.from(bytes);
       continue;
     }
-    write(file, file === "engine.js" ? withoutDebugLog(Buffer.from(bytes).toString()) : bytes);
+    write(file, file === "engine.js" ? withLongStrings(withoutDebugLog(Buffer.from(bytes).toString())) : bytes);
   }
   const texts = Object.fromEntries(Object.entries(modules).map(([name, bytes]) => [name, bytes.toString("base64")]));
   write("modules.js", `export const MODULES = ${JSON.stringify(texts)};\n`);
@@ -82,6 +84,25 @@ function withoutDebugLog(code) {
   const emptied = code.replace(pattern, "/* @__NO_SIDE_EFFECTS__ */ const _debugLog = () => {};");
   if (/process\W+env/.test(emptied)) fail("jco's code reads the environment; see withoutDebugLog in scripts/build.mjs");
   return emptied;
+}
+
+/**
+ * jco's code looks at each character of a string to know how many bytes it will have: a third of the cost of a call with a message
+ * of 64 KB. A long string is encoded first and copied then; for a short one jco's way is the faster.
+ */
+function withLongStrings(code) {
+  const pattern = /function _utf8AllocateAndEncode\(s, realloc, memory\) \{[^]*?if \(s\.length === 0\) \{ return \{ ptr: 1, len: 0 \}; \}/g;
+  if (code.match(pattern)?.length !== 1) fail("jco's _utf8AllocateAndEncode no longer looks as it did; see withLongStrings in scripts/build.mjs");
+  return code.replace(
+    pattern,
+    (beginning) => `${beginning}
+    if (s.length > 1024) {
+      const bytes = TEXT_ENCODER_UTF8.encode(s);
+      const ptr = realloc(0, 0, 1, bytes.length);
+      new Uint8Array(memory.buffer, ptr, bytes.length).set(bytes);
+      return { ptr, len: bytes.length };
+    }`,
+  );
 }
 
 /**
@@ -150,7 +171,7 @@ function provenance(component, modules) {
     version: packageJson("package.json").version,
     source: "guest/engine in the repository that package.json names",
     rebuild: [
-      `cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
+      `CARGO_ENCODED_RUSTFLAGS=${FLAGS} cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
       "npm ci && npm run build (in host/node)",
     ],
     rustc: rustc.trim(),

@@ -27,9 +27,12 @@ export class Connection {
   #outputs: sansIo.Output[] = [];
   #working = false;
   #closed = false;
+  /** What exchanges have reported in this turn of the event loop, and the engine has not heard yet. */
+  #reports: sansIo.Input[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires. */
   #timerAt = 0n;
+  #arming: ReturnType<typeof setTimeout> | undefined;
   #held = false;
 
   /** Throws if the options are refused. */
@@ -59,25 +62,38 @@ export class Connection {
    */
   hold(held: boolean): void {
     this.#held = held;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#disarm();
     // What waits in the network comes first.
-    if (!held) setTimeout(() => this.#arm(), 0);
+    if (!held) this.#armSoon();
   }
 
   /** Gives the engine an input and does what comes of it. Throws if the engine refuses the input. */
   handle(input: sansIo.Input): void {
-    if (this.#closed) return;
+    this.#feed([...this.#reports.splice(0), input]);
+  }
+
+  /** An exchange's reports of one turn go in together: each call into the component has its price. */
+  #report(input: sansIo.Input): void {
+    if (this.#reports.push(input) === 1) queueMicrotask(() => this.#feed(this.#reports.splice(0)));
+  }
+
+  #feed(inputs: sansIo.Input[]): void {
+    if (this.#closed || inputs.length === 0) return;
+    let refused: Error | undefined;
     try {
-      this.#engine.handle(now(), input);
+      for (const input of inputs) this.#engine.handle(now(), input);
+    } catch (error) {
+      refused = refusal(error);
+      if (!refused) return this.#fail(error);
+    }
+    try {
       // All there are.
       for (const output of this.#engine.pollOutputs(0)) this.#outputs.push(output);
     } catch (error) {
-      const refused = refusal(error);
-      if (refused) throw refused;
       return this.#fail(error);
     }
     this.#work();
+    if (refused) throw refused;
   }
 
   /** Does what the engine wants, in order, also if a listener calls `handle` meanwhile. */
@@ -89,7 +105,7 @@ export class Connection {
     } finally {
       this.#working = false;
     }
-    this.#arm();
+    this.#armSoon();
   }
 
   #do(output: sansIo.Output): void {
@@ -102,7 +118,7 @@ export class Connection {
             over = true;
             this.#exchanges.delete(exchange);
           }
-          this.handle(input);
+          this.#report(input);
         });
         if (!over) this.#exchanges.set(exchange, running);
         break;
@@ -118,6 +134,21 @@ export class Connection {
         this.#end();
         break;
     }
+  }
+
+  /** Once for all that happens now: the engine's shortest waits are longer. */
+  #armSoon(): void {
+    if (this.#closed) return;
+    this.#arming ??= setTimeout(() => {
+      this.#arming = undefined;
+      this.#arm();
+    }, 0);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#arming);
+    this.#timer = this.#arming = undefined;
   }
 
   /** The engine's deadline mostly moves into the future, so a timer is left to fire too early rather than made anew. */
@@ -143,9 +174,9 @@ export class Connection {
 
   #end(error?: Error): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#disarm();
     this.#outputs = [];
+    this.#reports = [];
     for (const exchange of this.#exchanges.values()) exchange.cancel();
     this.#exchanges.clear();
     this.#listener.closed(error);

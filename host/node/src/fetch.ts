@@ -35,11 +35,15 @@ interface DispatchOptions {
   bodyTimeout?: number;
 }
 
-/** Node's dispatcher, with the proxy or the certificates that the program may have given it. Undefined elsewhere. */
+/** What Node's `fetch` uses, with the proxy or the certificates that the program may have given it. Undefined elsewhere. */
 function dispatcher(): Dispatcher | undefined {
-  // Node loads undici on the first use of `Headers`, which an exchange has made before it comes here.
-  const symbols = globalThis as unknown as Record<symbol, Dispatcher | undefined>;
-  return symbols[Symbol.for("undici.globalDispatcher.2")] ?? symbols[Symbol.for("undici.globalDispatcher.1")];
+  const { process } = globalThis as { process?: { versions?: { undici?: string } } };
+  const undici = Number.parseInt(process?.versions?.undici ?? "");
+  if (!(undici > 0)) return undefined;
+  // Node loads undici on the first use of `Headers`, which an exchange has made before it comes here. Undici 7 (Node 24) sets both
+  // and reads the older; the handlers of undici 8 (Node 26) fit the newer only.
+  const symbol = Symbol.for(`undici.globalDispatcher.${undici < 8 ? 1 : 2}`);
+  return (globalThis as unknown as Record<symbol, Dispatcher | undefined>)[symbol];
 }
 
 /** The same without undici's idle limits, 300 s each: a call that runs for an hour without a word would be lost to them. */

@@ -46,6 +46,27 @@ async function flood(command, stream) {
   return () => sent;
 }
 
+test("calls in a row go over one connection, and stderr stays silent", async (t) => {
+  const { server, command } = await connected(t);
+  for (let id = 2; id < 40; id++) {
+    command.write(`${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "run", arguments: { mark: id } } })}\n`);
+    await command.stdout.next((line) => JSON.parse(line).id === id);
+  }
+  // The event stream's, and one more for what was sent while the stream was opened.
+  assert.ok(server.accepted <= 3, `${server.accepted} connections`);
+  command.closeStdin();
+  assert.deepEqual(await command.end(), { code: 0, signal: null });
+  assert.equal(command.stderr.lines.length, 1, command.stderr.text);
+});
+
+test("messages of all sizes and scripts come whole, and in order", async (t) => {
+  const { command, stream } = await connected(t);
+  const sizes = [1, 70_000, 2, 65_400, 65_535, 65_536, 3, 300_000, 4, 5, 3_000_000, 6];
+  const sent = sizes.map((size, number) => ({ number, text: "x\u00e9\u6f22\u{1f980}".repeat(size).slice(0, size).toWellFormed() }));
+  for (const data of sent) stream.write(`data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data } })}\n\n`);
+  for (const data of sent) assert.deepEqual(JSON.parse(await command.stdout.next(() => true)).params.data, data);
+});
+
 test("a client that does not read holds up the server, and gets everything in order when it does", async (t) => {
   const { command, stream } = await connected(t);
   const sent = await flood(command, stream);

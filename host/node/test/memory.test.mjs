@@ -48,7 +48,7 @@ for (const [transport, sse] of [["http", false], ["sse", true]]) {
     t.after(() => server.stop());
     const { client } = await connected(t, GENERATIONS["sdk 1.x"], server.url, { transport });
     await flat(async () => {
-      for (let call = 0; call < 1700; call += 10) {
+      for (let call = 0; call < 3400; call += 10) {
         const marks = Array.from({ length: 10 }, (_, index) => `${call + index}`);
         const texts = await Promise.all(marks.map((mark) => text(client.callTool({ name: "run", arguments: { mark } }))));
         assert.deepEqual(texts, marks.map((mark) => `ran ${mark}`));
@@ -65,7 +65,7 @@ for (const [transport, sse] of [["http", false], ["sse", true]]) {
     const { transport: connection, log } = await connected(t, GENERATIONS["client 2.x"], server.url, { transport });
     let done = 0;
     await flat(async () => {
-      for (let round = 0; round < 170; round++) {
+      for (let round = 0; round < 340; round++) {
         connection.reconnect();
         done += 1;
         await until("the new session", () => connection.status().reconnects === done && connection.status().state === "ready");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, verify_server_name};
+use rustls::client::{ResolvesClientCert, Resumption, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -15,6 +15,9 @@ use rustls_platform_verifier::Verifier;
 
 use crate::OpenError;
 use crate::http_options::HttpOptions;
+
+/// Sessions that rustls keeps for one server.
+const TICKETS: usize = 8;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
 
@@ -47,6 +50,8 @@ impl Setup {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(LazyVerifier { extra, verifier: OnceLock::new() }))
             .with_client_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesClientCert>);
+        // One client speaks with one server, and through one proxy at most; the default makes room for 32 of them.
+        config.resumption = Resumption::in_memory_sessions(2 * TICKETS);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config, identity })
     }

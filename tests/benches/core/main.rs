@@ -13,6 +13,8 @@ mod instructions;
 mod library;
 mod native;
 mod node;
+#[path = "../../support/npm_package.rs"]
+mod npm_package;
 mod report;
 mod sandbox;
 mod script;

@@ -1,17 +1,12 @@
 //! The engine under Node: the npm package as it is built, in a child process that does what it is told.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::install;
+use crate::npm_package;
 use crate::script::{self, Answer, CHUNK, Texts};
-
-/// What the package is built from.
-const SOURCES: [&str; 7] = ["README.md", "cli", "package-lock.json", "package.json", "scripts", "src", "tsconfig.json"];
 
 pub struct Node {
     child: Child,
@@ -25,7 +20,7 @@ pub struct Node {
 
 impl Node {
     pub fn start() -> Self {
-        let package = build_package();
+        let package = npm_package::build();
         let mut child = Command::new("node")
             .arg(crate::tests_folder().join("benches/core/node.mjs"))
             .arg(package.join("dist/esm/component.js"))
@@ -95,36 +90,4 @@ impl Drop for Node {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().expect("a number")
-}
-
-/// Builds the npm package in the build folder, where its `node_modules` are.
-fn build_package() -> PathBuf {
-    let folder = install::node_package();
-    let workspace = crate::tests_folder().join("..");
-    for name in SOURCES {
-        let (from, to) = (workspace.join("host/node").join(name), folder.join(name));
-        if from.is_dir() {
-            let _ = fs::remove_dir_all(&to);
-            copy_folder(&from, &to);
-        } else {
-            fs::copy(from, to).expect("the build folder is writable");
-        }
-    }
-    let mut command = Command::new("npm");
-    command.args(["run", "build"]).current_dir(&folder).env("MCP_RECONNECT_WORKSPACE", &workspace);
-    install::run(&mut command, "see the messages below");
-    folder
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the build folder is writable");
-    for entry in fs::read_dir(from).expect("the sources are readable") {
-        let entry = entry.expect("the sources are readable");
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("the build folder is writable");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{install, tests_folder};
+use crate::support::{install, npm_package, tests_folder};
 
 /// The version of the crate that is measured.
 pub const MCP_STDIO_PROXY: &str = "0.2.10";
@@ -67,15 +67,7 @@ pub fn composed() -> Result<PathBuf, String> {
 
 /// The npm package's command, built from this repository.
 pub fn npm_command() -> PathBuf {
-    let folder = install::node_package();
-    for name in ["cli", "scripts", "src", "tsconfig.json", "README.md"] {
-        let _ = fs::remove_dir_all(folder.join(name));
-        copy(&workspace().join("host/node").join(name), &folder.join(name));
-    }
-    let mut build = Command::new("npm");
-    build.args(["run", "build"]).current_dir(&folder).env("MCP_RECONNECT_WORKSPACE", workspace());
-    install::run(&mut build, "see the messages below");
-    folder.join("dist/cli.js")
+    npm_package::build().join("dist/cli.js")
 }
 
 /// Gives the program, installed with its own lock file if it is not there yet. That takes minutes, once.
@@ -102,18 +94,6 @@ fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("`{name}` cannot be run: {error}"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("`{name}` failed: {}", complaint.trim())) }
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("the build folder is writable");
-        for entry in fs::read_dir(from).expect("the sources are readable") {
-            let entry = entry.expect("the sources are readable");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    }
 }
 
 fn folder() -> PathBuf {

@@ -109,7 +109,7 @@ impl Answer {
                     }
                     match event.name.as_str() {
                         "endpoint" => self.endpoint = Some(event.data),
-                        "" | "message" => self.reply = self.reply.take().or_else(|| reply_in(&event.data)),
+                        "" => self.reply = self.reply.take().or_else(|| reply_in(&event.data)),
                         _ => {}
                     }
                 }

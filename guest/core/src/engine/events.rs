@@ -40,8 +40,8 @@ impl Engine {
             Item::Event(event) => {
                 let repeated = event.id.as_ref().is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
                 match (event.name.as_str(), &role) {
-                    ("" | "message", _) if repeated => {}
-                    ("" | "message", _) => self.on_text(id, event.data),
+                    ("", _) if repeated => {}
+                    ("", _) => self.on_text(id, event.data),
                     ("endpoint", Role::Stream) => self.on_endpoint(id, &event.data),
                     (name, _) => {
                         let name = super::delivery::clip(name);

@@ -8,6 +8,7 @@ use super::delivery::End;
 use super::link::{Link, Trouble};
 use super::outcome::Outcome;
 use super::program::{Outgoing, Queued};
+use crate::buffer::append;
 use crate::loss::Refusal;
 use crate::options::SECOND;
 use crate::replay::Evidence;
@@ -15,6 +16,7 @@ use crate::request::{Delivery, Request, RequestKey};
 use crate::schedule::Timer;
 use crate::sse::Parser;
 use crate::url::Url;
+use crate::utf8::from_utf8;
 use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
 
 /// The most that is read of a response that is no success.
@@ -329,7 +331,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_body(&mut self, id: ExchangeId, bytes: &[u8]) {
+    pub(super) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
         self.heard_at = self.now;
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match &mut exchange.reading {
@@ -349,13 +351,15 @@ impl Engine {
             Reading::Json(body) => {
                 if body.len() + bytes.len() > self.options.max_body_bytes {
                     self.on_body_too_large(id);
+                } else if body.is_empty() {
+                    *body = bytes;
                 } else {
-                    body.extend_from_slice(bytes);
+                    append(body, &bytes, self.options.max_body_bytes);
                 }
             }
             Reading::Events(parser) => {
                 let mut items = Vec::new();
-                parser.feed(bytes, &mut items);
+                parser.feed(&bytes, &mut items);
                 for item in items {
                     self.on_item(id, item);
                 }
@@ -396,7 +400,7 @@ impl Engine {
                 self.exchange_over(id);
             }
             Reading::Json(body) => {
-                match String::from_utf8(body) {
+                match from_utf8(body) {
                     Ok(text) => self.on_text(id, text),
                     Err(_) => self.log_dropped("a body", "it is not UTF-8"),
                 }

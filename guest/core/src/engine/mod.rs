@@ -246,7 +246,7 @@ impl Engine {
             Input::Close => self.on_close(),
             Input::Sent(exchange) => self.on_sent(exchange),
             Input::Response { exchange, status, headers } => self.on_head(exchange, status, &headers),
-            Input::Body { exchange, bytes } => self.on_body(exchange, &bytes),
+            Input::Body { exchange, bytes } => self.on_body(exchange, bytes),
             Input::End(exchange) => self.on_end(exchange),
             Input::Failed { exchange, failure, detail } => self.on_failed(exchange, failure, &detail),
         }
@@ -373,6 +373,7 @@ impl Engine {
     fn emit(&mut self, event: Event) {
         if self.options.notify_client
             && self.program.initialized
+            && self.program.answered.is_some()
             && let Some(text) = notice::of(&event, &self.server_name())
         {
             self.outputs.push_back(Output::Event(Event::Message(text)));

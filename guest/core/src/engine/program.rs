@@ -250,7 +250,8 @@ impl Engine {
     fn on_notification(&mut self, method: &str, text: &str, params: &Params) {
         match method {
             "notifications/initialized" => {
-                if self.program.answered.is_some() && !self.program.initialized {
+                // A program in a hurry says it before it has the result, which then waits for nothing.
+                if self.program.initialize.is_some() && !self.program.initialized {
                     self.program.initialized = true;
                     self.on_program_initialized();
                 }

@@ -396,12 +396,12 @@ fn what_comes_before_its_time_is_dropped() {
     let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
     world.program.silent = true;
     world.notify("notifications/custom");
+    world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     let initialize = world.initialize();
-    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    world.say(initialized);
     world.wait(initialize, SECOND);
     world.run_for(SECOND);
     assert!(world.started("notifications/").is_empty(), "{}", world.story());
+    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     world.say(initialized);
     world.say(initialized);
     world.run_for(SECOND);

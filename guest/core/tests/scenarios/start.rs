@@ -416,6 +416,26 @@ fn a_request_before_the_initialize_result_does_not_say_that_the_program_is_initi
 }
 
 #[test]
+fn initialized_that_comes_before_the_initialize_result_is_not_forgotten() {
+    for notify_client in [false, true] {
+        let mut options = Options::new(URL);
+        options.notify_client = notify_client;
+        let mut world = World::with(Knobs::http(), options, 1);
+        world.program.silent = true;
+        let initialize = world.initialize();
+        world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        assert!(matches!(world.wait(initialize, SECOND), Answer::Result(_)));
+        let answered_at = world.now;
+        world.run_for(SECOND);
+        assert_eq!(world.started("notifications/initialized").len(), 1, "{}", world.story());
+        assert_eq!(world.engine.status().state, State::Ready);
+        // Nor does it say that the program may be told of the connection before it has the result.
+        assert!(world.heard("notifications/message").iter().all(|(at, _)| *at >= answered_at), "{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
 fn what_a_server_says_before_a_session_that_never_comes_about_is_not_told() {
     let mut world = World::new(Knobs { chatty: true, ..Knobs::sse() });
     world.open();

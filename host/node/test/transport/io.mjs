@@ -5,6 +5,8 @@ export default function extension({ createFuture, getStream }) {
   let woken = false;
   let wake = () => (woken = true);
   let channel;
+  /** The requests that are under way, by the stream of their body. */
+  const requests = new Map();
   const operations = {
     /** Wakes by messages on this channel from now on. */
     listen({ name }) {
@@ -22,8 +24,21 @@ export default function extension({ createFuture, getStream }) {
         }),
       );
     },
+    /** Learns the request that this body will go to. */
+    watch({ id }) {
+      const body = getStream(id);
+      body.pipe = (request, ...options) => {
+        requests.set(id, request);
+        request.once("close", () => requests.delete(id));
+        return Object.getPrototypeOf(body).pipe.call(body, request, ...options);
+      };
+    },
+    /** Closes the connection of a request whose response nobody waits for. */
+    abort({ id }) {
+      requests.get(id)?.destroy();
+    },
     /** Closes the connection of a response that is not read to its end. */
-    destroy({ id }) {
+    close({ id }) {
       try {
         getStream(id).destroy();
       } catch {

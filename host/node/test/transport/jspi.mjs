@@ -9,7 +9,9 @@ import { imports, interrupt } from "./wasi.mjs";
 const [url] = globalThis.Deno?.args ?? process.argv.slice(2);
 const module = async (name) => WebAssembly.compile(await readFile(new URL(name, import.meta.url)));
 const { client, types } = await instantiate(module, imports);
-const connection = client.Connection.open(new types.Options(url));
+const options = new types.Options(url);
+options.setResponseTimeout(1_000_000_000n);
+const connection = client.Connection.open(options);
 
 let wake = () => {};
 const waiting = [];

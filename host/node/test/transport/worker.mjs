@@ -2,37 +2,21 @@
 import { readFileSync } from "node:fs";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 
-import { clocks, http, io, random } from "@bytecodealliance/preview2-shim";
-import { callExtension, futureDispose, futureSubscribe, inputStreamId } from "@bytecodealliance/preview2-shim/io-worker";
+import { futureDispose, futureSubscribe } from "@bytecodealliance/preview2-shim/io-worker";
+
+import { dispose, imports, onIoThread } from "./blocking.mjs";
 
 const { url, component, calls, wakes } = workerData;
-const extension = new URL("io.mjs", import.meta.url);
-callExtension(extension, "listen", { name: wakes });
-
-// The shim keeps the connection of a response whose stream is dropped before its end: one for each event stream.
-const dispose = Symbol.dispose ?? Symbol.for("dispose");
-const { prototype } = io.streams.InputStream;
-const drop = prototype[dispose];
-prototype[dispose] = function () {
-  callExtension(extension, "destroy", { id: inputStreamId(this) });
-  drop.call(this);
-};
-
+onIoThread("listen", { name: wakes });
 const { instantiate } = await import(new URL("transport.js", component));
-const { client, types } = instantiate((name) => new WebAssembly.Module(readFileSync(new URL(name, component))), {
-  "wasi:clocks/monotonic-clock": clocks.monotonicClock,
-  "wasi:http/outgoing-handler": http.outgoingHandler,
-  "wasi:http/types": http.types,
-  "wasi:io/error": io.error,
-  "wasi:io/poll": io.poll,
-  "wasi:io/streams": io.streams,
-  "wasi:random/random": random.random,
-});
-const connection = client.Connection.open(new types.Options(url));
+const { client, types } = instantiate((name) => new WebAssembly.Module(readFileSync(new URL(name, component))), imports);
+const options = new types.Options(url);
+options.setResponseTimeout(1_000_000_000n);
+const connection = client.Connection.open(options);
 
 for (;;) {
   // Before the calls are looked for, so that none comes between.
-  const next = callExtension(extension, "next");
+  const next = onIoThread("next");
   for (let call; (call = receiveMessageOnPort(calls)); ) connection[call.message.method](...call.message.args);
   const until = futureSubscribe(next);
   try {

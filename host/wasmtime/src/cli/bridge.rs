@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mcp_reconnect::{Event, Receiver, Sender};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::input::Lines;
 use super::lines::Line;
 use super::listeners::Listeners;
+use super::log;
 use super::narrator;
 use super::output::Output;
 use super::signals::{Signals, Wish};
 use super::sleep::SleepWatch;
-use super::{input, log};
 
 /// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
 const GOODBYE: Duration = Duration::from_millis(900);
@@ -43,7 +43,7 @@ pub async fn run(
     max_message_bytes: usize,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let lines = input::lines(max_message_bytes)?;
+    let lines = Lines::stdin(max_message_bytes)?;
     let (output, mut written) = Output::stdout()?;
 
     let mut to_server = Box::pin(to_server(lines, &sender, output.clone(), max_message_bytes));
@@ -89,8 +89,8 @@ pub async fn run(
 }
 
 /// Passes the client's messages on, until there are no more.
-async fn to_server(mut lines: mpsc::Receiver<Vec<Line>>, sender: &Sender, output: Output, limit: usize) {
-    while let Some(batch) = lines.recv().await {
+async fn to_server(mut lines: Lines, sender: &Sender, output: Output, limit: usize) {
+    while let Some(batch) = lines.next().await {
         for line in batch {
             let taken = match line {
                 Line::Text(message) => sender.send(message).await.is_ok(),

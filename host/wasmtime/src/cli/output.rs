@@ -1,17 +1,21 @@
-//! Standard output, written by one thread: messages, one a line, and nothing else. What is ready together is written
-//! together. A client that does not read holds up the senders, once [`QUEUE_BYTES`] wait, and not the runtime.
+//! Standard output: messages, one a line, and nothing else. A thread writes what cannot be written at once, and what is
+//! ready together in one call. A client that does not read holds up the senders, once [`QUEUE_BYTES`] wait, and not the
+//! runtime.
 
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::readiness;
+use super::readiness::{self, Direct};
 
 /// Bytes that may wait to be written, rounded up to one message.
 const QUEUE_BYTES: u32 = 8 << 20;
 /// Bytes that are written in one call, rounded up to one message.
 const BATCH_BYTES: usize = 256 << 10;
+/// The longest line that is not left to the thread: a longer one is better written beside the other work.
+const DIRECT_BYTES: usize = 16 << 10;
 
 /// The end of stdout: the client closed it, or it cannot be written.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,59 +26,104 @@ pub struct Closed;
 pub struct Output {
     queue: mpsc::UnboundedSender<Queued>,
     room: Arc<Semaphore>,
+    /// Messages that the thread has not written yet.
+    unwritten: Arc<AtomicUsize>,
+    /// Writes what can be written without waiting, which saves a switch of threads.
+    direct: Option<Direct>,
 }
 
 /// Resolves when all messages are written and every [`Output`] is dropped, or when stdout is closed.
 pub type Finished = oneshot::Receiver<()>;
 
 struct Queued {
-    line: String,
-    /// Its share of [`QUEUE_BYTES`], given back when it is written.
-    _room: OwnedSemaphorePermit,
+    /// A line, or what is left of it.
+    bytes: Vec<u8>,
+    /// Its share of [`QUEUE_BYTES`], given back when it is written; the rest of a line has none.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Output {
     /// Begins to write to stdout.
     pub fn stdout() -> std::io::Result<(Self, Finished)> {
         // Not `std::io::stdout`, whose buffer looks for line ends and keeps what a failed write left.
-        Self::new(unbuffered_stdout()?)
+        Self::new(unbuffered_stdout()?, Direct::stdout())
     }
 
-    fn new(writer: impl Write + Send + 'static) -> std::io::Result<(Self, Finished)> {
+    fn new(writer: impl Write + Send + 'static, direct: Option<Direct>) -> std::io::Result<(Self, Finished)> {
         let (queue, queued) = mpsc::unbounded_channel();
         let (finish, finished) = oneshot::channel();
+        let unwritten = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&unwritten);
         std::thread::Builder::new().name("stdout".into()).spawn(move || {
-            write(writer, queued);
+            write(writer, queued, &counter);
             let _ = finish.send(());
         })?;
-        Ok((Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)) }, finished))
+        Ok((Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), unwritten, direct }, finished))
     }
 
-    /// Queues a message, waiting for room.
+    /// Writes or queues a message, waiting for room. Of one task at a time: two must not write at once.
     pub async fn send(&self, line: String) -> Result<(), Closed> {
-        let share = u32::try_from(line.len()).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);
+        let mut bytes = line.into_bytes();
+        bytes.push(b'\n');
+        if let Some(direct) = &self.direct
+            && bytes.len() <= DIRECT_BYTES
+            && self.unwritten.load(Ordering::Acquire) == 0
+        {
+            let written = direct.write(&bytes);
+            if written == bytes.len() {
+                return Ok(());
+            }
+            if written > 0 {
+                bytes.drain(..written);
+                // Without a wait, so that nothing comes between the parts of a line.
+                return self.enqueue(Queued { bytes, _room: None });
+            }
+        }
+        let share = u32::try_from(bytes.len()).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);
         let room = self.room.clone().acquire_many_owned(share).await.map_err(|_| Closed)?;
-        self.queue.send(Queued { line, _room: room }).map_err(|_| Closed)
+        self.enqueue(Queued { bytes, _room: Some(room) })
+    }
+
+    fn enqueue(&self, queued: Queued) -> Result<(), Closed> {
+        self.unwritten.fetch_add(1, Ordering::Relaxed);
+        self.queue.send(queued).map_err(|_| Closed)
     }
 }
 
-fn write(mut writer: impl Write, mut queued: mpsc::UnboundedReceiver<Queued>) {
-    let mut batch = Vec::new();
+fn write(mut writer: impl Write, mut queued: mpsc::UnboundedReceiver<Queued>, unwritten: &AtomicUsize) {
     while let Some(first) = queued.blocking_recv() {
-        batch.clear();
-        append(&mut batch, first);
-        while batch.len() < BATCH_BYTES
-            && let Ok(next) = queued.try_recv()
-        {
-            append(&mut batch, next);
-        }
-        if let Err(error) = write_all(&mut writer, &batch) {
+        if let Err(error) = write_batch(&mut writer, first, &mut queued, unwritten) {
             tracing::debug!("stdout is closed: {error}");
             return;
         }
-        // One huge message must not make the buffer huge for ever.
-        batch.shrink_to(BATCH_BYTES);
     }
+}
+
+/// Writes a message, and those that wait behind it.
+fn write_batch(
+    writer: &mut impl Write,
+    first: Queued,
+    queued: &mut mpsc::UnboundedReceiver<Queued>,
+    unwritten: &AtomicUsize,
+) -> std::io::Result<()> {
+    let mut batch = Vec::new();
+    let mut count = 0;
+    let mut next = Some(first);
+    while let Some(Queued { bytes, _room }) = next {
+        count += 1;
+        if bytes.len() < BATCH_BYTES {
+            batch.extend_from_slice(&bytes);
+        } else {
+            // Not copied: it may be huge.
+            write_all(writer, &batch)?;
+            batch.clear();
+            write_all(writer, &bytes)?;
+        }
+        next = if batch.len() < BATCH_BYTES { queued.try_recv().ok() } else { None };
+    }
+    write_all(writer, &batch)?;
+    unwritten.fetch_sub(count, Ordering::Release);
+    Ok(())
 }
 
 fn write_all(writer: &mut impl Write, mut bytes: &[u8]) -> std::io::Result<()> {
@@ -89,12 +138,6 @@ fn write_all(writer: &mut impl Write, mut bytes: &[u8]) -> std::io::Result<()> {
         }
     }
     writer.flush()
-}
-
-fn append(batch: &mut Vec<u8>, queued: Queued) {
-    batch.reserve(queued.line.len() + 1);
-    batch.extend_from_slice(queued.line.as_bytes());
-    batch.push(b'\n');
 }
 
 #[cfg(unix)]
@@ -137,7 +180,7 @@ mod tests {
     fn gated() -> (Output, Finished, SyncSender<()>, Written) {
         let (leave, gate) = sync_channel(1000);
         let written = Written::default();
-        let (output, finished) = Output::new(Gated(gate, written.clone())).unwrap();
+        let (output, finished) = Output::new(Gated(gate, written.clone()), None).unwrap();
         (output, finished, leave, written)
     }
 
@@ -161,14 +204,11 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_holds_up_the_sender() {
         let (output, _finished, leave, _written) = gated();
-        let message = "x".repeat(QUEUE_BYTES as usize);
-        output.send(message.clone()).await.unwrap(); // Written, or waiting for the gate.
-        output.send("y".into()).await.unwrap(); // Fits only once the first was taken from the queue.
-        let mut third = std::pin::pin!(output.send(message));
-        assert!(futures::poll!(&mut third).is_pending());
+        output.send("x".repeat(QUEUE_BYTES as usize)).await.unwrap();
+        let mut second = std::pin::pin!(output.send("y".into()));
+        assert!(futures::poll!(&mut second).is_pending());
         leave.send(()).unwrap();
-        leave.send(()).unwrap();
-        third.await.unwrap();
+        second.await.unwrap();
     }
 
     #[tokio::test]

@@ -1,0 +1,41 @@
+//! Buffers for what arrives in pieces.
+
+use alloc::vec::Vec;
+
+/// From this size on a buffer grows fourfold.
+const LARGE: usize = 1 << 20;
+
+/// Appends to a buffer that will never hold more than `max` bytes: it need not grow beyond that.
+///
+/// A large buffer grows by big steps: WebAssembly gives no memory back, so each buffer that was outgrown stays resident, while
+/// room that was never written to does not count.
+pub(crate) fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
+    let needed = buffer.len() + bytes.len();
+    if needed > buffer.capacity() {
+        let factor = if buffer.capacity() < LARGE { 2 } else { 4 };
+        let grown = buffer.capacity().saturating_mul(factor).min(max);
+        buffer.reserve_exact(needed.max(grown) - buffer.len());
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_grows_seldom_and_never_past_its_bound() {
+        const MAX: usize = 40 << 20;
+        let mut buffer = Vec::new();
+        let mut outgrown = 0;
+        while buffer.len() < MAX {
+            let before = buffer.capacity();
+            append(&mut buffer, &[b'x'; 1 << 16], MAX);
+            assert!(buffer.capacity() <= MAX);
+            if buffer.capacity() != before {
+                outgrown += before;
+            }
+        }
+        assert!(outgrown <= MAX, "buffers of {outgrown} bytes were outgrown");
+    }
+}
