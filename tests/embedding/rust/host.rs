@@ -1,6 +1,6 @@
 //! A host of the component `transport`, with Wasmtime's own `wasi:http`.
 //!
-//!     wasmtime compile -W concurrency-support=n transport.wasm && host transport.cwasm URL
+//!     wasmtime compile -W concurrency-support=n,gc-support=n transport.wasm && host transport.cwasm URL
 
 use std::collections::VecDeque;
 use std::io::stdin;
@@ -89,7 +89,9 @@ async fn main() -> Result<()> {
             match event {
                 Event::Message(text) => {
                     println!("{text}");
-                    if serde_json::from_str::<Value>(&text).is_ok_and(|message| message["id"] == 0) {
+                    if serde_json::from_str::<Value>(&text)
+                        .is_ok_and(|message| message["id"] == 0 && message["error"].is_null())
+                    {
                         client.call_send(&mut store, connection, INITIALIZED).await?.expect("the connection is open");
                     }
                 }
