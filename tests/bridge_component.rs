@@ -4,14 +4,18 @@
 
 #![allow(clippy::duplicate_mod, reason = "each of the test programs below brings `support` along")]
 
+#[path = "bridge_component/bounds.rs"]
+mod bounds;
 #[path = "command_cases.rs"]
 mod command_cases;
 #[path = "faults.rs"]
 mod faults;
+#[path = "bridge_component/host.rs"]
+mod host;
 #[path = "restart.rs"]
 mod restart;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -75,20 +79,14 @@ fn under_the_command_wasmtime_sse() {
     }
 }
 
-/// What `jco run` does: the component as JavaScript, on the WASI shim for Node.
+/// `jco run mcp-reconnect.wasm`.
 fn jco() -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let modules = install::node_package();
-        let folder = modules.join(format!("jco-run-{}", std::process::id()));
-        let script = tests_folder().join("bridge_component/jco.mjs");
-        let mut translate = Command::new("node");
-        translate.args([&script, &modules, Path::new(COMPONENT), &folder]);
-        install::run(&mut translate, "see its message above");
-        folder.join("run.mjs")
-    });
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let install = || install::node_modules_of("jco", &tests_folder().join("bridge_component/jco"));
+    let jco = FOLDER.get_or_init(install).join("node_modules/@bytecodealliance/jco/dist/jco.js");
     let mut command = Command::new("node");
-    command.arg(program);
+    // jco makes a folder for each run, which it does not always remove.
+    command.arg(jco).args(["run", COMPONENT]).env("TMPDIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

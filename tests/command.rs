@@ -1,5 +1,7 @@
-//! The command itself: wrong command lines, wrong input, secrets, the demonstration.
+//! The command itself: wrong command lines, wrong input, secrets, signals, the demonstration.
 
+#[path = "command/signals.rs"]
+mod signals;
 mod support;
 
 use std::process::{Command, Stdio};

@@ -95,6 +95,13 @@ fn javascript_host(name: &str) -> Command {
     command
 }
 
+/// The Rust host, loading what `wasmtime compile` makes of the component `guest/transport`.
+fn rust_host() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rust-host"));
+    command.arg(concat!(env!("OUT_DIR"), "/transport.cwasm"));
+    command
+}
+
 /// A component plugged together with `guest/transport`, in a stock Wasmtime.
 fn composed(name: &str, consumer: &Path) -> Command {
     let consumer = fs::read(consumer).expect("it was built");
@@ -144,6 +151,16 @@ fn a_javascript_host_over_streamable_http() {
 #[test]
 fn a_javascript_host_over_http_sse() {
     survives(javascript_host("javascript-sse"), Kind::EverythingSse);
+}
+
+#[test]
+fn a_rust_host_over_streamable_http() {
+    survives(rust_host(), Kind::PythonHttp);
+}
+
+#[test]
+fn a_rust_host_over_http_sse() {
+    survives(rust_host(), Kind::RustSse);
 }
 
 #[test]

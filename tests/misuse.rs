@@ -1,4 +1,4 @@
-//! The component under a caller who does what nobody should: no trap, and the results that the WIT documents. Through
+//! The components under callers who do what nobody should: no trap, and the results that the WIT documents. Through
 //! Wasmtime's own bindings, over real sockets.
 
 mod support;
@@ -9,6 +9,8 @@ mod bounds;
 mod calls;
 #[path = "misuse/drops.rs"]
 mod drops;
+#[path = "misuse/engine.rs"]
+mod engine;
 #[path = "misuse/flood.rs"]
 mod flood;
 #[path = "misuse/options.rs"]

@@ -42,7 +42,6 @@ matrix! {
         a_server_that_is_down_at_launch_is_picked_up,
         restarts_in_a_row,
         the_end_of_input_ends_the_session,
-        sigterm_ends_the_bridge,
     }
 }
 
@@ -221,23 +220,6 @@ fn the_end_of_input_ends_the_session(kind: Kind) {
     } else {
         tap.wait_for("DELETE /mcp");
     }
-}
-
-fn sigterm_ends_the_bridge(kind: Kind) {
-    if support::is_component() {
-        // It hears of no signals: they are its runtime's.
-        return;
-    }
-    let mut server = Server::started(kind);
-    let bridge = working(&server, &[]);
-    bridge.terminate();
-    // Also while the server is down.
-    let mut bridge = working(&server, &[]);
-    kill(&mut server, &bridge);
-    bridge.request("tools/call", kind.echo("held"));
-    // Answered in the order of reading: now the call has been read too.
-    bridge.call("ping", json!({}));
-    bridge.terminate();
 }
 
 /// What only some servers have.

@@ -1,4 +1,4 @@
-//! What is said to the linker of both components, whoever builds them.
+//! What is said to the linker of all components, whoever builds them.
 
 use std::env;
 

@@ -40,8 +40,11 @@ fn build() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("transport.wasm"), component)?;
     #[cfg(feature = "test-component")]
     {
-        println!("cargo::rerun-if-changed={}", workspace.join("guest/bridge").display());
-        println!("cargo::rerun-if-changed={}", workspace.join("guest/command").display());
+        for source in ["guest/bridge", "guest/command", "guest/engine"] {
+            println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+        }
+        let engine = mcp_reconnect_guests::build(workspace, &guests, Guest::Engine)?;
+        fs::write(out.join("engine.cwasm"), machine_code(&fs::read(engine)?)?)?;
         fs::copy(mcp_reconnect_guests::build(workspace, &guests, Guest::Bridge)?, out.join("bridge.wasm"))?;
         let command = mcp_reconnect_guests::build_command(workspace, &guests)?;
         fs::write(out.join("mcp-reconnect.cwasm"), machine_code(&command)?)?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::support::script::{Outcome, Script};
@@ -223,28 +222,6 @@ fn the_goodbye_with_requests_in_flight() {
         bridge.finish();
         assert_eq!(deliveries(&server, "unsent"), 0);
     }
-}
-
-/// SIGHUP: a new session now, and the old one is given back first.
-#[test]
-fn a_reconnect_on_demand() {
-    if super::support::is_component() {
-        // It hears of no signals.
-        return;
-    }
-    let server = Script::http().start();
-    let mut bridge = connected(&server, &[]);
-    must_run_once(&server, &mut bridge, "before");
-    let mark = bridge.mark();
-    bridge.process().signal(Signal::HUP);
-    server.wait_for("initialize", 2);
-    bridge.wait_for_method(mark, "notifications/tools/list_changed");
-    must_run_once(&server, &mut bridge, "after");
-    let order: Vec<_> = server.records().into_iter().map(|record| record.kind).collect();
-    let delete = order.iter().position(|kind| kind == "DELETE").expect("the old session is deleted");
-    let initialize = order.iter().rposition(|kind| kind == "initialize").expect("just seen");
-    assert!(delete < initialize, "{order:?}");
-    bridge.finish();
 }
 
 /// One re-initialise at a time, whatever number of requests lose their session together.

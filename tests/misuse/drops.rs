@@ -1,11 +1,13 @@
 //! A connection is given up at every point of its life: nothing traps, and the same
-//! instance serves another connection.
+//! instance serves another connection; and the host has nothing left of the first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::ResourceAny;
 
 use crate::raw::{Event, Raw, ReceiveError, Until, initialize, tool_call};
+use crate::support::PATIENCE;
 use crate::support::fault::Fault;
 use crate::support::script::{Outcome, Script};
 
@@ -29,12 +31,14 @@ async fn dropped_at(point: &str, sse: bool) {
     let connection = raw.connect(&url).await;
     reach(point, &mut raw, connection, &mut server).await;
     raw.drop(connection).await.unwrap_or_else(|error| panic!("{point}: {error:?}"));
+    assert!(raw.store.data().table.is_empty(), "{point}: something is left with the host");
 
     let again = raw.connect(&url).await;
     raw.initialize(again).await;
     let answer = raw.call(again, 2).await;
     assert!(answer["result"].is_object(), "{point}: {answer}");
     raw.drop(again).await.expect("no trap");
+    assert!(raw.store.data().table.is_empty(), "{point}: something is left with the host");
 }
 
 /// Brings a connection to a point of its life.
@@ -148,12 +152,17 @@ async fn a_receive_given_up_by_the_host_is_the_end_of_the_instance() {
     let mut raw = Raw::new().await;
     let connection = raw.connect(&server.url()).await;
     raw.initialize(connection).await;
-    // The first turns may give events that wait already.
-    let mut turns = 0;
-    while tokio::time::timeout(Duration::from_millis(200), raw.receive(connection, 0, Some(Until::Never))).await.is_ok()
-    {
-        turns += 1;
-        assert!(turns < 10, "no receive waits");
+    // The first turns may give events that wait already, and then do not wait.
+    let waits = Arc::clone(&raw.waits);
+    loop {
+        tokio::select! {
+            biased;
+            events = raw.receive(connection, 0, Some(Until::Never)) => {
+                events.expect("no trap").expect("it is open");
+            }
+            () = waits.notified() => break,
+            () = tokio::time::sleep(PATIENCE) => panic!("no receive waits"),
+        }
     }
     assert!(raw.status(connection).await.is_err());
     assert!(raw.send(connection, "{}").await.is_err());
@@ -169,7 +178,7 @@ async fn a_dropped_connection_closes_its_stream() {
     let stream = server.take_stream();
     assert!(!stream.is_abandoned());
     raw.drop(connection).await.expect("no trap");
-    crate::support::poll("the stream is closed", crate::support::PATIENCE, || stream.is_abandoned().then_some(()));
+    crate::support::poll("the stream is closed", PATIENCE, || stream.is_abandoned().then_some(()));
     drop(raw);
     let mut raw = Raw::new().await;
     let connection = raw.connect(&server.url()).await;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use wasmtime::component::ResourceAny;
 
-use crate::raw::{Raw, SendError, messages};
+use crate::raw::{Event, Raw, SendError, messages, tool_call};
+use crate::support::http::Reply;
+use crate::support::script::{Call, Outcome, Script};
 
 async fn connection(raw: &mut Raw, messages: u32, bytes: u64) -> ResourceAny {
     let options = raw.options("http://127.0.0.1:1/mcp").await;
@@ -42,6 +44,56 @@ async fn send_is_full_until_something_is_received() {
     answered.extend(messages(&events).map(|answer| answer["id"].as_u64().expect("an id")));
     assert_eq!(answered, taken);
     assert_eq!(taken.len(), 1000);
+}
+
+/// What `receive` has left in the queue takes no part in the count, nor does taking it make room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_send_has_left_is_counted() {
+    let server = Script::http().without_stream().on(notes_before_the_answer).start();
+    let mut raw = Raw::new().await;
+    let options = raw.options(&server.url()).await;
+    let (api, store) = raw.options_api();
+    api.call_set_max_queue(store, options, 10, 1 << 20).await.expect("no trap");
+    let connection = raw.open(options).await.expect("no trap").expect("they are good");
+    raw.initialize(connection).await;
+    raw.say(connection, &tool_call(2)).await;
+    raw.event(connection, is_note).await;
+    // The other notes came with it and wait; then come ten answers of `send`'s.
+    let message = json!({"jsonrpc": "2.0", "id": 3}).to_string();
+    for _ in 0..10 {
+        raw.send(connection, &message).await.expect("no trap").expect("there is room");
+    }
+    let rest = raw.receive(connection, NOTES - 1, None).await.expect("no trap").expect("it is open");
+    assert!(rest.len() == NOTES as usize - 1 && rest.iter().all(is_note), "{rest:?}");
+    assert!(matches!(raw.send(connection, &message).await.expect("no trap"), Err(SendError::Full(_))));
+    let answer = raw.receive(connection, 1, None).await.expect("no trap").expect("it is open");
+    assert!(messages(&answer).all(|answer| answer["id"] == 2), "{answer:?}");
+    assert!(matches!(raw.send(connection, &message).await.expect("no trap"), Err(SendError::Full(_))));
+    let answers = raw.receive(connection, 1, None).await.expect("no trap").expect("it is open");
+    assert!(messages(&answers).all(|answer| answer["error"].is_object()), "{answers:?}");
+    raw.send(connection, &message).await.expect("no trap").expect("there is room for one again");
+    assert!(matches!(raw.send(connection, &message).await.expect("no trap"), Err(SendError::Full(_))));
+}
+
+const NOTES: u32 = 12;
+
+fn is_note(event: &Event) -> bool {
+    matches!(event, Event::Message(text) if text.contains("notifications/note"))
+}
+
+/// Answers a call with an event stream that is written at once.
+fn notes_before_the_answer(call: &Call<'_>, reply: Reply) -> Outcome {
+    if call.kind != "tools/call" {
+        return Outcome::Good(reply);
+    }
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/note"});
+    let answer = json!({"jsonrpc": "2.0", "id": call.message["id"], "result": {}});
+    let mut text = format!("data: {note}\n\n").repeat(NOTES as usize);
+    text += &format!("data: {answer}\n\n");
+    let stream = reply.events(&[]);
+    stream.raw(text.as_bytes());
+    stream.end();
+    Outcome::Done(None)
 }
 
 /// Few answers, but each with an id of a megabyte.

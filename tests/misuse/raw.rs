@@ -1,21 +1,27 @@
 //! The component `guest/transport` in Wasmtime with nothing around it, so that a test can call what it likes.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceTable};
 use wasmtime::{Engine, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
 
 use crate::support::PATIENCE;
 
 #[path = "../../host/wasmtime/src/engine_config.rs"]
-mod engine_config;
+pub mod engine_config;
+#[path = "../../host/wasmtime/src/outgoing_handler.rs"]
+mod outgoing_handler;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -52,6 +58,8 @@ pub enum Until {
 /// One instance of the component.
 pub struct Raw {
     pub store: Store<Host>,
+    /// Is told when a `receive` begins to wait for its `until`.
+    pub waits: Arc<Notify>,
     transport: bindings::Transport,
 }
 
@@ -78,7 +86,15 @@ impl Raw {
             unsafe { Component::deserialize(&engine, include_bytes!(concat!(env!("OUT_DIR"), "/transport.cwasm"))) };
         let mut linker = Linker::<Host>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("nothing is there twice");
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).expect("nothing is there twice");
+        let http_options = wasmtime_wasi_http::p2::bindings::LinkOptions::default();
+        wasmtime_wasi_http::p2::bindings::http::types::add_to_linker::<Host, WasiHttp>(
+            &mut linker,
+            &http_options.into(),
+            Host::http,
+        )
+        .expect("nothing is there twice");
+        // The host's own: Wasmtime's leaves something in the table for each request.
+        outgoing_handler::add_to_linker(&mut linker).expect("nothing is there twice");
         let host = Host {
             table: ResourceTable::new(),
             wasi: WasiCtx::builder().build(),
@@ -90,7 +106,7 @@ impl Raw {
         store.limiter(|host| &mut host.limits);
         let component = component.expect("the component loads");
         let transport = bindings::Transport::instantiate_async(&mut store, &component, &linker).await;
-        Self { store, transport: transport.expect("it starts") }
+        Self { store, waits: Arc::default(), transport: transport.expect("it starts") }
     }
 
     /// The functions of the resource `options`, and the store that they want.
@@ -128,7 +144,7 @@ impl Raw {
         until: Option<Until>,
     ) -> Result<Result<Vec<Event>, ReceiveError>> {
         let table = &mut self.store.data_mut().table;
-        let until = until.map(|until| table.push(Alarm::of(until))).transpose()?;
+        let until = until.map(|until| table.push(Alarm::of(until, &self.waits))).transpose()?;
         let alarm = until.as_ref().map(Resource::rep);
         let pollable = until.map(|until| subscribe(table, until)).transpose()?;
         let lent = pollable.as_ref().map(|pollable| Resource::<DynPollable>::new_borrow(pollable.rep()));
@@ -137,8 +153,7 @@ impl Raw {
         let table = &mut self.store.data_mut().table;
         if let Some(pollable) = pollable {
             // The alarm goes with it.
-            let pollable = table.delete(pollable)?;
-            drop(pollable);
+            table.delete(pollable)?;
             if let Some(alarm) = alarm {
                 let _ = table.delete(Resource::<Alarm>::new_own(alarm));
             }
@@ -247,22 +262,27 @@ pub fn tool_call(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "mark", "arguments": arguments}})
 }
 
-struct Alarm(Option<Instant>);
+struct Alarm {
+    at: Option<Instant>,
+    waits: Arc<Notify>,
+}
 
 impl Alarm {
-    fn of(until: Until) -> Self {
-        Self(match until {
+    fn of(until: Until, waits: &Arc<Notify>) -> Self {
+        let at = match until {
             Until::Ready => Some(Instant::now()),
             Until::After(time) => Some(Instant::now() + time),
             Until::Never => None,
-        })
+        };
+        Self { at, waits: Arc::clone(waits) }
     }
 }
 
 #[async_trait::async_trait]
 impl Pollable for Alarm {
     async fn ready(&mut self) {
-        match self.0 {
+        self.waits.notify_one();
+        match self.at {
             Some(at) => tokio::time::sleep_until(at).await,
             None => pending().await,
         }

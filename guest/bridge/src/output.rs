@@ -1,6 +1,6 @@
 //! Standard output: messages, one a line, and nothing else. What the client does not take waits here.
 
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 
 use crate::bindings::wasi::cli::stdout::get_stdout;
 use crate::bindings::wasi::io::poll::{Pollable, poll};
@@ -19,16 +19,14 @@ pub struct Closed;
 pub struct Output {
     writable: Pollable,
     stream: OutputStream,
-    queue: Vec<u8>,
-    /// How much of the queue was written.
-    written: usize,
+    queue: VecDeque<u8>,
 }
 
 impl Output {
     /// Nothing waits yet.
     pub fn new() -> Self {
         let stream = get_stdout();
-        Self { writable: stream.subscribe(), stream, queue: Vec::new(), written: 0 }
+        Self { writable: stream.subscribe(), stream, queue: VecDeque::new() }
     }
 
     /// Is ready when more can be written.
@@ -38,19 +36,19 @@ impl Output {
 
     /// Whether something waits to be written.
     pub fn is_waiting(&self) -> bool {
-        self.written < self.queue.len()
+        !self.queue.is_empty()
     }
 
     /// Whether so much waits that nothing may be added.
     pub fn is_full(&self) -> bool {
-        self.queue.len() - self.written >= QUEUE_BYTES
+        self.queue.len() >= QUEUE_BYTES
     }
 
     /// Adds a message to what is to be written.
     pub fn push(&mut self, line: &str) {
         self.queue.reserve(line.len() + 1);
-        self.queue.extend_from_slice(line.as_bytes());
-        self.queue.push(b'\n');
+        self.queue.extend(line.as_bytes());
+        self.queue.push_back(b'\n');
     }
 
     /// Writes what can be written without waiting.
@@ -61,15 +59,15 @@ impl Output {
         while self.is_waiting() {
             let room = usize::try_from(self.stream.check_write().map_err(|_| Closed)?).unwrap_or(usize::MAX);
             if room == 0 {
-                self.forget_written();
                 return Ok(());
             }
-            let rest = &self.queue[self.written..];
-            let now = &rest[..rest.len().min(room)];
-            self.stream.write(now).map_err(|_| Closed)?;
-            self.written += now.len();
+            // The rest, where the queue begins anew, comes next time round.
+            let (first, _) = self.queue.as_slices();
+            let now = first.len().min(room);
+            self.stream.write(&first[..now]).map_err(|_| Closed)?;
+            self.queue.drain(..now);
         }
-        self.forget_written();
+        self.queue.shrink_to(KEPT_BYTES);
         self.stream.flush().map_err(|_| Closed)
     }
 
@@ -81,16 +79,5 @@ impl Output {
             self.write()?;
         }
         Ok(())
-    }
-
-    /// Makes room in the queue, once at least half of it was written: then a byte is moved at most once on average.
-    fn forget_written(&mut self) {
-        if self.written * 2 >= self.queue.len() {
-            self.queue.drain(..self.written);
-            self.written = 0;
-            if self.queue.is_empty() {
-                self.queue.shrink_to(KEPT_BYTES);
-            }
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The resource `connection`: an engine, its exchanges, and the loop that lets them work.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -16,6 +16,7 @@ use crate::bindings::wasi::random::random;
 use crate::exchange::{self, Reports};
 use crate::reactor::{Reactor, Task};
 use crate::types::{self, OptionsResource};
+use crate::untaken::Untaken;
 
 /// The resource `connection`.
 pub struct ConnectionResource {
@@ -28,12 +29,12 @@ pub struct ConnectionResource {
 impl wit::GuestConnection for ConnectionResource {
     fn open(options: wit::Options) -> Result<wit::Connection, wit::OpenError> {
         let options = OptionsResource::take(options);
-        let backlog = Backlog { messages: 0, bytes: 0, most: (options.max_queue_messages, options.max_queue_bytes) };
+        let untaken = Untaken::new(options.max_queue_messages, options.max_queue_bytes);
         let engine =
             Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
         Ok(wit::Connection::new(Self {
-            driver: RefCell::new(Driver::new(engine, reactor.clone(), backlog)),
+            driver: RefCell::new(Driver::new(engine, reactor.clone(), untaken)),
             reactor,
             receiving: Cell::new(false),
         }))
@@ -89,8 +90,8 @@ impl ConnectionResource {
             let timer = {
                 let mut driver = self.driver.borrow_mut();
                 driver.advance();
-                if !driver.events.is_empty() {
-                    return Ok(driver.take_events(max));
+                if !driver.untaken.is_empty() {
+                    return Ok(driver.untaken.take(max));
                 }
                 if driver.closed {
                     return Err(wit::ReceiveError::Closed("the connection is closed".to_string()));
@@ -118,8 +119,7 @@ struct Driver {
     exchanges: BTreeMap<ExchangeId, Task>,
     reports: Reports,
     /// Events that the caller has not taken. While there are any, nothing is read.
-    events: VecDeque<wit::Event>,
-    backlog: Backlog,
+    untaken: Untaken,
     /// Whether the last event was given.
     closed: bool,
     /// The pollable of the last deadline waited for. An engine's deadline mostly moves into the future, so a timer is
@@ -128,14 +128,13 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(engine: Engine, reactor: Reactor, backlog: Backlog) -> Self {
+    fn new(engine: Engine, reactor: Reactor, untaken: Untaken) -> Self {
         Self {
             engine,
             reactor,
             exchanges: BTreeMap::new(),
             reports: Reports::default(),
-            events: VecDeque::new(),
-            backlog,
+            untaken,
             closed: false,
             timer: None,
         }
@@ -143,15 +142,13 @@ impl Driver {
 
     /// Gives the engine a message of the caller, unless its answers have to be received first.
     fn send(&mut self, message: String) -> Result<(), wit::SendError> {
-        if self.backlog.is_full() {
-            let text = format!("{} answers wait: receive them before another message", self.backlog.messages);
+        if let Some(count) = self.untaken.full() {
+            let text = format!("{count} answers wait: receive them before another message");
             return Err(wit::SendError::Full(text));
         }
-        let before = self.events.len();
+        let before = self.untaken.len();
         self.handle(Input::Message(message));
-        for event in self.events.iter().skip(before) {
-            self.backlog.add(event);
-        }
+        self.untaken.count_from(before);
         Ok(())
     }
 
@@ -172,7 +169,7 @@ impl Driver {
                     self.reports.borrow_mut().retain(|(of, _)| *of != id);
                 }
                 Output::Event(event) => match types::event(event) {
-                    Some(event) => self.events.push_back(event),
+                    Some(event) => self.untaken.push(event),
                     None => {
                         self.closed = true;
                         self.exchanges.clear();
@@ -218,46 +215,5 @@ impl Driver {
             self.timer = Some((deadline, Rc::new(monotonic_clock::subscribe_instant(deadline))));
         }
         self.timer.as_ref().map(|(_, pollable)| Rc::clone(pollable))
-    }
-
-    fn take_events(&mut self, max: u32) -> Vec<wit::Event> {
-        let count = if max == 0 { self.events.len() } else { self.events.len().min(max as usize) };
-        let events: Vec<_> = self.events.drain(..count).collect();
-        for event in &events {
-            self.backlog.remove(event);
-        }
-        events
-    }
-}
-
-/// The events that `send` has left for `receive`. All others come of `receive` itself, which stops while there are any.
-struct Backlog {
-    messages: usize,
-    bytes: usize,
-    most: (usize, usize),
-}
-
-impl Backlog {
-    fn is_full(&self) -> bool {
-        self.messages >= self.most.0 || self.bytes >= self.most.1
-    }
-
-    fn add(&mut self, event: &wit::Event) {
-        self.messages += 1;
-        self.bytes += size(event);
-    }
-
-    /// Also told of events that it does not count, which ends the count too early and is made up for soon.
-    fn remove(&mut self, event: &wit::Event) {
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size(event));
-    }
-}
-
-/// What an event takes in memory beside a constant.
-fn size(event: &wit::Event) -> usize {
-    match event {
-        wit::Event::Message(text) => text.len(),
-        _ => 0,
     }
 }

@@ -25,6 +25,8 @@ mod runtime;
 #[cfg(target_family = "wasm")]
 #[path = "../../common/types.rs"]
 mod types;
+#[cfg(target_family = "wasm")]
+mod untaken;
 
 #[cfg(target_family = "wasm")]
 #[allow(missing_docs, reason = "generated from documented WIT")]

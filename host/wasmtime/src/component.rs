@@ -330,3 +330,34 @@ fn open_error(error: types::OpenError) -> OpenError {
         types::OpenError::Other(text) => OpenError::InvalidOption(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+        "capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+    /// Nobody listens there: a request after the other, and each is over at once.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_that_is_over_leaves_nothing_with_the_host() {
+        let address =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
+        let options =
+            Options::new(format!("http://{address}/mcp")).backoff(Duration::from_millis(1), Duration::from_millis(1));
+        let mut instance = Instance::open(options, Wake::default()).await.expect("it opens");
+        let before = instance.store.data_mut().table.iter_mut().count();
+        assert!(instance.send(INITIALIZE).await.expect("no trap") == Taken::Yes);
+        // They are told once in a second.
+        let mut requests = 0;
+        while requests < 5 {
+            for event in instance.receive().await.expect("no trap").expect("it is open") {
+                if let Event::Reconnecting { attempt, .. } = event {
+                    requests = attempt;
+                }
+            }
+        }
+        instance.connection.resource_drop_async(&mut instance.store).await.expect("no trap");
+        assert_eq!(instance.store.data_mut().table.iter_mut().count(), before);
+    }
+}

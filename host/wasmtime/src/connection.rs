@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::component::{Instance, Taken};
@@ -240,6 +241,11 @@ impl Driver {
 
     /// Hands an event to the program. Meanwhile the component stands still and takes no messages, but orders are obeyed.
     async fn deliver(&mut self, event: Event) -> Result<(), Stop> {
+        let event = match self.events.try_send(event) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(Stop::Ended),
+            Err(TrySendError::Full(event)) => event,
+        };
         let events = self.events.clone();
         let mut orders_open = true;
         let permit = loop {

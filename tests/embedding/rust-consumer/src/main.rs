@@ -28,7 +28,7 @@ fn main() {
             match event {
                 Event::Message(text) => {
                     println!("{text}");
-                    if serde_json::from_str::<Value>(&text).is_ok_and(|message| message["id"] == 0) {
+                    if serde_json::from_str::<Value>(&text).is_ok_and(|it| it["id"] == 0 && it["error"].is_null()) {
                         connection.send(INITIALIZED).expect("the connection is open");
                     }
                 }
