@@ -5,6 +5,7 @@ pub mod support;
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::bridge::{Bridge, text};
 use support::servers::{Kind, Server};
@@ -35,6 +36,7 @@ matrix! {
         a_session_works,
         the_first_call_after_a_restart_is_answered,
         a_call_made_while_the_server_is_down_is_held,
+        a_call_that_comes_with_the_end_of_the_server_is_held,
         a_call_in_flight_is_answered_once_and_never_repeated,
         a_safe_request_in_flight_is_answered,
         the_client_is_told_to_list_again,
@@ -108,6 +110,22 @@ fn a_call_made_while_the_server_is_down_is_held(kind: Kind) {
         assert!(text(&bridge.result(id)).contains(&format!("held-{n}")));
     }
     assert!(bridge.result(&list)["tools"].is_array());
+    bridge.finish();
+}
+
+/// The bridge is stopped, so that it hears of both at once: the server was gone first.
+fn a_call_that_comes_with_the_end_of_the_server_is_held(kind: Kind) {
+    let mut server = Server::started(kind);
+    let mut bridge = working(&server, &[]);
+    let mark = bridge.log_mark();
+    bridge.process().signal(Signal::STOP);
+    server.kill();
+    let call = bridge.request("tools/call", kind.echo("at the same time"));
+    bridge.process().signal(Signal::CONT);
+    bridge.wait_for_log(mark, &["broke off", "a request failed", "trying again"]);
+    server.start();
+    let said = text(&bridge.result(&call));
+    assert!(said.contains("at the same time"), "{said:?}");
     bridge.finish();
 }
 

@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 /// The bytes of text that a plain call carries each way, so that a message is about 1 KB.
 pub const PADDING: usize = 900;
 
+/// The versions of MCP that it speaks; the first is what others get.
+const VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
 /// The bytes of text in a notification of the tool `notify`.
 const NOTE: usize = 100;
 
@@ -71,10 +74,8 @@ impl Message<'_> {
         let result = match method {
             "initialize" => {
                 let asked = parameters::<Initialize<'_>>(self.params);
-                let version = match asked.as_ref().map(|asked| asked.protocol_version.as_ref()) {
-                    Some(version @ ("2025-03-26" | "2025-06-18" | "2025-11-25")) => version,
-                    _ => "2025-11-25",
-                };
+                let asked = asked.as_ref().map(|asked| asked.protocol_version.as_ref());
+                let version = asked.filter(|version| VERSIONS.contains(version)).unwrap_or(VERSIONS[0]);
                 format!(
                     r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{"listChanged":true}},"logging":{{}}}},"serverInfo":{{"name":"bench","version":"1"}}}}"#
                 )
