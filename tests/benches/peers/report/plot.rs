@@ -29,7 +29,7 @@ const LEGEND: f64 = 36.0;
 /// An SVG.
 pub fn plot(competitors: &[Competitor], results: &Results) -> String {
     let panel_height = TOP + ROW * competitors.len() as f64 + BOTTOM;
-    let panel_width = LABELS + WIDTH + 2.0 * MARGIN;
+    let panel_width = LABELS + WIDTH + 3.0 * MARGIN;
     let (width, height) = (panel_width * COLUMNS as f64, LEGEND + panel_height * PANELS.len().div_ceil(COLUMNS) as f64);
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="#222">
