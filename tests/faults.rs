@@ -57,8 +57,9 @@ fn must_have_run_once(server: &Fault, bridge: &Bridge, call: &str, mark: &str) {
 /// Takes the server down, and waits until the bridge has noticed. (A call that goes into a dying connection has an unknown
 /// outcome, which is another story.)
 fn take_down(server: &mut Fault, bridge: &mut Bridge) {
-    server.down();
+    // Before that: it may notice by its own `initialized`.
     let mark = bridge.log_mark();
+    server.down();
     bridge.request("resources/list", json!({}));
     bridge.wait_for_log(mark, &["trying again"]);
 }
