@@ -122,8 +122,9 @@ fn must_be_refused(bridge: &mut Bridge, mark: &str) -> Value {
 }
 
 fn restart(server: &mut Fault, bridge: &mut Bridge) {
-    server.down();
+    // Before that: it may notice by itself.
     let mark = bridge.log_mark();
+    server.down();
     bridge.request("resources/list", json!({}));
     bridge.wait_for_log(mark, &["trying again"]);
     server.up();
