@@ -103,8 +103,9 @@ fn cases() {
         let worker = || {
             let mut failed = Vec::new();
             while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if catch_unwind(AssertUnwindSafe(|| case.run())).is_err() {
-                    failed.push(case.name.as_str());
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| case.run())) {
+                    let what = panic.downcast_ref::<String>().and_then(|text| text.lines().next());
+                    failed.push(format!("{}: {}", case.name, what.unwrap_or("see above")));
                 }
             }
             failed

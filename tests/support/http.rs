@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::port::Port;
+use super::port::{self, Port};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ impl Server {
         let listener = self.port.listen();
         let stop = Arc::new(AtomicBool::new(false));
         let (handler, connections, stopped) = (self.handler.clone(), self.connections.clone(), stop.clone());
-        let thread = std::thread::spawn(move || accept(&listener, &handler, &connections, &stopped));
+        let thread = std::thread::spawn(move || accept(listener, &handler, &connections, &stopped));
         self.listener = Some((stop, thread));
     }
 
@@ -228,15 +228,10 @@ impl Drop for Server {
     }
 }
 
-fn accept(
-    listener: &TcpListener,
-    handler: &Arc<Handler>,
-    connections: &Mutex<Vec<Weak<TcpStream>>>,
-    stop: &AtomicBool,
-) {
+fn accept(listener: TcpListener, handler: &Arc<Handler>, connections: &Mutex<Vec<Weak<TcpStream>>>, stop: &AtomicBool) {
     for connection in listener.incoming().flatten() {
         if stop.load(Ordering::SeqCst) {
-            return;
+            break;
         }
         let _ = connection.set_nodelay(true);
         let connection = Arc::new(connection);
@@ -247,6 +242,7 @@ fn accept(
         let handler = handler.clone();
         std::thread::spawn(move || serve(connection, &*handler));
     }
+    port::close(listener);
 }
 
 fn serve(mut connection: Arc<TcpStream>, handler: &Handler) {

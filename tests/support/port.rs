@@ -1,8 +1,8 @@
 //! A port that stays reserved while its server is down.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// A free port of the loopback interface, held by a socket that is bound and never listens: connecting to it is refused,
 /// the system gives it to nobody else, and a server that sets `SO_REUSEADDR` (they all do) can still bind it.
@@ -31,6 +31,12 @@ impl Port {
         socket.listen(128).expect("the port is ours");
         socket.into()
     }
+}
+
+/// Stops listening. To drop the listener is not enough: a child of another test that was forked and has not come to its exec
+/// yet has a copy, which would go on taking connections and keep the port from the next listener.
+pub fn close(listener: TcpListener) {
+    let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
 }
 
 fn bound(port: u16) -> Socket {

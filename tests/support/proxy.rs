@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::port::Port;
+use super::port::{self, Port};
 
 /// What a proxy has seen.
 #[derive(Default)]
@@ -59,13 +59,14 @@ impl Proxy {
         let thread = std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if stopped.load(Ordering::SeqCst) {
-                    return;
+                    break;
                 }
                 let _ = client.set_nodelay(true);
                 seen.lock().unwrap().connections.push(client.try_clone().expect("a socket"));
                 let (seen, authorization) = (seen.clone(), authorization.clone());
                 std::thread::spawn(move || drop(serve(client, &seen, authorization.as_deref())));
             }
+            port::close(listener);
         });
         self.thread = Some((stop, thread));
     }
