@@ -47,7 +47,7 @@ pub fn build(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathB
     }
     cargo
         // This one also overrides the flags of configuration files.
-        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags())
         .current_dir(workspace)
         .args(["build", "--quiet", "--locked", "--package", package])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])
@@ -64,6 +64,23 @@ pub fn build(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathB
     [library, program].into_iter().find(|path| path.is_file()).ok_or_else(|| {
         Error::new(format!("the package {package} is no component: it has neither a cdylib nor a program"))
     })
+}
+
+/// The compiler's flags, in the form of `CARGO_ENCODED_RUSTFLAGS`.
+fn flags() -> OsString {
+    let mut flags = OsString::from(FLAGS);
+    // Where panics are located is part of the code. Sources of this project are named relative to it anyway.
+    if let Some(home) = cargo_home() {
+        flags.push("\x1f--remap-path-prefix=");
+        flags.push(home);
+        flags.push("=/cargo");
+    }
+    flags
+}
+
+/// Where cargo keeps the sources of packages.
+fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
 }
 
 /// A tool as cargo names it to build scripts and tests, or from the PATH.
