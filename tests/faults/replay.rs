@@ -162,8 +162,8 @@ fn sse_the_stream_ends_before_the_post_is_refused() {
             "tools/call" if call.before == 0 => {
                 drop(call.server.take_stream());
                 call.server.forget_sessions();
-                // The bridge has seen the end of the stream when it opens a new one, or it waits for this very answer.
-                std::thread::sleep(Duration::from_millis(300));
+                // It opens a new stream once it has seen the end of the old one.
+                call.server.wait_for("GET", 2);
                 Outcome::Done(reply.text(404, "text/plain", "Could not find session"))
             }
             _ => Outcome::Good(reply),

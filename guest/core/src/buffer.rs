@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// From this size on a buffer grows fourfold.
+/// From this size on a buffer grows eightfold.
 const LARGE: usize = 1 << 20;
 
 /// Appends to a buffer that will never hold more than `max` bytes: it need not grow beyond that.
@@ -12,7 +12,7 @@ const LARGE: usize = 1 << 20;
 pub(crate) fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
     let needed = buffer.len() + bytes.len();
     if needed > buffer.capacity() {
-        let factor = if buffer.capacity() < LARGE { 2 } else { 4 };
+        let factor = if buffer.capacity() < LARGE { 2 } else { 8 };
         let grown = buffer.capacity().saturating_mul(factor).min(max);
         buffer.reserve_exact(needed.max(grown) - buffer.len());
     }

@@ -22,6 +22,9 @@ use crate::reactor::Reactor;
 /// The most that one read takes. A read costs more than the copy of its bytes on some hosts.
 const READ_BYTES: u64 = 256 * 1024;
 
+/// Reads in one turn of the reactor: few, so that one busy stream does not keep the others waiting.
+const EAGER_READS: u32 = 2;
+
 /// The host's timeouts, in nanoseconds: the engine has timers of its own, so these must never fire. The largest whole day
 /// that fits the 31-bit millisecond timers of JavaScript hosts.
 const HOST_TIMEOUT: u64 = 24 * 24 * 3600 * 1_000_000_000;
@@ -141,13 +144,21 @@ async fn read(
     // Declared in this order, so that they go in the other one: source, stream, body. A parent that goes first traps.
     let body = response.consume().map_err(|()| lost("the host gives no response body"))?;
     let stream = body.stream().map_err(|()| lost("the host gives no response stream"))?;
-    let readable = reactor.watch(stream.subscribe());
+    let mut readable = None;
+    // A small body mostly comes with its head, and its end with it: to read is then cheaper than to ask first.
+    let mut reads = EAGER_READS;
     loop {
-        readable.ready().await;
+        if reads == 0 {
+            readable.get_or_insert_with(|| reactor.watch(stream.subscribe())).ready().await;
+            reads = EAGER_READS;
+        }
         match stream.read(READ_BYTES) {
-            // Ready, yet nothing to read: the host may do so.
-            Ok(bytes) if bytes.is_empty() => {}
-            Ok(bytes) => report(Input::Body { exchange: id, bytes }),
+            // Nothing yet. A host may say so after it said that there is something, too.
+            Ok(bytes) if bytes.is_empty() => reads = 0,
+            Ok(bytes) => {
+                reads -= 1;
+                report(Input::Body { exchange: id, bytes });
+            }
             Err(StreamError::Closed) => return Ok(()),
             // Not `http-error-code`: it traps on some hosts and says nothing on the others.
             Err(StreamError::LastOperationFailed(error)) => return Err(lost(&error.to_debug_string())),

@@ -43,7 +43,7 @@ fn main() {
 
 fn measure(section: &str) -> String {
     match section {
-        "sandbox" => sandbox::measure(&mut node::Node::start()),
+        "sandbox" => sandbox::measure(),
         "sse" => sse::measure(&mut node::Node::start()),
         "instructions" => instructions::measure(),
         "library" => library::measure(),

@@ -9,6 +9,7 @@ mod report;
 mod survey;
 mod text;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -65,10 +66,13 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
+        // Polled before anything else: from its first poll on the signal does not end the process by itself.
+        let mut interrupt = pin!(tokio::signal::ctrl_c());
         // A check is short: what gives headers is asked once.
         let headers = tokio::select! {
+            biased;
+            _ = &mut interrupt => return Ok(ExitCode::from(INTERRUPTED)),
             headers = tokio::time::timeout(args.timeout, sources.gather()) => headers,
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(INTERRUPTED)),
         };
         let headers = match headers {
             Ok(Ok(headers)) => headers,
@@ -82,8 +86,9 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             Err(error) => return cli::refused(error),
         };
         let interrupted = tokio::select! {
+            biased;
+            _ = &mut interrupt => true,
             () = check.run() => false,
-            _ = tokio::signal::ctrl_c() => true,
         };
         if interrupted {
             // The server is told, if it listens; nobody is kept waiting for that.

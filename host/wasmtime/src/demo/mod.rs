@@ -69,13 +69,14 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let timeline = Arc::new(Timeline::stdout());
         tokio::select! {
+            biased;
+            // Dropping the story ends its children. Polled first: from then on the signal does not end the process by itself.
+            _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
             told = story::tell(args.transport, &timeline) => {
                 let verdict = told?.verdict();
                 timeline.print(&verdict.text(timeline.style()));
                 Ok(if verdict.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
-            // Dropping the story ends its children.
-            _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
         }
     })
 }
