@@ -64,6 +64,11 @@ pub fn media_type(value: &[u8]) -> String {
     essence.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
 
+/// `Content-Length` in bytes (RFC 9110, 8.6). `None` where it is no number; the host sees to it that no more comes.
+pub fn content_length(value: &[u8]) -> Option<usize> {
+    core::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
 /// How long a `Retry-After` header asks to wait, at most 5 minutes. A date counts from the response's `Date`; without
 /// one it says nothing, because the clocks of client and server need not agree.
 pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Nanos> {

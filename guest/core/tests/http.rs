@@ -1,7 +1,7 @@
 //! The small facts of HTTP: tables, and properties that keep hostile bytes out of headers.
 
 use mcp_reconnect_core::SECOND;
-use mcp_reconnect_core::http::{header_name_ok, header_value_ok, media_type, retry_after, session_id};
+use mcp_reconnect_core::http::{content_length, header_name_ok, header_value_ok, media_type, retry_after, session_id};
 use proptest::prelude::*;
 
 #[test]
@@ -68,6 +68,23 @@ fn media_types() {
     }
     assert_eq!(media_type(b"text/\xff"), "");
     assert_eq!(media_type(b"text/html;\xff"), "text/html");
+}
+
+#[test]
+fn content_lengths() {
+    for (value, expected) in [
+        ("0", Some(0)),
+        ("52428800", Some(52_428_800)),
+        (" 7 ", Some(7)),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("5, 5", None),
+        ("99999999999999999999999", None),
+    ] {
+        assert_eq!(content_length(value.as_bytes()), expected, "{value:?}");
+    }
+    assert_eq!(content_length(b"\xff"), None);
 }
 
 #[test]

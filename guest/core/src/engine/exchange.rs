@@ -70,7 +70,8 @@ pub(super) enum Role {
 enum Reading {
     Head,
     Events(Parser),
-    Json(Vec<u8>),
+    /// What has come, and the most that can come in all.
+    Json(Vec<u8>, usize),
     Refusal(Refusal, Vec<u8>),
     /// Nothing in it matters; the count bounds it.
     Drain(usize),
@@ -218,7 +219,11 @@ impl Engine {
             Role::Notify(_) | Role::Initialized => Reading::Drain(0),
             _ if kind == "text/event-stream" => Reading::Events(Parser::new(self.options.max_event_bytes)),
             _ if status == 202 || status == 204 => Reading::Drain(0),
-            _ if kind == "application/json" || kind.is_empty() => Reading::Json(Vec::new()),
+            _ if kind == "application/json" || kind.is_empty() => {
+                let limit = self.options.max_body_bytes;
+                let length = header("content-length").and_then(http::content_length);
+                Reading::Json(Vec::new(), length.map_or(limit, |length| length.min(limit)))
+            }
             _ => Reading::Refusal(
                 Refusal { status, challenge: String::new(), retry_after: None, body: String::new() },
                 Vec::new(),
@@ -348,13 +353,17 @@ impl Engine {
                     self.on_linger_over(id);
                 }
             }
-            Reading::Json(body) => {
+            Reading::Json(body, most) => {
                 if body.len() + bytes.len() > self.options.max_body_bytes {
                     self.on_body_too_large(id);
                 } else if body.is_empty() {
                     *body = bytes;
                 } else {
-                    append(body, &bytes, self.options.max_body_bytes);
+                    if body.len() + bytes.len() > *most {
+                        // Some hosts decode bodies, and give the length that they had before.
+                        *most = self.options.max_body_bytes;
+                    }
+                    append(body, &bytes, *most);
                 }
             }
             Reading::Events(parser) => {
@@ -395,11 +404,11 @@ impl Engine {
                 self.conclude_exchange(id, Outcome::Ended { clean: true, reason: "the event stream ended" })
             }
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
-            Reading::Json(body) if body.trim_ascii().is_empty() => {
+            Reading::Json(body, _) if body.trim_ascii().is_empty() => {
                 self.conclude_exchange(id, Outcome::Accepted);
                 self.exchange_over(id);
             }
-            Reading::Json(body) => {
+            Reading::Json(body, _) => {
                 match from_utf8(body) {
                     Ok(text) => self.on_text(id, text),
                     Err(_) => self.log_dropped("a body", "it is not UTF-8"),
@@ -425,7 +434,7 @@ impl Engine {
                 self.exchange_over(id);
             }
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
-            Reading::Events(_) | Reading::Json(_) => {
+            Reading::Events(_) | Reading::Json(..) => {
                 let reason = alloc::format!("the connection broke while the answer was awaited ({detail})");
                 self.conclude_exchange(id, Outcome::Ended { clean: false, reason: &reason });
             }

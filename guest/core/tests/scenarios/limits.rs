@@ -109,6 +109,21 @@ fn a_json_body_is_bounded() {
     world.verify();
 }
 
+/// A host may decode a body and give the length that it had before.
+#[test]
+fn a_wrong_content_length_changes_nothing() {
+    for length in ["5", "0", "99999999999", "none"] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        let body = format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":"{}"}}"#, "x".repeat(5000));
+        let headers = vec![("content-type", "application/json".into()), ("content-length", length.into())];
+        world.rule("tools/call", Reply::RunThen(200, headers, body));
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), None, "{length}: {}", world.story());
+        world.verify();
+    }
+}
+
 #[test]
 fn a_refusal_without_end_is_read_for_a_moment() {
     let mut world = World::new(Knobs::http());
