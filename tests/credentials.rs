@@ -219,7 +219,7 @@ fn a_header_file_is_read_again() {
     file.write("Authorization Bearer s3cret-four");
     vault.accept("s3cret-four");
     must_be_refused(&mut bridge, "refused");
-    assert!(bridge.stderr().contains("line 1 is not 'Name: value'"), "{}", bridge.stderr());
+    bridge.wait_for_log(0, &["line 1 is not 'Name: value'"]);
     vault.accept("s3cret-three");
     restart(&mut server, &mut bridge);
     must_run_once(&server, &mut bridge, "again");
@@ -254,8 +254,8 @@ fn a_command_that_fails() {
         let error = must_be_refused(&mut bridge, "refused");
         assert!(begun.elapsed() < Duration::from_secs(9), "the request waited: {line}");
         assert_eq!((&error["data"]["status"], &error["data"]["challenge"]), (&json!(401), &json!(CHALLENGE)));
-        let log = bridge.stderr();
-        assert!(log.contains("--header-command") && log.contains(said), "{line}: {said:?} is not in\n{log}");
+        bridge.wait_for_log(0, &["--header-command"]);
+        bridge.wait_for_log(0, &[said]);
         assert_eq!(server.executions("refused"), 0);
         vault.accept("one");
         // The server is asked again now and then; a new session is a reason too.
@@ -285,7 +285,7 @@ fn a_command_that_hangs_is_killed_with_its_children() {
     let begun = Instant::now();
     must_be_refused(&mut bridge, "refused");
     assert!((Duration::from_millis(900)..Duration::from_secs(8)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-    assert!(bridge.stderr().contains("did not end within 1s"), "{}", bridge.stderr());
+    bridge.wait_for_log(0, &["did not end within 1s"]);
     let child = children.lines()[0].parse().expect("a process id");
     poll("the command's child is gone", PATIENCE, || (!process::is_alive(child)).then_some(()));
     std::fs::remove_file(hang.path()).expect("it was written");
@@ -307,7 +307,7 @@ fn a_command_that_fails_at_the_start() {
     let error = bridge.error(&initialize);
     assert_eq!(error["code"], UNAUTHORIZED, "{error}");
     assert_eq!(vault.runs.lines(), ["run:", "run:401"]);
-    assert!(bridge.stderr().contains("check --header-command"), "{}", bridge.stderr());
+    bridge.wait_for_log(0, &["check --header-command"]);
     vault.give("one");
     bridge.initialize(json!({}));
     must_run_once(&server, &mut bridge, "after");
