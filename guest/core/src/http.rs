@@ -66,7 +66,8 @@ pub fn media_type(value: &[u8]) -> String {
 
 /// `Content-Length` in bytes (RFC 9110, 8.6). `None` where it is no number; the host sees to it that no more comes.
 pub fn content_length(value: &[u8]) -> Option<usize> {
-    core::str::from_utf8(value).ok()?.trim().parse().ok()
+    let length = number(core::str::from_utf8(trim(value)).ok()?)?;
+    Some(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 /// How long a `Retry-After` header asks to wait, at most 5 minutes. A date counts from the response's `Date`; without
