@@ -3,7 +3,7 @@
 //! The engine does no I/O, has no clock and no randomness of its own, and knows no platform. A driver owns those and
 //! runs this loop:
 //!
-//! 1. [`Engine::handle`] an [`Input`] (a message of the program, bytes from the network, or [`Input::Tick`]) together
+//! 1. [`Engine::handle`] an [`Input`] (a message of the client, bytes from the network, or [`Input::Tick`]) together
 //!    with the time;
 //! 2. drain [`Engine::poll_output`] until it gives `None`, and do what each [`Output`] says;
 //! 3. wait for the next input, but no longer than until [`Engine::deadline`], and begin again.
@@ -25,9 +25,9 @@
 //! assert_eq!(requests[0].1.authority, "127.0.0.1:9000");
 //! ```
 //!
-//! How the modules hang together: `engine` is the machine; `replay` and `loss` are the tables it decides by; `session`
-//! and `request` are what it remembers; `schedule` is when things happen; [`sse`], [`scan`], [`url`], [`http`] and
-//! `json` read what comes from outside. [`diagnosis`] finds out how a server behaves.
+//! How the modules hang together: `api` is what a driver sees; `wire` reads what comes from outside; `policy` holds the
+//! tables that decisions are made by; `engine` is the machine, in `state`, what it remembers, and `flow`, what happens.
+//! [`diagnosis`] finds out how a server behaves.
 
 #![no_std]
 
@@ -35,30 +35,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod buffer;
+mod api;
 pub mod diagnosis;
 mod engine;
-pub mod errors;
-pub mod http;
-mod io;
-mod json;
-mod loss;
-mod options;
-mod replay;
-mod request;
-pub mod scan;
-mod schedule;
-mod session;
-pub mod sse;
-pub mod url;
-mod utf8;
+mod policy;
+mod wire;
 
-pub use engine::{Engine, OptionsError};
-pub use errors::oversized_message;
-pub use io::{
+pub use api::errors::{self, oversized_message};
+pub use api::io::{
     Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status, Transport,
 };
-pub use options::{MILLISECOND, Options, SECOND, TransportChoice};
+pub use api::options::{MILLISECOND, Options, SECOND, TransportChoice};
+pub use engine::{Engine, OptionsError};
+pub use wire::{http, scan, sse, url};
 
 /// A point in time or a duration, in nanoseconds. Points count from an origin of the driver's choosing.
 pub type Nanos = u64;

@@ -1,4 +1,4 @@
-//! What the program sends: any text gets either nothing or JSON-RPC messages on one line each, and a request that is
+//! What the client sends: any text gets either nothing or JSON-RPC messages on one line each, and a request that is
 //! answered gets its id back byte for byte.
 #![no_main]
 

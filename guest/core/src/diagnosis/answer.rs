@@ -3,10 +3,10 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::http;
-use crate::json::{self, Envelope, Kind, Parsed};
-use crate::loss::Refusal;
-use crate::sse::{Item, Parser};
+use crate::policy::session_loss::Refusal;
+use crate::wire::http;
+use crate::wire::json::{self, Envelope, Kind, Parsed};
+use crate::wire::sse::{Item, Parser};
 
 /// The most that is read of a response that is no event stream, in bytes.
 const MAX_BODY: usize = 64 << 10;

@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::url::Url;
+use crate::wire::url::Url;
 
 /// How many characters of a session's id a made-up one differs in.
 const MADE_UP: usize = 8;

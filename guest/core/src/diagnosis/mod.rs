@@ -1,6 +1,6 @@
 //! How a server treats sessions and streams: the requests that find out, and what their answers show.
 //!
-//! An engine hides all of this from its program. A [`Survey`] asks on purpose, in a session of its own: it builds each
+//! An engine hides all of this from its client. A [`Survey`] asks on purpose, in a session of its own: it builds each
 //! [`Request`], the host makes it and collects the response in an [`Answer`], and the answer is judged by the very tables
 //! that the engine decides by. Like the engine it does no I/O.
 
@@ -12,7 +12,7 @@ use alloc::string::String;
 
 pub use self::answer::{Answer, BodyKind};
 pub use self::survey::Survey;
-use crate::json;
+use crate::wire::json;
 
 /// The newest protocol version that is spoken here, which a survey offers.
 pub const NEWEST_VERSION: &str = "2025-11-25";

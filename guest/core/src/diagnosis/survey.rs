@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use super::answer::{Answer, Reply};
 use super::made_up::{made_up, made_up_endpoint};
 use super::{DeadSession, Resumption};
-use crate::loss;
-use crate::replay::Evidence;
-use crate::url::Url;
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss;
+use crate::wire::url::Url;
 use crate::{Method, Request, Transport};
 
 /// Redirects that are followed.
@@ -138,7 +138,7 @@ impl Survey {
     }
 
     /// The DELETE that ends the session. `None`: it has no id, or ends with its stream.
-    pub fn goodbye(&self) -> Option<Request> {
+    pub fn delete(&self) -> Option<Request> {
         let session = self.session.as_deref()?;
         Some(self.request(Method::Delete, &self.url, "", &self.session_headers(Some(session))))
     }
@@ -158,7 +158,7 @@ impl Survey {
         match &answer.reply {
             _ if self.transport == Transport::HttpSse => DeadSession::Silent,
             Some(Reply::Result) => DeadSession::Ignored,
-            Some(Reply::Error { code, message }) if loss::error_is_session_loss(*code, message) => {
+            Some(Reply::Error { code, message }) if session_loss::error_is_session_loss(*code, message) => {
                 DeadSession::Recognised
             }
             Some(Reply::Error { .. }) => DeadSession::NotRecognised,
@@ -258,7 +258,7 @@ mod tests {
         let mut survey = opened();
         let real = header(&survey.ping(), "mcp-session-id").map(ToString::to_string);
         assert!(real.is_some());
-        assert_eq!(header(&survey.goodbye().unwrap(), "mcp-session-id"), real.as_deref());
+        assert_eq!(header(&survey.delete().unwrap(), "mcp-session-id"), real.as_deref());
         assert_eq!(header(&survey.event_stream().unwrap(), "mcp-session-id"), real.as_deref());
         assert_eq!(header(&survey.initialized(), "mcp-protocol-version"), Some(NEWEST_VERSION));
         let dead = survey.ping_dead_session().unwrap();
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(survey.initialize("{}").unwrap().path, "/message?sessionId=12345678");
         let (one, two) = (survey.ping(), survey.ping());
         assert!(one.path == "/message?sessionId=12345678" && one.body != two.body);
-        assert!(survey.goodbye().is_none() && survey.event_stream().is_none());
+        assert!(survey.delete().is_none() && survey.event_stream().is_none());
     }
 
     #[test]

@@ -1,45 +1,30 @@
-//! The machine. `program` takes what the program sends, `server` what the server sends, `exchange` speaks HTTP and
-//! `events` reads its streams; `outcome` says what its ends mean, `delivery` follows each request, `answers` are the
-//! engine's own, `handshake` makes a session, and `link` is the one way back to it; `restore`, `liveness`, `resume`,
-//! `verify`, `credentials` and `standalone` are the rules that have a name.
+//! The machine: `state` is what it remembers, `flow` is what happens, one file for each kind of event. An input is taken by
+//! [`Engine::handle`]; whatever it leads to has happened when that returns.
 
-mod answers;
-mod credentials;
-mod delivery;
-mod events;
-mod exchange;
-mod handshake;
-mod link;
-mod liveness;
-mod notice;
-mod outcome;
-mod program;
-mod restore;
-mod resume;
-mod server;
-mod standalone;
-mod verify;
+mod flow;
+mod state;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::options::{LAST_INSTANT, MILLISECOND, SECOND};
-use crate::request::{Request, RequestKey};
-use crate::schedule::{Rng, Timer, Timers};
-use crate::session::{Program, Restorable, ServerRequest, Session};
-use crate::url::Url;
+use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
+use crate::engine::state::requests::{Request, RequestKey};
+use crate::engine::state::session::{Client, Restorable, ServerRequest, Session};
+use crate::engine::state::timers::{Timer, Timers};
+use crate::policy::backoff::Rng;
+use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
-use exchange::Exchange;
-use link::Link;
-use program::Queued;
+use flow::client_message::Queued;
+use flow::reconnect::ConnectionState;
+use flow::response::Exchange;
 
 /// How long requests may go on after [`Input::Close`].
 const DRAIN: Nanos = 500 * MILLISECOND;
 /// How long the DELETE of a close may take.
-const LAST_GOODBYE: Nanos = 300 * MILLISECOND;
+const CLOSE_DELETE_TIME: Nanos = 300 * MILLISECOND;
 
 /// The engine of one connection. See the crate's documentation for how to drive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,26 +44,26 @@ pub struct Engine {
     next_order: u64,
     next_server_request: u64,
 
-    link: Link,
+    connection: ConnectionState,
     /// The number of the current session, or of the one that is being made.
     epoch: u64,
     /// How many sessions there have been.
     sessions: u64,
-    /// The program was told of a session.
+    /// The client was told of a session.
     connected: bool,
     /// The transport, once it is known.
     transport: Option<Transport>,
     detected_at: Option<Nanos>,
-    program: Program,
+    client: Client,
     session: Option<Session>,
     restorable: Restorable,
-    /// What the server said before the program had its answer to `initialize`.
+    /// What the server said before the client had its answer to `initialize`.
     early: Vec<(u64, String)>,
 
     exchanges: BTreeMap<ExchangeId, Exchange>,
     requests: BTreeMap<RequestKey, Request>,
     /// The ids on the wire that may still be answered.
-    wire: BTreeMap<u64, RequestKey>,
+    wire_ids: BTreeMap<u64, RequestKey>,
     progress_tokens: BTreeMap<String, RequestKey>,
     outbox: VecDeque<Queued>,
     /// Bytes of all messages held or in flight.
@@ -88,24 +73,24 @@ pub struct Engine {
 
     /// Attempts since the last progress.
     attempts: u32,
-    /// Sessions in a row that ended before a request of the program was answered.
-    barren: u32,
-    down: Option<link::Down>,
+    /// Sessions in a row that ended before a request of the client was answered.
+    unproductive: u32,
+    down: Option<flow::reconnect::Down>,
     last_attempt: Nanos,
     /// The server asked for rest until then.
     not_before: Nanos,
     /// When the server was last heard.
     heard_at: Nanos,
     /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
-    doubt: bool,
+    suspect: bool,
     /// A session was made because a ping was refused, and no ping was answered since.
     pings_refused: bool,
-    /// `list_changed` was sent and nothing of the program was answered since.
+    /// `list_changed` was sent and nothing of the client was answered since.
     told_without_progress: bool,
     /// When fresh headers were asked for because the old ones were rejected, if nothing was answered since.
     asked_for_headers: Option<Nanos>,
     /// Where the headers of the next session come from.
-    headers: credentials::Headers,
+    headers: flow::credentials::Headers,
     /// How often the host gave headers.
     headers_given: u64,
     closing: bool,
@@ -170,35 +155,35 @@ impl Engine {
             next_wire: 1,
             next_order: 1,
             next_server_request: 1,
-            link: Link::Idle,
+            connection: ConnectionState::Idle,
             epoch: 0,
             sessions: 0,
             connected: false,
             transport: None,
             detected_at: None,
-            program: Program::default(),
+            client: Client::default(),
             session: None,
             restorable: Restorable::default(),
             early: Vec::new(),
             exchanges: BTreeMap::new(),
             requests: BTreeMap::new(),
-            wire: BTreeMap::new(),
+            wire_ids: BTreeMap::new(),
             progress_tokens: BTreeMap::new(),
             outbox: VecDeque::new(),
             held_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
             attempts: 0,
-            barren: 0,
+            unproductive: 0,
             down: None,
             last_attempt: 0,
             not_before: 0,
             heard_at: now,
-            doubt: false,
+            suspect: false,
             pings_refused: false,
             told_without_progress: false,
             asked_for_headers: None,
-            headers: credentials::Headers::default(),
+            headers: flow::credentials::Headers::default(),
             headers_given: 0,
             closing: false,
             reconnects: 0,
@@ -231,7 +216,7 @@ impl Engine {
     /// 2⁶³ ns as 2⁶³ ns.
     pub fn handle(&mut self, now: Nanos, input: Input) {
         self.now = self.now.max(now.min(LAST_INSTANT));
-        if matches!(self.link, Link::Closed) {
+        if matches!(self.connection, ConnectionState::Closed) {
             return;
         }
         while let Some(timer) = self.timers.pop(self.now) {
@@ -239,7 +224,7 @@ impl Engine {
         }
         match input {
             Input::Tick => {}
-            Input::Message(text) => self.on_program_message(text),
+            Input::Message(text) => self.on_client_message(text),
             Input::SetHeaders(headers) => self.on_headers(headers),
             Input::Reconnect => self.on_reconnect(),
             Input::Probe => self.on_probe(),
@@ -271,23 +256,23 @@ impl Engine {
 
     /// A snapshot.
     pub fn status(&self) -> Status {
-        let state = match &self.link {
+        let state = match &self.connection {
             _ if self.closing => State::Closed,
-            Link::Idle => State::Idle,
-            Link::Handshake(_) | Link::Headers => State::Connecting,
-            Link::AwaitInitialized | Link::Ready => State::Ready,
-            Link::Probing(_) if self.down.is_none() => State::Ready,
-            Link::Probing(_) => State::Connecting,
-            Link::Waiting => State::Waiting,
-            Link::Credentials(_) => State::NeedsCredentials,
-            Link::Closing | Link::Closed => State::Closed,
+            ConnectionState::Idle => State::Idle,
+            ConnectionState::Handshake(_) | ConnectionState::Headers => State::Connecting,
+            ConnectionState::AwaitInitialized | ConnectionState::Ready => State::Ready,
+            ConnectionState::Probing(_) if self.down.is_none() => State::Ready,
+            ConnectionState::Probing(_) => State::Connecting,
+            ConnectionState::Waiting => State::Waiting,
+            ConnectionState::Credentials(_) => State::NeedsCredentials,
+            ConnectionState::Closing | ConnectionState::Closed => State::Closed,
         };
         Status {
             state,
             session: self.session.as_ref().map(Session::info),
             session_since: self.session.as_ref().map(|session| session.since),
             queued: self.outbox.len() as u32,
-            in_flight: self.program_requests().count() as u32,
+            in_flight: self.client_requests().count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,
             last_error: self.last_error.clone(),
@@ -311,7 +296,7 @@ impl Engine {
             Timer::Start => self.answer_provisionally(),
             Timer::Credentials => self.on_credentials_over(),
             Timer::Headers => self.on_headers_late(),
-            Timer::Goodbye => self.on_goodbye_over(),
+            Timer::Delete => self.on_delete_over(),
             Timer::Drain => self.finish_close(),
         }
     }
@@ -323,8 +308,12 @@ impl Engine {
         self.closing = true;
         self.timers.set(Timer::Drain, self.now + DRAIN);
         let connected = matches!(
-            self.link,
-            Link::Ready | Link::Probing(_) | Link::AwaitInitialized | Link::Handshake(_) | Link::Headers
+            self.connection,
+            ConnectionState::Ready
+                | ConnectionState::Probing(_)
+                | ConnectionState::AwaitInitialized
+                | ConnectionState::Handshake(_)
+                | ConnectionState::Headers
         );
         if !connected {
             self.finish_close();
@@ -332,8 +321,8 @@ impl Engine {
     }
 
     fn finish_if_drained(&mut self) {
-        let closed = matches!(self.link, Link::Closing | Link::Closed);
-        let busy = self.program_requests().next().is_some() || !self.outbox.is_empty() || self.notifying.is_some();
+        let closed = matches!(self.connection, ConnectionState::Closing | ConnectionState::Closed);
+        let busy = self.client_requests().next().is_some() || !self.outbox.is_empty() || self.notifying.is_some();
         if self.closing && !closed && !busy {
             self.finish_close();
         }
@@ -341,7 +330,7 @@ impl Engine {
 
     /// Answers what is left and takes leave of the server.
     fn finish_close(&mut self) {
-        let left: Vec<_> = self.program_requests().map(|(key, _)| *key).collect();
+        let left: Vec<_> = self.client_requests().map(|(key, _)| *key).collect();
         for key in left {
             self.answer_closed(key);
         }
@@ -351,9 +340,9 @@ impl Engine {
         }
         self.timers.clear_all();
         // A session that may be dead is not worth the wait.
-        if self.down.is_none() && self.say_goodbye().is_some() {
-            self.link = Link::Closing;
-            self.timers.set(Timer::Goodbye, self.now + LAST_GOODBYE);
+        if self.down.is_none() && self.delete_session().is_some() {
+            self.connection = ConnectionState::Closing;
+            self.timers.set(Timer::Delete, self.now + CLOSE_DELETE_TIME);
         } else {
             self.closed();
         }
@@ -366,15 +355,15 @@ impl Engine {
         self.timers.clear_all();
         self.requests.clear();
         self.session = None;
-        self.link = Link::Closed;
+        self.connection = ConnectionState::Closed;
         self.emit(Event::Closed);
     }
 
     fn emit(&mut self, event: Event) {
         if self.options.notify_client
-            && self.program.initialized
-            && self.program.answered.is_some()
-            && let Some(text) = notice::of(&event, &self.server_name())
+            && self.client.initialized
+            && self.client.answered.is_some()
+            && let Some(text) = flow::notice::of(&event, &self.server_name())
         {
             self.outputs.push_back(Output::Event(Event::Message(text)));
         }
@@ -382,7 +371,7 @@ impl Engine {
     }
 
     fn emit_message(&mut self, text: String) {
-        self.emit(Event::Message(crate::json::one_line(text)));
+        self.emit(Event::Message(crate::wire::json::one_line(text)));
     }
 
     fn log(&mut self, level: Level, text: impl Into<String>) {
@@ -395,15 +384,15 @@ impl Engine {
         order
     }
 
-    fn wire_id(&mut self) -> u64 {
+    fn new_wire_id(&mut self) -> u64 {
         let id = self.next_wire;
         self.next_wire += 1;
         id
     }
 
-    /// The program's requests, all of which are owed an answer or were cancelled.
-    fn program_requests(&self) -> impl Iterator<Item = (&RequestKey, &Request)> {
-        self.requests.iter().filter(|(_, request)| request.origin == crate::request::Origin::Program)
+    /// The client's requests, all of which are owed an answer or were cancelled.
+    fn client_requests(&self) -> impl Iterator<Item = (&RequestKey, &Request)> {
+        self.requests.iter().filter(|(_, request)| request.origin == crate::engine::state::requests::Origin::Client)
     }
 
     /// How the server is called in texts for people: its origin, which holds no secret.

@@ -100,7 +100,7 @@ impl Server {
                 session.initialized = true;
                 return if style == Style::Loose { reply(200, "{}") } else { reply(202, "") };
             }
-            Said::Goodbye => {
+            Said::Delete => {
                 self.sessions.remove(&number);
                 return reply(200, "");
             }
@@ -169,7 +169,7 @@ impl Server {
                 reply(200, &result(*wire, &of))
             }
             Said::Own { wire, .. } => reply(200, &result(*wire, "{}")),
-            Said::Stream | Said::Goodbye => reply(405, ""),
+            Said::Stream | Said::Delete => reply(405, ""),
             _ => reply(202, ""),
         }
     }

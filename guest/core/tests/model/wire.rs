@@ -92,7 +92,7 @@ pub enum Said {
     Pong,
     Notification,
     Stream,
-    Goodbye,
+    Delete,
 }
 
 /// The id of a server's ping.
@@ -167,7 +167,7 @@ impl Wire {
             .transpose()?;
         let said = match request.method {
             Method::Get => Said::Stream,
-            Method::Delete => Said::Goodbye,
+            Method::Delete => Said::Delete,
             Method::Post => Self::message(&request.body)?,
         };
         Ok(Self {

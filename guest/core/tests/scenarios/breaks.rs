@@ -1,6 +1,6 @@
 //! What the end of one exchange says about the link, and what it does not.
 
-use crate::support::program::call_params;
+use crate::support::client::call_params;
 use crate::support::server::status;
 use crate::support::*;
 
@@ -139,7 +139,7 @@ fn a_notification_that_is_rejected_goes_out_again_once_and_only_where_there_may_
         let mut options = Options::new(URL);
         options.can_refresh_credentials = refreshes;
         let mut world = World::with(Knobs::http(), options, 1);
-        world.program.refreshes = refreshes;
+        world.client.refreshes = refreshes;
         world.open();
         world.rules("notifications/custom", 100, status(401));
         world.notify("notifications/custom");
@@ -154,7 +154,7 @@ fn a_request_that_is_rejected_twice_is_told_although_others_are_answered() {
     let mut options = Options::new(URL);
     options.can_refresh_credentials = true;
     let mut world = World::with(Knobs::http(), options, 1);
-    world.program.refreshes = true;
+    world.client.refreshes = true;
     world.open();
     let other = world.call("slow", 150);
     world.run_for(50 * MILLISECOND);
@@ -250,7 +250,7 @@ fn an_error_under_an_id_that_nobody_asked_with_is_no_answer() {
 #[test]
 fn progress_under_a_token_that_no_question_gave_goes_nowhere() {
     let mut world = World::new(Knobs::http());
-    world.program.mute = true;
+    world.client.mute = true;
     world.open();
     world.server_says(
         r#"{"jsonrpc":"2.0","id":0,"method":"sampling/createMessage","params":{"_meta":{"progressToken":"t"}}}"#,
@@ -313,7 +313,7 @@ fn a_host_is_asked_for_headers_each_time_that_they_expire() {
     let mut options = Options::new(URL);
     options.can_refresh_credentials = true;
     let mut world = World::with(Knobs::http(), options, 1);
-    world.program.refreshes = true;
+    world.client.refreshes = true;
     world.open();
     for times in 1..4 {
         world.rule("tools/call", status(401));

@@ -28,7 +28,7 @@ fn one_that_is_held_is_never_sent() {
 fn one_that_runs_is_cancelled_on_the_server_under_its_id_on_the_wire() {
     for knobs in [Knobs::http(), Knobs::sse(), Knobs::resumable()] {
         let mut world = World::new(knobs);
-        world.program.odd_ids = true;
+        world.client.odd_ids = true;
         world.open();
         let call = world.call("slow", 5000);
         world.run_for(SECOND);
@@ -120,7 +120,7 @@ fn one_that_is_resumed_or_verified() {
 #[test]
 fn initialize_cannot_be_cancelled() {
     let mut world = World::new(Knobs::http());
-    world.program.asked.clear();
+    world.client.asked.clear();
     let initialize = world.initialize();
     world.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
     assert!(matches!(world.wait(initialize, SECOND), Answer::Result(_)));
@@ -143,7 +143,7 @@ fn a_cancellation_of_nothing_goes_nowhere() {
 #[test]
 fn a_question_that_the_server_cancels_is_cancelled_under_the_programs_id() {
     let mut world = World::new(Knobs::http());
-    world.program.mute = true;
+    world.client.mute = true;
     world.open();
     world.call("ask", 0);
     world.run_for(SECOND);
@@ -153,8 +153,8 @@ fn a_question_that_the_server_cancels_is_cancelled_under_the_programs_id() {
         exchange,
         "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":0}}\n\n",
     );
-    assert_eq!(world.program.dropped, [question["id"].to_string()]);
-    // The program answers all the same; the server does not want it.
+    assert_eq!(world.client.dropped, [question["id"].to_string()]);
+    // The client answers all the same; the server does not want it.
     world.say(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, question["id"]));
     world.run_for(SECOND);
     assert!(world.started("\"result\":{}").is_empty());
@@ -168,10 +168,10 @@ fn only_the_one_that_is_named_is_cancelled() {
     {
         let mut world = World::new(Knobs::http());
         world.open();
-        let params = crate::support::program::call_params("slow", 500, 0);
+        let params = crate::support::client::call_params("slow", 500, 0);
         let calls = ids.map(|id| world.ask_as(id, "tools/call", &params));
         world.run_for(10 * MILLISECOND);
-        world.program.asked.get_mut(&calls[0]).unwrap().cancelled = Some(world.now);
+        world.client.asked.get_mut(&calls[0]).unwrap().cancelled = Some(world.now);
         world.say(&format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{named}}}}}"#
         ));

@@ -145,7 +145,7 @@ fn headers_are_asked_for_at_every_expiry() {
 }
 
 #[test]
-fn a_host_that_cannot_refresh_tells_the_program_at_once() {
+fn a_host_that_cannot_refresh_tells_the_client_at_once() {
     let mut world = World::new(Knobs::http());
     world.open();
     world.rule("tools/call", unauthorized());

@@ -1,6 +1,6 @@
 //! Two clocks per request: hold and run.
 
-use crate::support::program::call_params;
+use crate::support::client::call_params;
 use crate::support::*;
 
 fn short() -> Options {

@@ -43,7 +43,7 @@ fn the_queue_is_bounded_by_bytes_in_flight_too() {
 }
 
 #[test]
-fn a_message_of_the_program_is_bounded() {
+fn a_message_of_the_client_is_bounded() {
     let mut options = Options::new(URL);
     options.max_message_bytes = 500;
     let mut world = World::with(Knobs::http(), options, 1);
@@ -146,7 +146,7 @@ fn a_refusal_without_end_is_read_for_a_moment() {
 #[test]
 fn questions_of_the_server_are_bounded() {
     let mut world = World::new(Knobs::http());
-    world.program.mute = true;
+    world.client.mute = true;
     world.open();
     for id in 0..1100 {
         world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
@@ -467,8 +467,8 @@ fn a_worthless_batch_costs_one_line() {
         world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("not JSON-RPC"))),
         1
     );
-    let told = world.program.nulls.len();
+    let told = world.client.nulls.len();
     world.say(&format!("[{}]", vec!["1"; 100_000].join(",")));
-    assert_eq!(world.program.nulls.len() - told, 1);
+    assert_eq!(world.client.nulls.len() - told, 1);
     world.verify();
 }

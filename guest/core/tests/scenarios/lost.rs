@@ -293,9 +293,9 @@ fn a_goodbye_is_over_with_its_status_and_only_sessions_are_ended() {
     world.rule("DELETE", Reply::Hang);
     world.host(Input::Reconnect);
     world.run_for(10 * MILLISECOND);
-    let goodbye = world.started("DELETE")[0].id;
+    let delete = world.started("DELETE")[0].id;
     let asked = world.now;
-    world.head(goodbye, 500);
+    world.head(delete, 500);
     world.run_until(SECOND, |world| world.started("\"initialize\"").len() == 2);
     assert!(world.now - asked < 10 * MILLISECOND, "{}", world.story());
     for knobs in [Knobs { stateless: true, ..Knobs::http() }, Knobs::sse()] {
@@ -318,7 +318,7 @@ fn a_call_that_loses_its_session_while_there_is_no_contact_is_told_at_once() {
     let call = world.call("echo", 0);
     world.run_for(SECOND);
     let exchange = world.started("tools/call")[0].id;
-    // The program begins anew, and is refused.
+    // The client begins anew, and is refused.
     world.rules("\"initialize\"", 9, crate::support::server::status(401));
     let again = world.initialize();
     world.wait(again, 2 * SECOND);

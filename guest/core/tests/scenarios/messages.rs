@@ -36,7 +36,7 @@ fn ids_come_back_as_they_were_spelt() {
 #[test]
 fn ids_on_the_wire_are_small_fresh_integers() {
     let mut world = ready();
-    world.program.odd_ids = true;
+    world.client.odd_ids = true;
     for _ in 0..10 {
         let call = world.call("echo", 0);
         world.wait(call, SECOND);
@@ -57,9 +57,9 @@ fn a_message_passes_byte_for_byte_but_for_its_id() {
     let text = "{ \"method\" : \"tools/call\",\t\"x-other\":[1.0,1e5,\"\\u00e9\\/\"], \"params\":{\"id\":7,\"name\":\"echo\",\"n\":9007199254740993 } , \"id\" : \"q\" , \"jsonrpc\":\"2.0\" }";
     world
         .rule("x-other", json_body(r#"{ "result" : {"v":1.00,"w":"\u0041\/"},  "id":$ID , "jsonrpc":"2.0","y":null}"#));
-    world.program.asked.insert(
+    world.client.asked.insert(
         99,
-        crate::support::program::Asked {
+        crate::support::client::Asked {
             at: 0,
             id: "\"q\"".into(),
             method: "tools/call".into(),
@@ -82,8 +82,8 @@ fn a_message_passes_byte_for_byte_but_for_its_id() {
 #[test]
 fn duplicate_ids_are_independent_requests() {
     let mut world = ready();
-    let first = world.ask_as("7", "tools/call", &crate::support::program::call_params("slow", 500, 0));
-    let second = world.ask_as("7", "tools/call", &crate::support::program::call_params("echo", 0, 0));
+    let first = world.ask_as("7", "tools/call", &crate::support::client::call_params("slow", 500, 0));
+    let second = world.ask_as("7", "tools/call", &crate::support::client::call_params("echo", 0, 0));
     assert!(matches!(world.wait(second, 3 * SECOND), Answer::Result(_)));
     assert!(matches!(world.wait(first, 3 * SECOND), Answer::Result(_)));
     world.verify();
@@ -104,24 +104,24 @@ fn what_is_no_message_is_answered() {
         (r#"{"jsonrpc":"1.0","id":"k","method":"tools/list"}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":[1],"method":"tools/list"}"#, -32600),
     ] {
-        let before = world.program.nulls.len();
+        let before = world.client.nulls.len();
         world.claim("\"k\"", 1);
         world.say(text);
-        let told = world.program.nulls[before..].to_vec();
-        let known = world.program.asked[&1].answers.len() > 1;
+        let told = world.client.nulls[before..].to_vec();
+        let known = world.client.asked[&1].answers.len() > 1;
         assert!(told == [code] || known, "{text}: {told:?}");
-        world.program.asked.get_mut(&1).unwrap().answers.truncate(1);
+        world.client.asked.get_mut(&1).unwrap().answers.truncate(1);
     }
     world.violations.clear();
     assert_eq!(world.net.started.len(), 3);
 }
 
 #[test]
-fn batches_of_the_program_are_unpacked() {
+fn batches_of_the_client_are_unpacked() {
     let mut world = ready();
     let (first, one) = world.request("tools/list", r#"{"tag":$TAG}"#);
-    let between = world.program.reserve();
-    let (second, two) = world.request("tools/call", &crate::support::program::call_params("echo", 0, 0));
+    let between = world.client.reserve();
+    let (second, two) = world.request("tools/call", &crate::support::client::call_params("echo", 0, 0));
     world.say(&format!(
         "[{one}, {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/custom\",\"params\":{{\"tag\":{between}}}}} ,{two}]"
     ));
@@ -195,7 +195,7 @@ fn requests_run_side_by_side() {
 }
 
 #[test]
-fn pings_of_the_program_are_answered_by_the_engine() {
+fn pings_of_the_client_are_answered_by_the_engine() {
     let mut world = ready();
     world.now(Fault::Kill);
     let sent = world.net.started.len();
@@ -237,9 +237,9 @@ fn roots_changes_collapse_while_they_are_held() {
 }
 
 #[test]
-fn progress_of_the_program_dies_with_the_question_it_belongs_to() {
+fn progress_of_the_client_dies_with_the_question_it_belongs_to() {
     let mut world = World::new(Knobs::http());
-    world.program.mute = true;
+    world.client.mute = true;
     world.open();
     world.server_says(
         r#"{"jsonrpc":"2.0","id":0,"method":"sampling/createMessage","params":{"_meta":{"progressToken":"t"}}}"#,
@@ -290,7 +290,7 @@ fn a_question_before_the_initialize_result_is_asked_after_it_under_an_own_id() {
             true,
         ),
     );
-    world.program.mute = true;
+    world.client.mute = true;
     world.initialize();
     world.run_for(SECOND);
     let question = world.heard("roots/list");
@@ -394,7 +394,7 @@ fn a_notification_follows_when_the_one_before_was_taken() {
 #[test]
 fn what_comes_before_its_time_is_dropped() {
     let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
-    world.program.silent = true;
+    world.client.silent = true;
     world.notify("notifications/custom");
     world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     let initialize = world.initialize();
@@ -433,7 +433,7 @@ fn what_a_server_says_too_early_is_kept_up_to_a_bound() {
 #[test]
 fn a_question_with_an_id_of_a_kilobyte_is_asked_and_the_one_that_is_cancelled_is_that_one() {
     let mut world = World::new(Knobs::http());
-    world.program.mute = true;
+    world.client.mute = true;
     world.open();
     for (length, asked) in [(1022, 1), (1023, 1)] {
         let id = "z".repeat(length);
@@ -446,6 +446,6 @@ fn a_question_with_an_id_of_a_kilobyte_is_asked_and_the_one_that_is_cancelled_is
     world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":8}}"#);
     world.run_for(SECOND);
     let second: serde_json::Value = serde_json::from_str(&world.heard("sampling/second")[0].1).unwrap();
-    assert_eq!(world.program.dropped, [second["id"].to_string()]);
+    assert_eq!(world.client.dropped, [second["id"].to_string()]);
     world.verify();
 }

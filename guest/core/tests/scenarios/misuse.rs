@@ -46,7 +46,7 @@ fn reports_about_exchanges_that_never_were_change_nothing() {
     }
 }
 
-/// In any order and twice, for each exchange there is: the engine goes on, and the program gets its one answer.
+/// In any order and twice, for each exchange there is: the engine goes on, and the client gets its one answer.
 #[test]
 fn reports_without_order_end_an_exchange_at_most_once() {
     for rotation in 0..9 {

@@ -1,4 +1,4 @@
-//! `notify_client`: connection changes as log messages to the program.
+//! `notify_client`: connection changes as log messages to the client.
 
 use serde_json::Value;
 
@@ -76,9 +76,9 @@ fn missing_credentials_are_told() {
 }
 
 #[test]
-fn nothing_is_told_before_the_program_is_ready_or_if_it_is_not_wanted() {
+fn nothing_is_told_before_the_client_is_ready_or_if_it_is_not_wanted() {
     let mut world = telling(Knobs::http());
-    world.program.silent = true;
+    world.client.silent = true;
     world.initialize();
     world.run_for(SECOND);
     world.restart(SECOND);

@@ -285,7 +285,7 @@ fn an_initialize_after_close_is_answered() {
     for wait in [MILLISECOND, 200 * MILLISECOND] {
         let mut world = World::new(Knobs::http());
         world.open();
-        // The goodbye is under way, and nobody answers it.
+        // The delete is under way, and nobody answers it.
         world.rule("DELETE", Reply::Hang);
         world.host(Input::Close);
         world.run_for(wait);
@@ -311,7 +311,7 @@ fn on_http_sse_the_loss_of_a_second_stream_does_not_lengthen_the_wait_under_the_
         world.run_for(1500 * MILLISECOND);
     }
     assert_eq!(world.error(call), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
-    let told = world.program.asked[&call].answers[0].0;
+    let told = world.client.asked[&call].answers[0].0;
     assert!((told - lost).abs_diff(2 * SECOND) < 10 * MILLISECOND, "{}", told - lost);
     world.verify();
 }
@@ -365,7 +365,7 @@ fn what_is_cancelled_while_a_ping_is_under_way_is_cancelled_in_its_session_or_no
         let ping = world.started("\"ping\"")[0].id;
         world.say(&format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{},"reason":"{}"}}}}"#,
-            world.program.asked[&call].id,
+            world.client.asked[&call].id,
             "no more ".repeat(50)
         ));
         world.run_for(100 * MILLISECOND);

@@ -1,6 +1,6 @@
 //! The replay table, row by row.
 
-use crate::support::program::call_params;
+use crate::support::client::call_params;
 use crate::support::server::{status, status_text};
 use crate::support::*;
 
@@ -357,7 +357,7 @@ fn on_http_sse_progress_proves_that_a_request_was_taken() {
     let mut world = World::new(Knobs::sse());
     world.open();
     world.fate("tools/call", Fate::ResetAfter);
-    let call = world.ask("tools/call", &crate::support::program::call_params("slow", 10_000, 1000));
+    let call = world.ask("tools/call", &crate::support::client::call_params("slow", 10_000, 1000));
     assert!(matches!(world.wait(call, 20 * SECOND), Answer::Result(_)), "{}", world.story());
     world.verify();
 }
@@ -407,7 +407,7 @@ fn what_is_told_of_an_unknown_outcome_is_true() {
         assert_eq!(code, errors::OUTCOME_UNKNOWN);
         assert_eq!(text.contains("was sent again once"), safe, "{text}");
         assert_eq!(text.contains("was not sent again"), !safe, "{text}");
-        let raw: serde_json::Value = serde_json::from_str(world.program.raw.last().unwrap()).unwrap();
+        let raw: serde_json::Value = serde_json::from_str(world.client.raw.last().unwrap()).unwrap();
         let data = serde_json::json!({"method": method, "accepted": accepted, "sessionChanged": false});
         assert_eq!(raw["error"]["data"], data);
         assert_eq!(world.engine.status().replays, u64::from(safe));
@@ -420,7 +420,7 @@ fn an_update_of_the_server_distrusts_annotations_and_nothing_else() {
     let mut options = Options::new(URL);
     options.trust_annotations = true;
     let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
-    world.program.trusts = true;
+    world.client.trusts = true;
     world.open();
     let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
     world.wait(list, SECOND);

@@ -83,7 +83,7 @@ fn a_restore_that_breaks_is_tried_again() {
 }
 
 #[test]
-fn the_program_hears_that_lists_may_have_changed_once() {
+fn the_client_hears_that_lists_may_have_changed_once() {
     let world = after_restart(Knobs::http(), |_| {});
     assert_eq!(world.heard("notifications/tools/list_changed").len(), 1);
     assert_eq!(world.heard("notifications/resources/list_changed").len(), 1);
@@ -127,7 +127,7 @@ fn the_standalone_stream_is_opened_again_without_the_old_cursor() {
 fn questions_of_the_old_session_are_cancelled_and_their_answers_dropped() {
     for knobs in [Knobs::http(), Knobs::sse()] {
         let mut world = World::new(knobs);
-        world.program.thinks = 20 * SECOND;
+        world.client.thinks = 20 * SECOND;
         world.open();
         world.call("ask", 0);
         world.run_for(SECOND);
@@ -136,7 +136,7 @@ fn questions_of_the_old_session_are_cancelled_and_their_answers_dropped() {
         world.run_for(5 * SECOND);
         let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
         world.wait(read, 10 * SECOND);
-        assert_eq!(world.program.dropped.len(), 1, "{}", world.story());
+        assert_eq!(world.client.dropped.len(), 1, "{}", world.story());
         // The new session asks too, under the same id; the old answer comes late.
         let again = world.call("ask", 0);
         world.run_for(SECOND);
@@ -148,9 +148,9 @@ fn questions_of_the_old_session_are_cancelled_and_their_answers_dropped() {
 }
 
 #[test]
-fn ids_of_questions_are_unique_to_the_program() {
+fn ids_of_questions_are_unique_to_the_client() {
     let mut world = World::new(Knobs::http());
-    world.program.mute = true;
+    world.client.mute = true;
     world.open();
     for _ in 0..3 {
         world.call("ask", 0);
@@ -165,7 +165,7 @@ fn ids_of_questions_are_unique_to_the_program() {
         .collect();
     assert_eq!(ids.len(), 3);
     // Their cancellation names the same ids.
-    assert_eq!(world.program.dropped.iter().cloned().collect::<std::collections::BTreeSet<_>>(), ids);
+    assert_eq!(world.client.dropped.iter().cloned().collect::<std::collections::BTreeSet<_>>(), ids);
     world.verify();
 }
 
@@ -246,7 +246,7 @@ fn held_requests_do_not_wait_for_the_restores() {
 fn progress_of_the_old_session_dies_with_it() {
     let mut world = World::new(Knobs::http());
     world.open();
-    let slow = world.ask("tools/call", &crate::support::program::call_params("slow", 8000, 1000));
+    let slow = world.ask("tools/call", &crate::support::client::call_params("slow", 8000, 1000));
     world.run_for(2500 * MILLISECOND);
     let heard = world.heard("notifications/progress").len();
     assert!(heard >= 2);
@@ -259,12 +259,12 @@ fn progress_of_the_old_session_dies_with_it() {
 }
 
 #[test]
-fn initialized_of_the_program_is_not_sent_twice() {
+fn initialized_of_the_client_is_not_sent_twice() {
     let mut world = World::new(Knobs::http());
-    world.program.silent = true;
+    world.client.silent = true;
     world.initialize();
     world.run_for(SECOND);
-    // The program asks before it says `initialized`: that implies it.
+    // The client asks before it says `initialized`: that implies it.
     let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
     assert!(matches!(world.wait(list, SECOND), Answer::Result(_)));
     world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
@@ -276,7 +276,7 @@ fn initialized_of_the_program_is_not_sent_twice() {
 #[test]
 fn initialized_that_comes_while_the_link_is_probed_is_not_forgotten() {
     let mut world = World::new(Knobs { pings: false, get: Get::Stream, ..Knobs::http() });
-    world.program.silent = true;
+    world.client.silent = true;
     // The server pings on the stream that answered `initialize`; the answer to that ping is lost.
     let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"m","version":"1"}}"#;
     world.rule(

@@ -1,6 +1,6 @@
 //! Response streams that break and go on: `Last-Event-ID`, priming events, `retry:`.
 
-use crate::support::program::call_params;
+use crate::support::client::call_params;
 use crate::support::*;
 
 /// The GETs that resume a response stream.

@@ -144,10 +144,10 @@ fn nothing_but_initialize_comes_first() {
 }
 
 #[test]
-fn list_changed_is_declared_to_the_program() {
+fn list_changed_is_declared_to_the_client() {
     let mut world = World::new(Knobs::http());
     world.open();
-    let told = world.program.initialized_with.clone().unwrap();
+    let told = world.client.initialized_with.clone().unwrap();
     assert_eq!(told["capabilities"]["tools"]["listChanged"], true);
     assert_eq!(told["capabilities"]["resources"]["listChanged"], true);
     assert_eq!(told["capabilities"]["resources"]["subscribe"], true);
@@ -197,7 +197,7 @@ fn a_server_that_is_not_there_yet_is_promised_and_picked_up() {
         let initialize = world.initialize();
         assert!(matches!(world.wait(initialize, 25 * SECOND), Answer::Result(_)));
         assert!((20 * SECOND..21 * SECOND).contains(&world.now));
-        let told = world.program.initialized_with.clone().unwrap();
+        let told = world.client.initialized_with.clone().unwrap();
         assert_eq!(told["protocolVersion"], "2025-11-25");
         for list in ["tools", "prompts", "resources"] {
             assert_eq!(told["capabilities"][list]["listChanged"], true);
@@ -278,8 +278,8 @@ fn messages_before_the_initialize_result_come_after_it() {
     let mut world = World::new(Knobs { chatty: true, ..Knobs::sse() });
     world.open();
     assert!(!world.heard("notifications/message").is_empty());
-    let (told, _) = world.program.asked[&1].answers[0];
-    assert!(world.program.heard.iter().all(|(at, _)| *at >= told));
+    let (told, _) = world.client.asked[&1].answers[0];
+    assert!(world.client.heard.iter().all(|(at, _)| *at >= told));
     world.verify();
 }
 
@@ -360,7 +360,7 @@ fn the_first_contact_is_told_once() {
         let mut options = Options::new(URL);
         options.can_refresh_credentials = true;
         let mut world = World::with(Knobs::http(), options, 1);
-        world.program.refreshes = true;
+        world.client.refreshes = true;
         if rejected {
             world.rule("\"initialize\"", crate::support::server::status(401));
         } else {
@@ -402,9 +402,9 @@ fn on_http_sse_only_the_stream_says_which_transport_a_server_speaks() {
 }
 
 #[test]
-fn a_request_before_the_initialize_result_does_not_say_that_the_program_is_initialized() {
+fn a_request_before_the_initialize_result_does_not_say_that_the_client_is_initialized() {
     let mut world = World::new(Knobs::http());
-    world.program.silent = true;
+    world.client.silent = true;
     world.initialize();
     let early = world.ask("resources/read", r#"{"tag":$TAG}"#);
     world.run_for(SECOND);
@@ -421,7 +421,7 @@ fn initialized_that_comes_before_the_initialize_result_is_not_forgotten() {
         let mut options = Options::new(URL);
         options.notify_client = notify_client;
         let mut world = World::with(Knobs::http(), options, 1);
-        world.program.silent = true;
+        world.client.silent = true;
         let initialize = world.initialize();
         world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         assert!(matches!(world.wait(initialize, SECOND), Answer::Result(_)));
@@ -429,7 +429,7 @@ fn initialized_that_comes_before_the_initialize_result_is_not_forgotten() {
         world.run_for(SECOND);
         assert_eq!(world.started("notifications/initialized").len(), 1, "{}", world.story());
         assert_eq!(world.engine.status().state, State::Ready);
-        // Nor does it say that the program may be told of the connection before it has the result.
+        // Nor does it say that the client may be told of the connection before it has the result.
         assert!(world.heard("notifications/message").iter().all(|(at, _)| *at >= answered_at), "{}", world.story());
         world.verify();
     }

@@ -3,7 +3,7 @@
 use mcp_reconnect_core::{ExchangeId, Method, Request};
 use serde_json::Value;
 
-use super::program::{Answer, DID_NOT_RUN, Tag};
+use super::client::{Answer, DID_NOT_RUN, Tag};
 use super::world::World;
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
         self.check_order(&request.body);
     }
 
-    /// Promise 4: first sendings follow the order of the program's messages.
+    /// Promise 4: first sendings follow the order of the client's messages.
     fn check_order(&mut self, body: &[u8]) {
         let body = std::str::from_utf8(body).unwrap_or("");
         // Reading the whole message here would cost half of a run's time.
@@ -39,14 +39,14 @@ impl World {
         let Some(tag) = tag.filter(|_| !body.contains(r#""method":"initialize""#)) else {
             return;
         };
-        if !self.program.first_sent.insert(tag) {
+        if !self.client.first_sent.insert(tag) {
             return;
         }
-        if self.program.highest_sent > tag {
-            let highest = self.program.highest_sent;
+        if self.client.highest_sent > tag {
+            let highest = self.client.highest_sent;
             self.violate(format!("tag {tag} is sent for the first time after tag {highest}"));
         }
-        self.program.highest_sent = self.program.highest_sent.max(tag);
+        self.client.highest_sent = self.client.highest_sent.max(tag);
     }
 
     /// A message that a session accepts.
@@ -81,10 +81,10 @@ impl World {
         }
     }
 
-    /// A notification or question that reaches the program.
+    /// A notification or question that reaches the client.
     pub(super) fn check_told(&mut self, method: &str, params: &Value) {
         if let Some(session) = params["session"].as_str() {
-            let known = &self.program.session;
+            let known = &self.client.session;
             // Promise 3: what an old session says means nothing any more.
             if serial(session) < serial(known) {
                 let known = known.clone();
@@ -95,16 +95,16 @@ impl World {
             && let Some(tag) = params["progressToken"].as_u64()
         {
             let dead =
-                self.program.asked.get(&tag).is_none_or(|asked| !asked.answers.is_empty() || asked.cancelled.is_some());
+                self.client.asked.get(&tag).is_none_or(|asked| !asked.answers.is_empty() || asked.cancelled.is_some());
             if dead {
                 self.violate(format!("progress of tag {tag}, which is not asked"));
             }
         }
     }
 
-    /// An answer that reaches the program.
+    /// An answer that reaches the client.
     pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer) {
-        let asked = self.program.asked[&tag].clone();
+        let asked = self.client.asked[&tag].clone();
         // Promise 1.
         if !asked.answers.is_empty() {
             self.violate(format!("tag {tag} is answered twice: {answer:?}"));
@@ -131,7 +131,7 @@ impl World {
     /// Promise 2, at the end: no unsafe request ran twice, and no safe one more often than the table allows.
     pub fn check_runs(&mut self) {
         let asked: Vec<_> =
-            self.program.asked.iter().map(|(tag, asked)| (*tag, asked.safe, asked.method.clone())).collect();
+            self.client.asked.iter().map(|(tag, asked)| (*tag, asked.safe, asked.method.clone())).collect();
         for (tag, safe, method) in asked {
             let runs = self.server.runs_of(tag);
             let most = if safe { 2 } else { 1 };

@@ -2,13 +2,13 @@
 
 use mcp_reconnect_core::{Input, Nanos, Options, TransportChoice};
 
-use super::program::{Answer, call_params};
+use super::client::{Answer, call_params};
 use super::random::Random;
 use super::server::{Get, Knobs, Lost, Offer, Reply, Resume, status};
 use super::world::{Fault, Happening, World};
 use super::{MILLISECOND, SECOND, URL};
 
-/// Something that the program does.
+/// Something that the client does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     Call(&'static str, u64, u64),
@@ -51,7 +51,7 @@ pub struct Outcome {
     pub violations: Vec<String>,
     pub story: String,
     pub fingerprint: u64,
-    /// Requests that the program made, and how many of them got a result.
+    /// Requests that the client made, and how many of them got a result.
     pub asked: usize,
     pub results: usize,
     pub unknown: usize,
@@ -159,12 +159,12 @@ impl Plan {
         world.net.jitter = self.jitter;
         world.net.shred = self.shred;
         world.net.counts_haste = true;
-        world.program.odd_ids = self.odd_ids;
-        world.program.stubborn = self.stubborn;
-        world.program.refreshes = self.refreshes;
-        world.program.thinks = self.thinks;
-        world.program.tries_again = true;
-        world.program.trusts = self.options.trust_annotations;
+        world.client.odd_ids = self.odd_ids;
+        world.client.stubborn = self.stubborn;
+        world.client.refreshes = self.refreshes;
+        world.client.thinks = self.thinks;
+        world.client.tries_again = true;
+        world.client.trusts = self.options.trust_annotations;
         world.server.up = !self.down_at_start;
         for (at, fault) in &self.faults {
             world.at(*at, Happening::Fault(fault.clone()));
@@ -174,7 +174,7 @@ impl Plan {
         }
         world.initialize();
         world.run_to(TROUBLE + 13 * SECOND);
-        world.note(|| String::from("======= no more trouble"));
+        world.note(|| String::from("======= no more cause"));
         world.server.rules.clear();
         for cure in [Fault::Weather(0), Fault::Heal, Fault::Thaw, Fault::Start] {
             world.now(cure);
@@ -182,7 +182,7 @@ impl Plan {
         // Promises 1 and 6: everything gets its answer.
         world.run_until(RECOVERY, |world| world.unanswered().is_empty() && world.is_initialized());
         for tag in world.unanswered() {
-            let method = world.program.asked[&tag].method.clone();
+            let method = world.client.asked[&tag].method.clone();
             world.violate(format!("tag {tag} ({method}) was never answered"));
         }
         // Promise 5: whatever happened, it works again.
@@ -306,7 +306,7 @@ impl World {
             }
             Act::CancelLast => {
                 let last = self
-                    .program
+                    .client
                     .asked
                     .iter()
                     .next_back()
@@ -340,13 +340,12 @@ impl World {
     }
 
     fn outcome(self) -> Outcome {
-        let answers =
-            || self.program.asked.values().filter_map(|asked| asked.answers.first().map(|(_, answer)| answer));
+        let answers = || self.client.asked.values().filter_map(|asked| asked.answers.first().map(|(_, answer)| answer));
         let status = self.engine.status();
         Outcome {
             story: self.story(),
             fingerprint: self.fingerprint(),
-            asked: self.program.asked.len(),
+            asked: self.client.asked.len(),
             results: answers().filter(|answer| matches!(answer, Answer::Result(_))).count(),
             unknown: answers().filter(|answer| answer.code() == Some(super::errors::OUTCOME_UNKNOWN)).count(),
             sessions: status.reconnects + 1,

@@ -12,8 +12,8 @@ mod script;
 mod speech;
 mod work;
 
+use super::client::Tag;
 use super::net::Down;
-use super::program::Tag;
 use super::world::{Happening, World};
 
 pub use knobs::{Get, Knobs, Lost, Offer, Resume};
@@ -85,7 +85,7 @@ struct Job {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Work {
     Slow,
-    /// Waits for the program's answer.
+    /// Waits for the client's answer.
     Ask,
     /// The answer is on its way.
     Answer(Value),
@@ -249,7 +249,7 @@ impl World {
     }
 }
 
-/// The tag under which the program counts a message.
+/// The tag under which the client counts a message.
 pub fn tag_of(message: &Value) -> Option<Tag> {
     let params = &message["params"];
     params["tag"].as_u64().or_else(|| params["arguments"]["tag"].as_u64())

@@ -7,8 +7,8 @@ use std::hash::{Hash, Hasher};
 
 use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Nanos, Options, Output, SECOND};
 
+use super::client::Client;
 use super::net::{Down, Net};
-use super::program::Program;
 use super::random::Random;
 use super::server::{Knobs, Server};
 use super::{MILLISECOND, URL};
@@ -19,7 +19,7 @@ pub struct World {
     pub engine: Engine,
     pub server: Server,
     pub net: Net,
-    pub program: Program,
+    pub client: Client,
     pub random: Random,
     /// Everything that should never be true and was.
     pub violations: Vec<String>,
@@ -36,13 +36,13 @@ pub struct World {
 /// Something that happens at its time.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    /// The program says this.
+    /// The client says this.
     Say(String),
-    /// The program answers the question of this id.
+    /// The client answers the question of this id.
     Reply(String, String),
-    /// The program cancels a request.
+    /// The client cancels a request.
     CancelRequest(super::Tag),
-    /// The program tries `initialize` again.
+    /// The client tries `initialize` again.
     Initialize,
     /// The request of an exchange was written.
     Sent(ExchangeId),
@@ -56,7 +56,7 @@ pub enum Happening {
     Job(u64),
     /// Something outside happens.
     Fault(Fault),
-    /// The program does something of its plan.
+    /// The client does something of its plan.
     Act(super::plan::Act),
 }
 
@@ -99,7 +99,7 @@ impl World {
             engine: Engine::new(options, seed, 0).expect("options are valid"),
             server: Server::new(knobs),
             net: Net::default(),
-            program: Program::default(),
+            client: Client::default(),
             random: Random::new(seed),
             violations: Vec::new(),
             events: Vec::new(),
@@ -208,8 +208,8 @@ impl World {
         match what {
             Happening::Say(text) => self.say(&text),
             Happening::Reply(id, text) => {
-                if self.program.stubborn || !self.program.dropped.contains(&id) {
-                    self.note(|| format!("program → {text}"));
+                if self.client.stubborn || !self.client.dropped.contains(&id) {
+                    self.note(|| format!("client → {text}"));
                     self.input(Input::Message(text));
                 }
             }

@@ -1,11 +1,12 @@
 //! The standalone GET stream of Streamable HTTP, on which a server speaks unasked. It is optional, and its loss is never the
 //! session's.
 
-use super::Engine;
-use super::exchange::Role;
-use super::link::{Link, Trouble};
-use crate::options::SECOND;
-use crate::schedule::{self, Timer};
+use super::reconnect::{ConnectionError, ConnectionState};
+use super::response::Role;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::engine::state::timers::Timer;
+use crate::policy::backoff;
 use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
@@ -15,11 +16,11 @@ const HEALTHY: Nanos = 10 * SECOND;
 
 impl Engine {
     /// Opens the standalone stream, if this transport has one.
-    pub(super) fn open_standalone(&mut self) {
+    pub(crate) fn open_standalone(&mut self) {
         let Some(session) = &self.session else { return };
         let stream = &session.standalone;
         let wanted = session.transport == Transport::StreamableHttp && stream.exchange.is_none() && !stream.absent;
-        if !wanted || !matches!(self.link, Link::Ready) {
+        if !wanted || !matches!(self.connection, ConnectionState::Ready) {
             return;
         }
         let cursor = session.standalone.cursor.clone();
@@ -29,7 +30,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_standalone_open(&mut self) {
+    pub(crate) fn on_standalone_open(&mut self) {
         if let Some(session) = &mut self.session {
             session.standalone.opened = true;
             session.standalone.opened_at = Some(self.now);
@@ -37,7 +38,7 @@ impl Engine {
     }
 
     /// The standalone stream ended or was refused. Never a session loss by itself.
-    pub(super) fn on_standalone_over(&mut self, clean: bool, trouble: Trouble) {
+    pub(crate) fn on_standalone_over(&mut self, clean: bool, cause: ConnectionError) {
         let Some(session) = &mut self.session else { return };
         let stream = &mut session.standalone;
         stream.exchange = None;
@@ -45,33 +46,33 @@ impl Engine {
         stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
         let (failures, opened) = (stream.failures, stream.opened);
         let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
-        match trouble {
+        match cause {
             // 409: a lost stream still holds the place.
-            Trouble::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
-                let delay = schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
+            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
+                let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
-            Trouble::Refused(refusal) => {
+            ConnectionError::Refused(refusal) => {
                 stream.absent = true;
                 stream.denied = matches!(refusal.status, 401 | 403);
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();
                 }
             }
-            Trouble::Unreachable(reason) => self.recover(Trouble::Unreachable(reason)),
+            ConnectionError::Unreachable(reason) => self.recover(ConnectionError::Unreachable(reason)),
             _ if clean && failures < 3 => {
-                self.timers.set(Timer::Standalone, self.now + wish.max(schedule::FLOOR));
+                self.timers.set(Timer::Standalone, self.now + wish.max(backoff::FLOOR));
             }
             _ if clean => {
-                let delay = schedule::idle_delay(&mut self.rng, failures, wish.max(STANDALONE_DELAY), STANDALONE_CAP);
+                let delay = backoff::idle_delay(&mut self.rng, failures, wish.max(STANDALONE_DELAY), STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay.max(wish));
             }
             other => {
-                let delay = schedule::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
+                let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay);
-                self.recover(Trouble::Broken(other.reason()));
+                self.recover(ConnectionError::Broken(other.reason()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is known about the program and about the session: `initialize` as it was asked and answered, and what a new
+//! What is known about the client and about the session: `initialize` as it was asked and answered, and what a new
 //! session must get back.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,13 @@ use core::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::splice;
-use crate::url::Url;
+use crate::wire::json::splice;
+use crate::wire::url::Url;
 use crate::{ExchangeId, Nanos, SessionInfo, Transport};
 
-/// The program's side of the handshake.
+/// The client's side of the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Program {
+pub(crate) struct Client {
     /// Its last `initialize`.
     pub initialize: Option<Initialize>,
     /// What it was told in answer.
@@ -43,17 +43,17 @@ impl Initialize {
         self.version_at.clone().and_then(|at| serde_json::from_str(&self.text[at]).ok()).unwrap_or_default()
     }
 
-    /// The message to send: with the engine's id, and the version that was negotiated with the program.
+    /// The message to send: with the engine's id, and the version that was negotiated with the client.
     pub fn to_wire(&self, id: u64, version: Option<&str>) -> String {
         let mut edits: Vec<(Range<usize>, String)> = Vec::from([(self.id_at.clone(), id.to_string())]);
         if let (Some(at), Some(version)) = (self.version_at.clone(), version) {
-            edits.push((at, crate::json::quote(version)));
+            edits.push((at, crate::wire::json::quote(version)));
         }
         edit(&self.text, edits)
     }
 }
 
-/// What the program was told about the server.
+/// What the client was told about the server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Answered {
     pub server: Server,
@@ -119,7 +119,7 @@ impl Server {
         let info: RawInfo =
             raw.server_info.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default();
         // The version goes into a header of every request that follows.
-        if !crate::http::header_value_ok(&raw.protocol_version) || raw.protocol_version.len() > 64 {
+        if !crate::wire::http::header_value_ok(&raw.protocol_version) || raw.protocol_version.len() > 64 {
             return Err(String::from("the initialize result names a protocol version that is not one"));
         }
         Ok(Self {
@@ -137,7 +137,7 @@ impl Server {
     }
 
     /// The method of a list that the server declared, to see whether it answers.
-    pub fn a_list(&self) -> Option<&'static str> {
+    pub fn list_method(&self) -> Option<&'static str> {
         if self.tools {
             Some("tools/list")
         } else if self.prompts {
@@ -149,7 +149,7 @@ impl Server {
         }
     }
 
-    /// The notifications that tell a program to list again.
+    /// The notifications that tell a client to list again.
     pub fn list_changes(&self) -> impl Iterator<Item = &'static str> {
         [
             (self.tools, "notifications/tools/list_changed"),
@@ -161,7 +161,7 @@ impl Server {
     }
 }
 
-/// An initialize response with `listChanged: true` in each capability declared that has lists: programs ignore
+/// An initialize response with `listChanged: true` in each capability declared that has lists: clients ignore
 /// `list_changed` unless it was declared, and after a restart the engine sends it.
 pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String {
     let mut edits = Vec::new();
@@ -218,7 +218,7 @@ pub(crate) struct Session {
     pub since: Nanos,
     /// The server has taken `notifications/initialized`.
     pub initialized: bool,
-    /// A request of the program was answered in it.
+    /// A request of the client was answered in it.
     pub progress: bool,
     pub standalone: Standalone,
     /// `-32602` was looked into, and the session was found to be initialised.
@@ -256,7 +256,7 @@ pub(crate) struct Standalone {
     pub failures: u32,
 }
 
-/// What the program set up and a new session must get back.
+/// What the client set up and a new session must get back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Restorable {
     /// The level of the last `logging/setLevel`, raw.
@@ -304,13 +304,13 @@ impl Restorable {
     }
 }
 
-/// A request of the server that the program has not answered.
+/// A request of the server that the client has not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServerRequest {
     pub epoch: u64,
     /// Its id as the server spelt it.
     pub id: String,
-    /// The token under which the program may report progress, raw.
+    /// The token under which the client may report progress, raw.
     pub progress_token: Option<String>,
 }
 

@@ -4,34 +4,35 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::exchange::Role;
-use super::link::{Link, Trouble};
-use super::program::{Outgoing, Queued};
-use super::{Engine, seconds};
-use crate::errors;
-use crate::loss::{self, Refusal};
-use crate::options::SECOND;
-use crate::replay::{Action, Evidence, Facts, decide};
-use crate::request::{Delivery, Learn, Origin, Request, RequestKey};
-use crate::schedule::Timer;
-use crate::{Event, ExchangeId, Level, Nanos, Output, Transport, json};
+use super::client_message::{Outgoing, Queued};
+use super::reconnect::{ConnectionError, ConnectionState};
+use super::response::Role;
+use crate::api::errors;
+use crate::api::options::SECOND;
+use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::engine::{Engine, seconds};
+use crate::policy::replay::{Action, Evidence, Facts, decide};
+use crate::policy::session_loss::{self, Refusal};
+use crate::wire::json;
+use crate::{Event, ExchangeId, Level, Nanos, Output, Transport};
 
 /// How long a cancelled request is remembered, so that its end can be recognised.
-pub(super) const CANCELLED_RUN: Nanos = 60 * SECOND;
+pub(crate) const CANCELLED_RUN: Nanos = 60 * SECOND;
 /// How long a response may go on after the answer it carried.
 const LINGER: Nanos = 5 * SECOND;
 /// HTTP+SSE: how long the status of a pending POST is awaited after its stream was lost, and the answer on the stream
 /// after its POST broke off.
 const GRACE: Nanos = 2 * SECOND;
 /// What is known about the end of a request, for the table and for people.
-pub(super) struct End<'a> {
+pub(crate) struct End<'a> {
     pub evidence: Evidence,
     pub accepted: bool,
     pub reason: String,
     pub refusal: Option<&'a Refusal>,
 }
 
-pub(super) fn new_request(
+pub(crate) fn new_request(
     origin: Origin,
     method: &str,
     text: String,
@@ -48,8 +49,8 @@ pub(super) fn new_request(
         cancelled: false,
         progress_token: None,
         learn,
-        delivery: Delivery::Held,
-        wire: 0,
+        state: RequestState::Held,
+        wire_id: 0,
         epoch: 0,
         sent_at: None,
         hold_left: 0,
@@ -60,13 +61,13 @@ pub(super) fn new_request(
         cursor: None,
         retry: None,
         brought: false,
-        fruitless: 0,
+        empty_resumes: 0,
         silent: 0,
     }
 }
 
 /// The result of a list that has nothing in it.
-pub(super) fn empty_list(method: &str) -> Option<&'static str> {
+pub(crate) fn empty_list(method: &str) -> Option<&'static str> {
     Some(match method {
         "tools/list" => r#"{"tools":[]}"#,
         "prompts/list" => r#"{"prompts":[]}"#,
@@ -78,7 +79,7 @@ pub(super) fn empty_list(method: &str) -> Option<&'static str> {
 
 impl Engine {
     /// Takes a request into the table.
-    pub(super) fn admit(&mut self, request: Request) -> RequestKey {
+    pub(crate) fn admit(&mut self, request: Request) -> RequestKey {
         let key = RequestKey(self.order());
         self.held_bytes += request.text.len();
         if let Some(token) = &request.progress_token {
@@ -89,10 +90,10 @@ impl Engine {
     }
 
     /// Drops everything about a request. What it still has on the network may end by itself for a moment.
-    pub(super) fn forget(&mut self, key: RequestKey) -> Option<Request> {
+    pub(crate) fn forget(&mut self, key: RequestKey) -> Option<Request> {
         let request = self.requests.remove(&key)?;
         self.held_bytes -= request.text.len().min(self.held_bytes);
-        self.wire.remove(&request.wire);
+        self.wire_ids.remove(&request.wire_id);
         if let Some(token) = &request.progress_token
             && self.progress_tokens.get(token) == Some(&key)
         {
@@ -104,14 +105,14 @@ impl Engine {
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
         }
-        if matches!(request.delivery, Delivery::Held) {
+        if matches!(request.state, RequestState::Held) {
             self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
         }
         Some(request)
     }
 
     /// Nobody waits for this exchange any more: it may end by itself, so that its connection can be used again.
-    pub(super) fn retire(&mut self, exchange: ExchangeId) {
+    pub(crate) fn retire(&mut self, exchange: ExchangeId) {
         if let Some(found) = self.exchanges.get_mut(&exchange) {
             found.role = Role::Retired;
             self.timers.clear(Timer::Head(exchange));
@@ -120,29 +121,29 @@ impl Engine {
     }
 
     /// Sends a request, for the first time or again, under a fresh id.
-    pub(super) fn post_request(&mut self, key: RequestKey) {
-        let wire = self.wire_id();
+    pub(crate) fn post_request(&mut self, key: RequestKey) {
+        let wire = self.new_wire_id();
         let Some(request) = self.requests.get_mut(&key) else { return };
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
-        self.wire.remove(&request.wire);
-        request.wire = wire;
+        self.wire_ids.remove(&request.wire_id);
+        request.wire_id = wire;
         request.epoch = self.epoch;
         request.cursor = None;
         request.brought = false;
-        request.fruitless = 0;
+        request.empty_resumes = 0;
         request.silent = 0;
         if let Some(hold_end) = self.timers.next_of(Timer::Hold(key)) {
             request.hold_left = hold_end.saturating_sub(self.now);
         }
         let sent_at = *request.sent_at.get_or_insert(self.now);
-        let is_program = request.origin == Origin::Program;
-        self.wire.insert(wire, key);
+        let is_client = request.origin == Origin::Client;
+        self.wire_ids.insert(wire, key);
         let exchange = self.post(Role::Post(key), body.into_bytes());
         if let Some(request) = self.requests.get_mut(&key) {
-            request.delivery = Delivery::Sent(exchange);
+            request.state = RequestState::Sent(exchange);
         }
         self.timers.clear(Timer::Hold(key));
-        if is_program {
+        if is_client {
             let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
             self.timers.set(Timer::Run(key), end);
         }
@@ -152,7 +153,7 @@ impl Engine {
     }
 
     /// A request of the engine's own.
-    pub(super) fn post_own(&mut self, origin: Origin, method: &str, params: &str) -> RequestKey {
+    pub(crate) fn post_own(&mut self, origin: Origin, method: &str, params: &str) -> RequestKey {
         let text = if params.is_empty() {
             alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}"}}"#)
         } else {
@@ -165,10 +166,10 @@ impl Engine {
     }
 
     /// Something ended without an answer for this request.
-    pub(super) fn conclude(&mut self, key: RequestKey, end: End) {
+    pub(crate) fn settle(&mut self, key: RequestKey, end: End) {
         let Some(request) = self.requests.get(&key) else { return };
-        if request.origin != Origin::Program {
-            self.conclude_own(key, request.origin, &end);
+        if request.origin != Origin::Client {
+            self.settle_own(key, request.origin, &end);
             return;
         }
         let facts = Facts {
@@ -227,10 +228,10 @@ impl Engine {
     }
 
     /// Back to the queue, in its place.
-    pub(super) fn hold(&mut self, key: RequestKey) {
+    pub(crate) fn hold(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
-        self.wire.remove(&request.wire);
-        request.delivery = Delivery::Held;
+        self.wire_ids.remove(&request.wire_id);
+        request.state = RequestState::Held;
         for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
@@ -238,21 +239,21 @@ impl Engine {
         self.timers.set(Timer::Hold(key), self.now + left);
         self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
         // Some links are not waited for.
-        match self.link.clone() {
-            Link::Idle => {
+        match self.connection.clone() {
+            ConnectionState::Idle => {
                 let text = "The contact with the server failed for good reason; this request was not sent.";
                 self.answer_error(key, errors::UNAVAILABLE, text, None);
             }
-            Link::Credentials(challenge) if !self.timers.is_set(Timer::Credentials) => {
+            ConnectionState::Credentials(challenge) if !self.timers.is_set(Timer::Credentials) => {
                 self.answer_unauthorized(key, challenge.status, &challenge.text);
             }
             // The next attempt may have been planned for nobody.
-            Link::Waiting => self.hurry(),
+            ConnectionState::Waiting => self.attempt_sooner(),
             _ => {}
         }
     }
 
-    pub(super) fn on_hold_over(&mut self, key: RequestKey) {
+    pub(crate) fn on_hold_over(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
         if self.is_provisional()
             && let Some(empty) = empty_list(&request.method)
@@ -263,11 +264,11 @@ impl Engine {
             }
             return;
         }
-        if request.origin != Origin::Program {
+        if request.origin != Origin::Client {
             self.forget(key);
             return;
         }
-        if matches!(request.delivery, Delivery::Resuming | Delivery::Resumed(_)) {
+        if matches!(request.state, RequestState::Resuming | RequestState::Resumed(_)) {
             let reason = alloc::format!(
                 "its stream broke, and {} could not be reached for {}",
                 self.server_name(),
@@ -276,10 +277,10 @@ impl Engine {
             if let Some(exchange) = self.exchange_of(key) {
                 self.cancel(exchange);
             }
-            return self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+            return self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
         }
         let method = request.method.clone();
-        let initialize = request.delivery == Delivery::Handshake;
+        let initialize = request.state == RequestState::Handshake;
         let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };
         let text = alloc::format!(
             "{method} was not sent: {} could not be used for {}{last}. It did not run; it can be tried again.",
@@ -292,13 +293,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_run_over(&mut self, key: RequestKey) {
+    pub(crate) fn on_run_over(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
-        if request.origin != Origin::Program {
+        if request.origin != Origin::Client {
             let origin = request.origin;
             return self.on_own_late(key, origin);
         }
-        let (method, wire, epoch, exchange) = (request.method.clone(), request.wire, request.epoch, request.exchange());
+        let (method, wire, epoch, exchange) =
+            (request.method.clone(), request.wire_id, request.epoch, request.exchange());
         if !request.cancelled {
             let text = alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#
@@ -317,15 +319,15 @@ impl Engine {
     }
 
     /// HTTP+SSE: the stream that was to bring this request's answer is lost.
-    pub(super) fn stream_lost_under(&mut self, key: RequestKey, reason: &str) {
+    pub(crate) fn stream_lost_under(&mut self, key: RequestKey, reason: &str) {
         let Some(request) = self.requests.get(&key) else { return };
-        match request.delivery {
+        match request.state {
             // The status that proves that it was not taken may be milliseconds behind the stream's end.
-            Delivery::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
-            Delivery::Accepted(_) | Delivery::Verifying(_) | Delivery::Adrift => {
-                let accepted = request.delivery != Delivery::Adrift;
+            RequestState::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
+            RequestState::Accepted(_) | RequestState::Verifying(_) | RequestState::PostLost => {
+                let accepted = request.state != RequestState::PostLost;
                 let reason = reason.to_string();
-                self.conclude(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
+                self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
             }
             _ => {}
         }
@@ -333,43 +335,43 @@ impl Engine {
 
     /// HTTP+SSE: a POST broke off, but its answer may still come on the event stream, if that lives. False if it is not
     /// awaited: what is safe is better sent again.
-    pub(super) fn await_on_stream(&mut self, key: RequestKey) -> bool {
+    pub(crate) fn await_on_stream(&mut self, key: RequestKey) -> bool {
         let session = self.session.as_ref().filter(|session| session.transport == Transport::HttpSse);
         let Some(epoch) = session.map(|session| session.epoch).filter(|_| self.session_may_survive()) else {
             return false;
         };
         let Some(request) = self.requests.get_mut(&key) else { return false };
         let replayed = request.safe && request.replays == 0;
-        if request.origin != Origin::Program || request.epoch != epoch || request.cancelled || replayed {
+        if request.origin != Origin::Client || request.epoch != epoch || request.cancelled || replayed {
             return false;
         }
-        request.delivery = Delivery::Adrift;
+        request.state = RequestState::PostLost;
         self.timers.set(Timer::Grace(key), self.now + GRACE);
         true
     }
 
-    pub(super) fn on_grace_over(&mut self, key: RequestKey) {
-        let reason = match self.requests.get(&key).map(|request| &request.delivery) {
-            Some(Delivery::Adrift) => "its connection broke, and no answer came on the event stream",
+    pub(crate) fn on_grace_over(&mut self, key: RequestKey) {
+        let reason = match self.requests.get(&key).map(|request| &request.state) {
+            Some(RequestState::PostLost) => "its connection broke, and no answer came on the event stream",
             _ => "the event stream was lost while the request was being sent",
         };
         if let Some(exchange) = self.exchange_of(key) {
             self.cancel(exchange);
         }
         let reason = reason.to_string();
-        self.conclude(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+        self.settle(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
     }
 
     /// A message came for the request, so that its clock starts anew.
-    pub(super) fn on_request_progress(&mut self, key: RequestKey) {
+    pub(crate) fn on_request_progress(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.brought = true;
-        if request.delivery == Delivery::Adrift {
-            request.delivery = Delivery::Accepted(None);
+        if request.state == RequestState::PostLost {
+            request.state = RequestState::Accepted(None);
             self.timers.clear(Timer::Grace(key));
         }
-        if let (Some(sent_at), Delivery::Sent(_) | Delivery::Accepted(_) | Delivery::Resumed(_)) =
-            (request.sent_at, &request.delivery)
+        if let (Some(sent_at), RequestState::Sent(_) | RequestState::Accepted(_) | RequestState::Resumed(_)) =
+            (request.sent_at, &request.state)
         {
             let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
             self.timers.set(Timer::Run(key), end);
@@ -377,7 +379,7 @@ impl Engine {
     }
 
     /// A response with this request's id on the wire. `id_at` is where that id stands in `text`.
-    pub(super) fn on_answer(
+    pub(crate) fn on_answer(
         &mut self,
         key: RequestKey,
         text: String,
@@ -389,22 +391,22 @@ impl Engine {
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         if let Some((code, message)) = &error
             && !request.brought
-            && loss::error_is_session_loss(*code, message)
+            && session_loss::error_is_session_loss(*code, message)
         {
             let reason = alloc::format!("the server answered \"{}\"", clip(message));
             if let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) {
                 self.retire(exchange);
             }
-            self.conclude(
+            self.settle(
                 key,
                 End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None },
             );
             if current {
-                self.recover(Trouble::SessionLost(reason));
+                self.recover(ConnectionError::SessionLost(reason));
             }
             return;
         }
-        if origin != Origin::Program {
+        if origin != Origin::Client {
             return self.on_own_answer(key, origin, error);
         }
         let text = match id_at {
@@ -421,8 +423,8 @@ impl Engine {
         self.deliver(key, text, error.is_none());
     }
 
-    /// Hands an answer to the program.
-    pub(super) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
+    /// Hands an answer to the client.
+    pub(crate) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
         let Some(request) = self.forget(key) else { return };
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
@@ -458,7 +460,7 @@ impl Engine {
     }
 
     /// Stops an exchange.
-    pub(super) fn cancel(&mut self, exchange: ExchangeId) {
+    pub(crate) fn cancel(&mut self, exchange: ExchangeId) {
         if self.exchanges.remove(&exchange).is_some() {
             self.timers.clear(Timer::Head(exchange));
             self.timers.clear(Timer::Linger(exchange));
@@ -466,22 +468,22 @@ impl Engine {
         }
     }
 
-    pub(super) fn handshake_requests(&self) -> Vec<RequestKey> {
+    pub(crate) fn handshake_requests(&self) -> Vec<RequestKey> {
         self.requests
             .iter()
-            .filter(|(_, request)| request.delivery == Delivery::Handshake)
+            .filter(|(_, request)| request.state == RequestState::Handshake)
             .map(|(key, _)| *key)
             .collect()
     }
 
-    pub(super) fn is_provisional(&self) -> bool {
-        self.program.answered.as_ref().is_some_and(|answered| answered.provisional)
+    pub(crate) fn is_provisional(&self) -> bool {
+        self.client.answered.as_ref().is_some_and(|answered| answered.provisional)
     }
 
     /// A list that a provisional result promised and the real server does not have.
-    pub(super) fn promised_empty_list(&self, method: &str) -> Option<&'static str> {
+    pub(crate) fn promised_empty_list(&self, method: &str) -> Option<&'static str> {
         let session = self.session.as_ref()?;
-        if !self.program.promised {
+        if !self.client.promised {
             return None;
         }
         let server = &session.server;
@@ -494,12 +496,12 @@ impl Engine {
         if has { None } else { empty_list(method) }
     }
 
-    pub(super) fn log_dropped(&mut self, what: &str, why: &str) {
+    pub(crate) fn log_dropped(&mut self, what: &str, why: &str) {
         self.log(Level::Warn, alloc::format!("{what} was dropped: {why}"));
     }
 }
 
 /// A server's text, short enough for a sentence.
-pub(super) fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }

@@ -2,20 +2,20 @@
 
 use alloc::string::{String, ToString};
 
-use super::Engine;
-use super::delivery::End;
-use super::exchange::Role;
-use super::link::Trouble;
-use super::program::Queued;
-use crate::loss::Refusal;
-use crate::options::SECOND;
-use crate::replay::Evidence;
-use crate::request::{Delivery, Origin, RequestKey};
-use crate::schedule::Timer;
+use super::client_message::Queued;
+use super::reconnect::ConnectionError;
+use super::response::Role;
+use super::settle::End;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
 use crate::{ExchangeId, Failure, Transport};
 
 /// How an exchange ended, or what its head decided.
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// A success without content that matters.
     Accepted,
     /// The body ended.
@@ -28,7 +28,7 @@ pub(super) enum Outcome<'a> {
 
 impl Engine {
     /// Takes note of how an exchange went, for whatever it was for.
-    pub(super) fn conclude_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
+    pub(crate) fn finish_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
         let role = if matches!(outcome, Outcome::Accepted) {
             let Some(exchange) = self.exchanges.get_mut(&id) else { return };
             core::mem::replace(&mut exchange.role, Role::Retired)
@@ -43,20 +43,20 @@ impl Engine {
             {
                 return;
             }
-            return self.conclude_role(id, exchange.role, epoch, had_session, outcome);
+            return self.dispatch_outcome(id, exchange.role, epoch, had_session, outcome);
         };
         self.timers.set(Timer::Linger(id), self.now + 5 * SECOND);
         match role {
             Role::Initialize => self.on_initialize_accepted(),
             Role::Initialized => self.on_initialized_accepted(),
             Role::Notify(_) => self.notification_over(id),
-            Role::Goodbye => self.on_goodbye_over(),
+            Role::Delete => self.on_delete_over(),
             Role::Post(key) => self.on_post_accepted(key),
             _ => {}
         }
     }
 
-    pub(super) fn notification_over(&mut self, id: ExchangeId) {
+    pub(crate) fn notification_over(&mut self, id: ExchangeId) {
         if self.notifying == Some(id) {
             self.notifying = None;
             self.timers.clear(Timer::Notify);
@@ -65,26 +65,26 @@ impl Engine {
 
     /// A request was taken without an answer. On HTTP+SSE that is how it is; on Streamable HTTP the answer may still come
     /// on the standalone stream, or the session is a zombie: find out.
-    pub(super) fn on_post_accepted(&mut self, key: RequestKey) {
+    pub(crate) fn on_post_accepted(&mut self, key: RequestKey) {
         if let Some(request) = self.requests.get_mut(&key) {
             if request.origin == Origin::Ping && self.transport == Some(Transport::StreamableHttp) {
                 let reason = "the server takes a ping and does not answer it".to_string();
                 self.forget(key);
-                return self.recover(Trouble::SessionLost(reason));
+                return self.recover(ConnectionError::SessionLost(reason));
             }
-            request.delivery = Delivery::Accepted(None);
+            request.state = RequestState::Accepted(None);
             let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != request.epoch);
             let sse = self.transport == Some(Transport::HttpSse);
             if sse && stream_is_gone {
                 let reason = "the event stream was lost after the request was accepted".to_string();
-                self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
             } else if !sse {
                 self.probe_soon();
             }
         }
     }
 
-    pub(super) fn conclude_role(
+    pub(crate) fn dispatch_outcome(
         &mut self,
         id: ExchangeId,
         role: Role,
@@ -94,19 +94,19 @@ impl Engine {
     ) {
         let current = epoch == self.epoch;
         match role {
-            Role::Retired | Role::Goodbye => {}
-            Role::Initialize | Role::Initialized => self.on_handshake_outcome(&role, into_trouble(outcome)),
+            Role::Retired | Role::Delete => {}
+            Role::Initialize | Role::Initialized => self.on_handshake_outcome(&role, into_connection_error(outcome)),
             Role::Stream => {
                 if current {
-                    let trouble = into_trouble(outcome);
-                    self.on_stream_over(trouble);
+                    let cause = into_connection_error(outcome);
+                    self.on_stream_over(cause);
                 }
             }
             Role::Standalone => {
                 if self.session.as_ref().is_some_and(|session| session.epoch == epoch) {
                     let clean = matches!(outcome, Outcome::Ended { clean: true, .. });
-                    let trouble = into_trouble(outcome);
-                    self.on_standalone_over(clean, trouble);
+                    let cause = into_connection_error(outcome);
+                    self.on_standalone_over(clean, cause);
                 }
             }
             Role::Notify(queued) => {
@@ -118,7 +118,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_post_over(&mut self, key: RequestKey, current: bool, had_session: bool, outcome: Outcome) {
+    pub(crate) fn on_post_over(&mut self, key: RequestKey, current: bool, had_session: bool, outcome: Outcome) {
         let transport = self.transport.unwrap_or(Transport::StreamableHttp);
         let grace = self.timers.is_set(Timer::Grace(key));
         match outcome {
@@ -129,14 +129,14 @@ impl Engine {
                     self.response_broke_off(key, clean, reason);
                 }
                 if !clean && current {
-                    self.recover(Trouble::Broken(reason.to_string()));
+                    self.recover(ConnectionError::Broken(reason.to_string()));
                 }
             }
             Outcome::Refused(refusal) => {
                 let evidence = refusal.evidence(transport, had_session);
                 let reason = refusal.describe();
-                let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Program);
-                self.conclude(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
+                let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
+                self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
                 if current {
                     self.after_refusal(evidence, &refusal, reason);
                 }
@@ -154,12 +154,12 @@ impl Engine {
                 };
                 let awaited = evidence == Evidence::Unknown && !grace && self.await_on_stream(key);
                 if !awaited {
-                    self.conclude(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
+                    self.settle(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
                 }
                 if current && !grace {
                     match evidence {
-                        Evidence::NotSent => self.recover(Trouble::Unreachable(reason.to_string())),
-                        Evidence::Unknown => self.recover(Trouble::Broken(reason.to_string())),
+                        Evidence::NotSent => self.recover(ConnectionError::Unreachable(reason.to_string())),
+                        Evidence::Unknown => self.recover(ConnectionError::Broken(reason.to_string())),
                         _ => {}
                     }
                 }
@@ -167,23 +167,23 @@ impl Engine {
         }
     }
 
-    /// What a refusal of a message in the current session means for the link.
-    pub(super) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
+    /// What a refusal of a message in the current session means for the connection.
+    pub(crate) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
-            Evidence::SessionLost => self.recover(Trouble::SessionLost(reason)),
+            Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
             Evidence::Busy { retry_after } => self.rest(retry_after, reason),
             Evidence::Unauthorized => self.on_unauthorized(refusal),
             // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
             Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
-                self.recover(Trouble::Broken(reason));
+                self.recover(ConnectionError::Broken(reason));
             }
-            Evidence::Unknown => self.doubt = true,
+            Evidence::Unknown => self.suspect = true,
             Evidence::NotSent | Evidence::Refused => {}
         }
     }
 
-    pub(super) fn on_resume_over(&mut self, key: RequestKey, current: bool, outcome: Outcome) {
-        if self.requests.get(&key).is_none_or(|request| !matches!(request.delivery, Delivery::Resumed(_))) {
+    pub(crate) fn on_resume_over(&mut self, key: RequestKey, current: bool, outcome: Outcome) {
+        if self.requests.get(&key).is_none_or(|request| !matches!(request.state, RequestState::Resumed(_))) {
             return;
         }
         match outcome {
@@ -191,7 +191,7 @@ impl Engine {
             Outcome::Ended { clean, reason } => {
                 self.response_broke_off(key, clean, reason);
                 if !clean && current {
-                    self.recover(Trouble::Broken(reason.to_string()));
+                    self.recover(ConnectionError::Broken(reason.to_string()));
                 }
             }
             // The call still runs; its stream can be asked for later.
@@ -204,22 +204,22 @@ impl Engine {
             }
             Outcome::Refused(refusal) => {
                 let reason = alloc::format!("its stream broke and could not be resumed ({})", refusal.describe());
-                self.conclude(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
                 if current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost {
-                    self.recover(Trouble::Broken(refusal.describe()));
+                    self.recover(ConnectionError::Broken(refusal.describe()));
                 }
             }
             Outcome::Failed { reason, .. } => {
                 self.resume_later(key);
                 if current {
-                    self.recover(Trouble::Unreachable(reason.to_string()));
+                    self.recover(ConnectionError::Unreachable(reason.to_string()));
                 }
             }
         }
     }
 
     /// A notification is sent at most once: it goes back only if it provably was not taken.
-    pub(super) fn on_notification_over(&mut self, queued: Queued, current: bool, had_session: bool, outcome: Outcome) {
+    pub(crate) fn on_notification_over(&mut self, queued: Queued, current: bool, had_session: bool, outcome: Outcome) {
         let transport = self.transport.unwrap_or(Transport::StreamableHttp);
         let (evidence, reason, refusal) = match outcome {
             Outcome::Accepted | Outcome::Ended { clean: true, .. } => return,
@@ -242,29 +242,31 @@ impl Engine {
             self.held_bytes += queued.message.text().map_or(0, str::len);
             self.requeue(queued);
         } else {
-            self.log_dropped("a notification or answer of the program", &reason);
+            self.log_dropped("a notification or answer of the client", &reason);
         }
         if !current {
             return;
         }
         match (evidence, refusal) {
-            (Evidence::NotSent, _) => self.recover(Trouble::Unreachable(reason)),
+            (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
-            (_, None) => self.recover(Trouble::Broken(reason)),
+            (_, None) => self.recover(ConnectionError::Broken(reason)),
         }
     }
 }
 
-fn into_trouble(outcome: Outcome) -> Trouble {
+fn into_connection_error(outcome: Outcome) -> ConnectionError {
     match outcome {
-        Outcome::Accepted => Trouble::Useless("it was accepted without an answer".to_string()),
-        Outcome::Ended { clean: true, reason } => Trouble::Useless(reason.to_string()),
-        Outcome::Ended { clean: false, reason } => Trouble::Broken(reason.to_string()),
-        Outcome::Refused(refusal) => Trouble::Refused(refusal),
+        Outcome::Accepted => ConnectionError::Unusable("it was accepted without an answer".to_string()),
+        Outcome::Ended { clean: true, reason } => ConnectionError::Unusable(reason.to_string()),
+        Outcome::Ended { clean: false, reason } => ConnectionError::Broken(reason.to_string()),
+        Outcome::Refused(refusal) => ConnectionError::Refused(refusal),
         Outcome::Failed { failure: Failure::Dns | Failure::Connect, reason } => {
-            Trouble::Unreachable(reason.to_string())
+            ConnectionError::Unreachable(reason.to_string())
         }
-        Outcome::Failed { failure: Failure::Tls | Failure::Unsendable, reason } => Trouble::Fatal(reason.to_string()),
-        Outcome::Failed { failure: Failure::Lost, reason } => Trouble::Broken(reason.to_string()),
+        Outcome::Failed { failure: Failure::Tls | Failure::Unsendable, reason } => {
+            ConnectionError::Fatal(reason.to_string())
+        }
+        Outcome::Failed { failure: Failure::Lost, reason } => ConnectionError::Broken(reason.to_string()),
     }
 }

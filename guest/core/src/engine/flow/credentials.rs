@@ -1,18 +1,18 @@
-//! 401 and 403: never a sign of a restart. The host is asked for fresh headers, once; without them the program is told.
+//! 401 and 403: never a sign of a restart. The host is asked for fresh headers, once; without them the client is told.
 //! A host that wants it is also asked before each new session.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Engine;
-use super::delivery::End;
-use super::exchange::Role;
-use super::link::{Challenge, Link};
-use crate::loss::Refusal;
-use crate::options::SECOND;
-use crate::replay::Evidence;
-use crate::request::{Origin, RequestKey};
-use crate::schedule::Timer;
+use super::reconnect::{Challenge, ConnectionState};
+use super::response::Role;
+use super::settle::End;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::engine::state::requests::{Origin, RequestKey};
+use crate::engine::state::timers::Timer;
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos};
 
 /// Between attempts that the server has refused for their credentials, at least.
@@ -22,7 +22,7 @@ const HEADERS_LIFE: Nanos = 60 * SECOND;
 
 /// What is known of the headers in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Headers {
+pub(crate) enum Headers {
     /// They are those of a session that is over, or were rejected, or were never asked for.
     #[default]
     Stale,
@@ -34,10 +34,10 @@ pub(super) enum Headers {
 
 impl Engine {
     /// A message was rejected for its credentials.
-    pub(super) fn on_unauthorized(&mut self, refusal: &Refusal) {
+    pub(crate) fn on_unauthorized(&mut self, refusal: &Refusal) {
         let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
-        let probing = matches!(self.link, Link::Probing(_));
-        if !probing && !matches!(self.link, Link::Ready) {
+        let probing = matches!(self.connection, ConnectionState::Probing(_));
+        if !probing && !matches!(self.connection, ConnectionState::Ready) {
             return;
         }
         // A request that is rejected with fresh headers too fails alone: it may be the only one that they are not enough for.
@@ -48,10 +48,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn await_credentials(&mut self, challenge: Challenge) {
+    pub(crate) fn await_credentials(&mut self, challenge: Challenge) {
         let status = challenge.status;
         self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
-        self.link = Link::Credentials(challenge);
+        self.connection = ConnectionState::Credentials(challenge);
         self.attempts = self.attempts.saturating_add(1);
         // Fresh headers are asked for once; if they are rejected too, that is said.
         if self.options.can_refresh_credentials && !self.asked_lately() {
@@ -67,19 +67,19 @@ impl Engine {
 
     /// Whether fresh headers were asked for because the old ones were rejected, and the server has taken none since; for as long
     /// as they may be the same.
-    pub(super) fn asked_lately(&self) -> bool {
+    pub(crate) fn asked_lately(&self) -> bool {
         self.asked_for_headers.is_some_and(|at| self.now < at + HEADERS_LIFE)
     }
 
     /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
-    pub(super) fn on_credentials_over(&mut self) {
+    pub(crate) fn on_credentials_over(&mut self) {
         self.timers.clear(Timer::Credentials);
-        let Link::Credentials(challenge) = self.link.clone() else { return };
+        let ConnectionState::Credentials(challenge) = self.connection.clone() else { return };
         self.headers_are_stale();
         for key in self.waiting_requests() {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
         }
-        if self.program.answered.is_none() {
+        if self.client.answered.is_none() {
             self.give_up_first_contact();
         } else {
             let delay = self.next_delay(false).max(CREDENTIALS_PAUSE);
@@ -88,8 +88,8 @@ impl Engine {
     }
 
     /// A request came while credentials are missing: ask again, but not without pause.
-    pub(super) fn demand_credentials(&mut self, key: RequestKey) {
-        let Link::Credentials(challenge) = self.link.clone() else { return };
+    pub(crate) fn demand_credentials(&mut self, key: RequestKey) {
+        let ConnectionState::Credentials(challenge) = self.connection.clone() else { return };
         if self.timers.is_set(Timer::Credentials) {
             return;
         }
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_headers(&mut self, headers: Vec<(String, String)>) {
+    pub(crate) fn on_headers(&mut self, headers: Vec<(String, String)>) {
         if let Err(error) = Self::check_headers(&headers) {
             self.log(Level::Warn, alloc::format!("the new headers were not taken: {error}"));
             return;
@@ -118,11 +118,11 @@ impl Engine {
 
     /// A message was rejected for headers that have been replaced since: it is sent with the new ones. False: it is none that
     /// can be.
-    pub(super) fn try_new_headers(&mut self, exchange: ExchangeId, role: &Role) -> bool {
+    pub(crate) fn try_new_headers(&mut self, exchange: ExchangeId, role: &Role) -> bool {
         match role {
-            Role::Post(key) if self.requests.get(key).is_some_and(|request| request.origin == Origin::Program) => {
+            Role::Post(key) if self.requests.get(key).is_some_and(|request| request.origin == Origin::Client) => {
                 let reason = "its headers were replaced meanwhile".to_string();
-                self.conclude(*key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
+                self.settle(*key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
                 true
             }
             Role::Notify(queued) if !self.closing => {
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// The host did not say in time what it was asked for.
-    pub(super) fn on_headers_late(&mut self) {
+    pub(crate) fn on_headers_late(&mut self) {
         self.log(Level::Warn, "no fresh headers came in time for the new session: it is begun with the old ones");
         self.headers_are_fresh();
     }
@@ -144,20 +144,20 @@ impl Engine {
     fn headers_are_fresh(&mut self) {
         self.timers.clear(Timer::Headers);
         self.headers = Headers::Fresh(self.now);
-        if matches!(self.link, Link::Credentials(_) | Link::Headers) {
+        if matches!(self.connection, ConnectionState::Credentials(_) | ConnectionState::Headers) {
             self.timers.clear(Timer::Credentials);
             self.attempt();
         }
     }
 
-    pub(super) fn headers_are_stale(&mut self) {
+    pub(crate) fn headers_are_stale(&mut self) {
         self.timers.clear(Timer::Headers);
         self.headers = Headers::Stale;
     }
 
     /// Asks for the headers of a new session, where the host gives them and there are no fresh ones. True: they are to be
     /// waited for.
-    pub(super) fn ask_for_headers(&mut self) -> bool {
+    pub(crate) fn ask_for_headers(&mut self) -> bool {
         if self.options.connect_headers_timeout == 0 || self.closing {
             return false;
         }

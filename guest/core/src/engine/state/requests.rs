@@ -1,4 +1,4 @@
-//! A request under way, the program's or the engine's own.
+//! A request under way, the client's or the engine's own.
 
 use alloc::string::String;
 use core::ops::Range;
@@ -23,9 +23,9 @@ pub(crate) struct Request {
     pub cancelled: bool,
     pub progress_token: Option<String>,
     pub learn: Learn,
-    pub delivery: Delivery,
+    pub state: RequestState,
     /// The id it carries on the wire, fresh for every sending.
-    pub wire: u64,
+    pub wire_id: u64,
     /// The epoch it was last sent in.
     pub epoch: u64,
     /// When it was first sent.
@@ -44,7 +44,7 @@ pub(crate) struct Request {
     /// Something of its answer has come: a notification, an event id.
     pub brought: bool,
     /// Resumed streams in a row that ended and brought nothing.
-    pub fruitless: u32,
+    pub empty_resumes: u32,
     /// Resumed streams in a row that stayed silent for long.
     pub silent: u32,
 }
@@ -52,8 +52,8 @@ pub(crate) struct Request {
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
-    /// The program's, owed one answer.
-    Program,
+    /// The client's, owed one answer.
+    Client,
     /// Finds out whether the connection lives.
     Ping,
     /// Gives a new session what the old one had.
@@ -64,17 +64,17 @@ pub(crate) enum Origin {
 
 /// How far a request has come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Delivery {
+pub(crate) enum RequestState {
     /// Not started, or to be started again.
     Held,
-    /// `initialize` of the program: answered by the handshake.
+    /// `initialize` of the client: answered by the handshake.
     Handshake,
     /// Its POST was started.
     Sent(ExchangeId),
     /// The server took it: 2xx came. On HTTP+SSE its answer comes on the session's stream and the exchange is over.
     Accepted(Option<ExchangeId>),
     /// HTTP+SSE: its POST broke off; the answer may still come on the session's stream.
-    Adrift,
+    PostLost,
     /// Its stream broke and will be resumed.
     Resuming,
     /// Its stream is being resumed by this GET.
@@ -105,15 +105,15 @@ impl Request {
 
     /// The exchange it waits on.
     pub fn exchange(&self) -> Option<ExchangeId> {
-        match self.delivery {
-            Delivery::Sent(exchange) | Delivery::Resumed(exchange) => Some(exchange),
-            Delivery::Accepted(exchange) => exchange,
+        match self.state {
+            RequestState::Sent(exchange) | RequestState::Resumed(exchange) => Some(exchange),
+            RequestState::Accepted(exchange) => exchange,
             _ => None,
         }
     }
 
     /// Whether it was handed to the network and not answered yet.
     pub fn is_out(&self) -> bool {
-        !matches!(self.delivery, Delivery::Held | Delivery::Handshake)
+        !matches!(self.state, RequestState::Held | RequestState::Handshake)
     }
 }

@@ -1,98 +1,7 @@
-//! When things happen: the one table of timers, the delays between attempts, and the engine's randomness.
+//! The delays between attempts, and the randomness that spreads them.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-
-use crate::options::{MILLISECOND, SECOND};
-use crate::request::RequestKey;
-use crate::{ExchangeId, Nanos};
-
-/// Everything that waits for a point in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Timer {
-    /// The next attempt to connect, or to find out whether the session lives.
-    Attempt,
-    /// Silence has lasted for the heartbeat interval, perhaps.
-    Heartbeat,
-    /// A request was held for too long.
-    Hold(RequestKey),
-    /// A request ran for too long.
-    Run(RequestKey),
-    /// The answer to this exchange should have begun.
-    Head(ExchangeId),
-    /// What is left of this exchange is of no use: let it end by itself until then.
-    Linger(ExchangeId),
-    /// HTTP+SSE: the stream was lost while this request's POST was pending, or the POST while the stream lives; the status,
-    /// or the answer on the stream, is awaited until then.
-    Grace(RequestKey),
-    /// A request's response stream is to be resumed.
-    Resume(RequestKey),
-    /// A resumed stream is silent: open it again.
-    Reopen(RequestKey),
-    /// The standalone stream is to be opened (again).
-    Standalone,
-    /// The notification under way has held up those behind it for long enough.
-    Notify,
-    /// The `endpoint` event should have come.
-    Endpoint,
-    /// `initialize` has waited for a server that is down for long enough.
-    Start,
-    /// A rejected request has waited for fresh credentials for long enough.
-    Credentials,
-    /// A new session has waited for fresh headers for long enough.
-    Headers,
-    /// A DELETE before a new session has taken long enough.
-    Goodbye,
-    /// Draining before the close has taken long enough.
-    Drain,
-}
-
-/// The table of timers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Timers {
-    by_time: BTreeSet<(Nanos, Timer)>,
-    times: BTreeMap<Timer, Nanos>,
-}
-
-impl Timers {
-    /// Sets a timer; an earlier setting of it is forgotten.
-    pub fn set(&mut self, timer: Timer, at: Nanos) {
-        self.clear(timer);
-        self.times.insert(timer, at);
-        self.by_time.insert((at, timer));
-    }
-
-    pub fn clear(&mut self, timer: Timer) {
-        if let Some(at) = self.times.remove(&timer) {
-            self.by_time.remove(&(at, timer));
-        }
-    }
-
-    pub fn clear_all(&mut self) {
-        *self = Self::default();
-    }
-
-    pub fn is_set(&self, timer: Timer) -> bool {
-        self.times.contains_key(&timer)
-    }
-
-    pub fn next_of(&self, timer: Timer) -> Option<Nanos> {
-        self.times.get(&timer).copied()
-    }
-
-    pub fn next(&self) -> Option<Nanos> {
-        self.by_time.first().map(|(at, _)| *at)
-    }
-
-    /// Takes a timer that is due.
-    pub fn pop(&mut self, now: Nanos) -> Option<Timer> {
-        let (at, timer) = *self.by_time.first()?;
-        if at > now {
-            return None;
-        }
-        self.clear(timer);
-        Some(timer)
-    }
-}
+use crate::Nanos;
+use crate::api::options::{MILLISECOND, SECOND};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough for jitter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,13 +43,13 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 /// The delay while a request waits: in proportion to how long the server has been away, so that a short restart is
 /// noticed within milliseconds and a long one is not hammered; never more than a second.
 ///
-/// `barren` counts sessions in a row that nothing came of: each doubles the delay.
-pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, barren: u32) -> Nanos {
-    let window = (down_for / 32).max(WAITING_FLOOR << barren.min(8)).min(WAITING_CAP);
+/// `unproductive` counts sessions in a row that nothing came of: each doubles the delay.
+pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32) -> Nanos {
+    let window = (down_for / 32).max(WAITING_FLOOR << unproductive.min(8)).min(WAITING_CAP);
     window / 2 + rng.up_to(window / 2)
 }
 
-/// The delay while a request waits and the server answers, but with what is of no use: it is there, and hurry is of none.
+/// The delay while a request waits and the server answers, but with what is of no use: it is there, and attempt_sooner is of none.
 pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos) -> Nanos {
     let window = base.saturating_mul(1u64 << attempt.min(32)).clamp(FLOOR, WAITING_CAP);
     window / 2 + rng.up_to(window / 2)
@@ -148,21 +57,9 @@ pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos) -> Nanos {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use alloc::collections::BTreeSet;
 
-    #[test]
-    fn timers_come_in_order_and_once() {
-        let mut timers = Timers::default();
-        timers.set(Timer::Heartbeat, 30);
-        timers.set(Timer::Attempt, 20);
-        timers.set(Timer::Heartbeat, 10);
-        assert_eq!(timers.next(), Some(10));
-        assert_eq!(timers.pop(9), None);
-        assert_eq!(timers.pop(25), Some(Timer::Heartbeat));
-        assert_eq!(timers.pop(25), Some(Timer::Attempt));
-        assert_eq!(timers.pop(25), None);
-        assert_eq!(timers.next(), None);
-    }
+    use super::*;
 
     #[test]
     fn idle_delays_are_jittered_between_floor_and_cap() {

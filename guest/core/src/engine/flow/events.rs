@@ -2,15 +2,15 @@
 
 use alloc::string::{String, ToString};
 
-use super::Engine;
-use super::exchange::Role;
-use super::server::Source;
-use crate::options::SECOND;
-use crate::sse::Item;
+use super::response::Role;
+use super::server_message::Source;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::wire::sse::Item;
 use crate::{ExchangeId, Level, http};
 
 impl Engine {
-    pub(super) fn on_item(&mut self, id: ExchangeId, item: Item) {
+    pub(crate) fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
         let Some(exchange) = self.exchanges.get(&id) else { return };
         let (role, epoch) = (exchange.role.clone(), exchange.epoch);
@@ -44,7 +44,7 @@ impl Engine {
                     ("", _) => self.on_text(id, event.data),
                     ("endpoint", Role::Stream) => self.on_endpoint(id, &event.data),
                     (name, _) => {
-                        let name = super::delivery::clip(name);
+                        let name = super::settle::clip(name);
                         self.log(Level::Debug, alloc::format!("an event of the unknown type \"{name}\": dropped"));
                     }
                 }
@@ -55,12 +55,12 @@ impl Engine {
                 }
                 let limit = self.options.max_event_bytes;
                 let wire = scanned.id.as_deref().and_then(|id| id.parse().ok());
-                let answers = wire.and_then(|wire: u64| self.wire.get(&wire).copied());
+                let answers = wire.and_then(|wire: u64| self.wire_ids.get(&wire).copied());
                 match answers.filter(|_| scanned.is_response) {
                     Some(key) => self.answer_too_large(key, "the event", limit, "max-event-bytes"),
                     None => {
                         let what =
-                            scanned.method.as_deref().map_or_else(|| "an event".to_string(), super::delivery::clip);
+                            scanned.method.as_deref().map_or_else(|| "an event".to_string(), super::settle::clip);
                         self.log_dropped(&what, "the event is over max-event-bytes");
                     }
                 }
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// A text of the server on this exchange.
-    pub(super) fn on_text(&mut self, id: ExchangeId, text: String) {
+    pub(crate) fn on_text(&mut self, id: ExchangeId, text: String) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
         let owner = match exchange.role {
             Role::Post(key) | Role::Resume(key) => Some(key),

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use memchr::memchr2;
 
-use crate::buffer::append;
-use crate::scan::{Scanned, Scanner};
-use crate::utf8::from_utf8_lossy;
+use crate::wire::buffer::append;
+use crate::wire::scan::{Scanned, Scanner};
+use crate::wire::utf8::from_utf8_lossy;
 
 /// A server-sent event. Bytes that are not UTF-8 have become U+FFFD, which may make it larger than it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -12,17 +12,17 @@ pub struct ExchangeId(pub u64);
 /// What a driver tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The program sends a JSON-RPC message (or a batch of them).
+    /// The client sends a JSON-RPC message (or a batch of them).
     Message(String),
     /// Nothing but time passes: call when [`crate::Engine::deadline`] is reached.
     Tick,
-    /// The program gave other headers; they hold from the next request on.
+    /// The client gave other headers; they hold from the next request on.
     SetHeaders(Vec<(String, String)>),
-    /// The program wants a new session now.
+    /// The client wants a new session now.
     Reconnect,
     /// The host suspects that the connection is dead (woke from sleep, network changed): find out now.
     Probe,
-    /// The program is done: drain, say goodbye, close.
+    /// The client is done: drain, say delete, close.
     Close,
     /// The body of the exchange's request was handed to the network completely.
     Sent(ExchangeId),
@@ -106,7 +106,7 @@ pub enum Output {
     Start(ExchangeId, Request),
     /// Stop this exchange (close its connection or stream). Nothing about it is to be reported any more.
     Cancel(ExchangeId),
-    /// Give this to the program.
+    /// Give this to the client.
     Event(Event),
 }
 
@@ -130,10 +130,10 @@ pub enum Level {
     Warn,
 }
 
-/// What the program hears.
+/// What the client hears.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A JSON-RPC message for the program, on one line.
+    /// A JSON-RPC message for the client, on one line.
     Message(String),
     /// The first contact with the server begins.
     Connecting,
@@ -258,7 +258,7 @@ pub struct Status {
     pub session_since: Option<Nanos>,
     /// Messages waiting to be sent.
     pub queued: u32,
-    /// Requests of the program that wait for their answer, queued ones included.
+    /// Requests of the client that wait for their answer, queued ones included.
     pub in_flight: u32,
     /// Sessions begun after the first.
     pub reconnects: u64,

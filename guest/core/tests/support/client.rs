@@ -1,4 +1,4 @@
-//! The program above the engine: it asks, answers questions, and counts what it gets.
+//! The client above the engine: it asks, answers questions, and counts what it gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::world::{Happening, World};
 use super::{MILLISECOND, errors};
 
-/// Under what the program counts a message; it travels in the message.
+/// Under what the client counts a message; it travels in the message.
 pub type Tag = u64;
 
 /// What a request got.
@@ -29,7 +29,7 @@ impl Answer {
     }
 }
 
-/// A request of the program.
+/// A request of the client.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub at: Nanos,
@@ -43,7 +43,7 @@ pub struct Asked {
 }
 
 #[derive(Default)]
-pub struct Program {
+pub struct Client {
     pub asked: BTreeMap<Tag, Asked>,
     by_id: BTreeMap<String, Vec<Tag>>,
     next: Tag,
@@ -99,10 +99,10 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// The version that the program asks for.
+/// The version that the client asks for.
 pub const VERSION: &str = "2025-11-25";
 
-impl Program {
+impl Client {
     /// A tag for a message that the test writes itself.
     pub fn reserve(&mut self) -> Tag {
         self.next += 1;
@@ -122,7 +122,7 @@ impl World {
     /// A request with these params, in which `$TAG` is its tag.
     pub fn ask(&mut self, method: &str, params: &str) -> Tag {
         let (tag, text) = self.request(method, params);
-        self.note(|| format!("program → {text}"));
+        self.note(|| format!("client → {text}"));
         self.input(Input::Message(text));
         tag
     }
@@ -130,7 +130,7 @@ impl World {
     /// The same with an id of the test's choice.
     pub fn ask_as(&mut self, id: &str, method: &str, params: &str) -> Tag {
         let (tag, text) = self.request_as(Some(id), method, params);
-        self.note(|| format!("program → {text}"));
+        self.note(|| format!("client → {text}"));
         self.input(Input::Message(text));
         tag
     }
@@ -146,9 +146,9 @@ impl World {
     }
 
     fn request_as(&mut self, id: Option<&str>, method: &str, params: &str) -> (Tag, String) {
-        self.program.next += 1;
-        let tag = self.program.next;
-        let id = match (id, self.program.odd_ids) {
+        self.client.next += 1;
+        let tag = self.client.next;
+        let id = match (id, self.client.odd_ids) {
             (Some(id), _) => id.to_string(),
             (None, false) => tag.to_string(),
             (None, true) => match tag % 5 {
@@ -161,46 +161,46 @@ impl World {
         };
         let params = params.replace("$TAG", &tag.to_string());
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
-        self.program.asked.insert(
+        self.client.asked.insert(
             tag,
             Asked {
                 at: self.now,
                 id: id.clone(),
                 method: method.to_string(),
                 safe: method != "tools/call" && method != "custom/act"
-                    || self.program.trusts && params.contains(r#""name":"read""#),
+                    || self.client.trusts && params.contains(r#""name":"read""#),
                 cancelled: None,
                 answers: Vec::new(),
             },
         );
-        self.program.by_id.entry(id).or_default().push(tag);
+        self.client.by_id.entry(id).or_default().push(tag);
         (tag, text)
     }
 
     /// Answers to this id belong to this tag.
     pub fn claim(&mut self, id: &str, tag: Tag) {
-        self.program.by_id.insert(id.to_string(), vec![tag]);
+        self.client.by_id.insert(id.to_string(), vec![tag]);
     }
 
     /// A notification that the server counts.
     pub fn notify(&mut self, method: &str) -> Tag {
-        self.program.next += 1;
-        let tag = self.program.next;
+        self.client.next += 1;
+        let tag = self.client.next;
         let text = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"tag":{tag}}}}}"#);
-        self.note(|| format!("program → {text}"));
+        self.note(|| format!("client → {text}"));
         self.input(Input::Message(text));
         tag
     }
 
-    /// The program sends this text.
+    /// The client sends this text.
     pub fn say(&mut self, text: &str) {
-        self.note(|| format!("program → {text}"));
+        self.note(|| format!("client → {text}"));
         self.input(Input::Message(text.to_string()));
     }
 
-    /// The program cancels a request.
+    /// The client cancels a request.
     pub fn cancel(&mut self, tag: Tag) {
-        let Some(asked) = self.program.asked.get_mut(&tag) else {
+        let Some(asked) = self.client.asked.get_mut(&tag) else {
             return;
         };
         if !asked.answers.is_empty() {
@@ -211,13 +211,13 @@ impl World {
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{},"reason":"no more"}}}}"#,
             asked.id
         );
-        self.note(|| format!("program → {text}"));
+        self.note(|| format!("client → {text}"));
         self.input(Input::Message(text));
     }
 
     /// The one answer of a request, if it came.
     pub fn answer(&self, tag: Tag) -> Option<&Answer> {
-        self.program.asked[&tag].answers.first().map(|(_, answer)| answer)
+        self.client.asked[&tag].answers.first().map(|(_, answer)| answer)
     }
 
     /// Whether a request has a result.
@@ -239,12 +239,12 @@ impl World {
 
     /// Notifications and questions that hold `part`.
     pub fn heard(&self, part: &str) -> Vec<&(Nanos, String)> {
-        self.program.heard.iter().filter(|(_, text)| text.contains(part)).collect()
+        self.client.heard.iter().filter(|(_, text)| text.contains(part)).collect()
     }
 
     /// Requests that are owed an answer.
     pub fn unanswered(&self) -> Vec<Tag> {
-        self.program
+        self.client
             .asked
             .iter()
             .filter(|(_, asked)| asked.answers.is_empty() && asked.cancelled.is_none())
@@ -254,50 +254,50 @@ impl World {
 
     /// Whether the newest `initialize` has its result.
     pub fn is_initialized(&self) -> bool {
-        let newest = self.program.asked.values().rev().find(|asked| asked.method == "initialize");
+        let newest = self.client.asked.values().rev().find(|asked| asked.method == "initialize");
         newest.is_some_and(|asked| matches!(asked.answers.first(), Some((_, Answer::Result(_)))))
     }
 
-    /// A message for the program.
+    /// A message for the client.
     pub(super) fn hear(&mut self, text: String) {
         self.note(|| {
             let short: String = text.chars().take(240).collect();
-            format!("program ← {short}")
+            format!("client ← {short}")
         });
         if text.contains(['\n', '\r']) {
             self.violate("a message is not on one line");
         }
         let parsed: Result<Envelope, _> = serde_json::from_str(&text);
         let Ok(envelope) = parsed else {
-            return self.violate(format!("the program got no JSON: {text}"));
+            return self.violate(format!("the client got no JSON: {text}"));
         };
         match (&envelope.method, envelope.id) {
             (None, Some(id)) => {
                 self.hear_answer(id.get(), &envelope);
-                self.program.raw.push(text);
+                self.client.raw.push(text);
             }
             (None, None) => self.violate(format!("an answer without an id: {text}")),
             (Some(method), id) => {
                 self.check_told(method, &envelope.params);
                 let (method, id) = (method.clone(), id.map(|id| id.get().to_string()));
                 let params = envelope.params;
-                self.program.heard.push((self.now, text));
+                self.client.heard.push((self.now, text));
                 if let Some(id) = id {
                     self.hear_question(&id, &params);
                 } else if method == "notifications/cancelled" {
-                    self.program.dropped.push(params["requestId"].to_string());
+                    self.client.dropped.push(params["requestId"].to_string());
                 }
             }
         }
     }
 
     fn hear_question(&mut self, id: &str, params: &Value) {
-        if self.program.mute {
+        if self.client.mute {
             return;
         }
         let nonce = &params["nonce"];
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"nonce":{nonce}}}}}"#);
-        self.after(self.program.thinks.max(MILLISECOND), Happening::Reply(id.to_string(), text));
+        self.after(self.client.thinks.max(MILLISECOND), Happening::Reply(id.to_string(), text));
     }
 
     fn hear_answer(&mut self, id: &str, envelope: &Envelope) {
@@ -309,39 +309,39 @@ impl World {
             ),
         };
         // Among requests with the same id an answer belongs to the one whose tag it carries, or to the first.
-        let tags = self.program.by_id.get(id).cloned().unwrap_or_default();
+        let tags = self.client.by_id.get(id).cloned().unwrap_or_default();
         let named = match &answer {
             Answer::Result(result) => result["tag"].as_u64(),
             Answer::Error(..) => None,
         };
-        let open = |tag: &&Tag| self.program.asked[tag].answers.is_empty();
+        let open = |tag: &&Tag| self.client.asked[tag].answers.is_empty();
         let Some(tag) =
             tags.iter().find(|tag| named == Some(**tag)).or_else(|| tags.iter().find(open)).or(tags.first()).copied()
         else {
             match (id, &answer) {
-                ("null", Answer::Error(code, _)) => self.program.nulls.push(*code),
+                ("null", Answer::Error(code, _)) => self.client.nulls.push(*code),
                 _ => self.violate(format!("an answer to the id {id}, which was never asked")),
             }
             return;
         };
         self.check_answer(tag, &answer);
         let now = self.now;
-        let asked = self.program.asked.get_mut(&tag).expect("it was asked");
+        let asked = self.client.asked.get_mut(&tag).expect("it was asked");
         asked.answers.push((now, answer.clone()));
         if asked.method != "initialize" {
             return;
         }
         let Answer::Result(result) = answer else {
             // Only the newest one counts.
-            let newest = !self.program.asked.range(tag + 1..).any(|(_, asked)| asked.method == "initialize");
-            if self.program.tries_again && newest {
+            let newest = !self.client.asked.range(tag + 1..).any(|(_, asked)| asked.method == "initialize");
+            if self.client.tries_again && newest {
                 self.after(1500 * MILLISECOND, Happening::Initialize);
             }
             return;
         };
         {
-            self.program.initialized_with = Some(result);
-            if !self.program.silent {
+            self.client.initialized_with = Some(result);
+            if !self.client.silent {
                 self.after(
                     MILLISECOND,
                     Happening::Say(String::from(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)),
@@ -352,9 +352,9 @@ impl World {
 
     pub(super) fn on_event(&mut self, event: &Event) {
         if matches!(event, Event::Connected(_) | Event::Reconnected { .. }) {
-            self.program.session = self.server.current.clone();
+            self.client.session = self.server.current.clone();
         }
-        if self.program.refreshes && matches!(event, Event::HeadersNeeded { .. }) {
+        if self.client.refreshes && matches!(event, Event::HeadersNeeded { .. }) {
             self.after(200 * MILLISECOND, Happening::Act(super::plan::Act::Headers));
         }
     }

@@ -3,35 +3,35 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Engine;
-use super::delivery::End;
-use crate::loss;
-use crate::replay::Evidence;
-use crate::request::{Delivery, Origin, RequestKey};
+use super::settle::End;
+use crate::engine::Engine;
+use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss;
 
 impl Engine {
     /// Whether an error may mean that the session was never initialised: the first answer since the connect, or the
     /// known text.
-    pub(super) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
+    pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
         let Some((code, message)) = error else {
             return false;
         };
         let Some(session) = &self.session else {
             return false;
         };
-        *code == loss::UNINITIALISED_CODE
+        *code == session_loss::UNINITIALISED_CODE
             && !session.verified
-            && (!session.progress || message == loss::UNINITIALISED_TEXT)
-            && session.server.a_list().is_some()
+            && (!session.progress || message == session_loss::UNINITIALISED_TEXT)
+            && session.server.list_method().is_some()
     }
 
     /// Asks for a list that the server declared. `ping` would not do: an uninitialised session answers it.
-    pub(super) fn verify(&mut self, key: RequestKey, answer: String) {
-        let Some(list) = self.session.as_ref().and_then(|session| session.server.a_list()) else { return };
+    pub(crate) fn verify(&mut self, key: RequestKey, answer: String) {
+        let Some(list) = self.session.as_ref().and_then(|session| session.server.list_method()) else { return };
         if let Some(request) = self.requests.get_mut(&key) {
             let exchange = request.exchange();
-            request.delivery = Delivery::Verifying(answer);
-            self.wire.remove(&request.wire);
+            request.state = RequestState::Verifying(answer);
+            self.wire_ids.remove(&request.wire_id);
             if let Some(exchange) = exchange {
                 self.retire(exchange);
             }
@@ -43,12 +43,12 @@ impl Engine {
     }
 
     /// The verification is over: all answers that waited for it are delivered, or their requests sent again.
-    pub(super) fn verified(&mut self, initialised: bool) {
+    pub(crate) fn verified(&mut self, initialised: bool) {
         let waiting: Vec<_> = self
             .requests
             .iter()
-            .filter_map(|(key, request)| match &request.delivery {
-                Delivery::Verifying(answer) => Some((*key, answer.clone())),
+            .filter_map(|(key, request)| match &request.state {
+                RequestState::Verifying(answer) => Some((*key, answer.clone())),
                 _ => None,
             })
             .collect();
@@ -57,7 +57,7 @@ impl Engine {
                 self.deliver(key, answer, false);
             } else {
                 let reason = "the server answered that the session was never initialised".to_string();
-                self.conclude(key, End { evidence: Evidence::SessionLost, accepted: false, reason, refusal: None });
+                self.settle(key, End { evidence: Evidence::SessionLost, accepted: false, reason, refusal: None });
             }
         }
     }

@@ -1,18 +1,19 @@
-//! What a new session gets back, what the program is told of it, and what it was promised before there was one.
+//! What a new session gets back, what the client is told of it, and what it was promised before there was one.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::Engine;
-use crate::options::SECOND;
-use crate::request::Origin;
-use crate::schedule::Timer;
-use crate::session::{Answered, Server};
-use crate::{Level, json};
+use crate::Level;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::engine::state::requests::Origin;
+use crate::engine::state::session::{Answered, Server};
+use crate::engine::state::timers::Timer;
+use crate::wire::json;
 
 impl Engine {
     /// Gives the new session what the old one had. Nothing waits for it.
-    pub(super) fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else { return };
         if self.reconnects == 0 {
             return;
@@ -33,27 +34,27 @@ impl Engine {
     }
 
     /// The lists of a new session may be other ones. A session that nothing came of is not worth telling about twice.
-    pub(super) fn tell_lists_changed(&mut self) {
-        if !core::mem::take(&mut self.program.lists_changed) {
+    pub(crate) fn tell_lists_changed(&mut self) {
+        if !core::mem::take(&mut self.client.lists_changed) {
             return;
         }
         if core::mem::replace(&mut self.told_without_progress, true) {
-            self.program.lists_changed = true;
+            self.client.lists_changed = true;
             return;
         }
         let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else { return };
         let promised = Server { tools: true, prompts: true, resources: true, ..Server::default() };
-        let lists = if self.program.promised { promised } else { server };
+        let lists = if self.client.promised { promised } else { server };
         for method in lists.list_changes() {
             self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#));
         }
     }
 
-    /// The server is not there and `initialize` has waited for long enough: the program gets a result that promises
+    /// The server is not there and `initialize` has waited for long enough: the client gets a result that promises
     /// lists, and hears that they changed once the server is there.
-    pub(super) fn answer_provisionally(&mut self) {
+    pub(crate) fn answer_provisionally(&mut self) {
         let pending = self.handshake_requests();
-        let Some(initialize) = self.program.initialize.clone() else { return };
+        let Some(initialize) = self.client.initialize.clone() else { return };
         if pending.is_empty() {
             return;
         }
@@ -63,9 +64,9 @@ impl Engine {
         }
         let version = initialize.version();
         let version = if version.is_empty() { "2025-11-25".to_string() } else { version };
-        self.program.answered =
+        self.client.answered =
             Some(Answered { server: Server { version: version.clone(), ..Server::default() }, provisional: true });
-        self.program.promised = true;
+        self.client.promised = true;
         for key in pending {
             let Some(request) = self.forget(key) else { continue };
             self.emit_message(alloc::format!(

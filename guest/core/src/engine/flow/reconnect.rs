@@ -1,30 +1,31 @@
-//! The link to the server, and the one way back to it: whatever went wrong, [`Engine::recover`] or
+//! The connection to the server, and the one way back to it: whatever went wrong, [`Engine::recover`] or
 //! [`Engine::attempt_failed`] decides when the next attempt is made, and [`Engine::attempt`] makes it: a ping where the
 //! session may have survived, a new handshake where it has not.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::delivery::End;
-use super::exchange::Role;
 use super::handshake::{Handshake, Step};
-use super::{Engine, seconds};
-use crate::errors;
-use crate::loss::Refusal;
-use crate::options::SECOND;
-use crate::replay::Evidence;
-use crate::request::{Delivery, Origin, RequestKey};
-use crate::schedule::{self, Timer};
+use super::response::Role;
+use super::settle::End;
+use crate::api::errors;
+use crate::api::options::SECOND;
+use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::engine::{Engine, seconds};
+use crate::policy::backoff;
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos, Transport};
 
-/// What the link is doing.
+/// What the connection is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Link {
+pub(crate) enum ConnectionState {
     /// Nothing was asked of it, or the first contact failed for good reason.
     Idle,
     /// A session is being made.
     Handshake(Handshake),
-    /// There is a session, and the program's `initialized` is awaited.
+    /// There is a session, and the client's `initialized` is awaited.
     AwaitInitialized,
     /// Messages flow.
     Ready,
@@ -43,22 +44,22 @@ pub(super) enum Link {
 
 /// A server's demand for credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Challenge {
+pub(crate) struct Challenge {
     pub status: u16,
     pub text: String,
 }
 
 /// Since when the server is away.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Down {
+pub(crate) struct Down {
     pub since: Nanos,
-    /// When the program last heard of an attempt.
+    /// When the client last heard of an attempt.
     pub told_at: Option<Nanos>,
 }
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Trouble {
+pub(crate) enum ConnectionError {
     /// The server does not know the session.
     SessionLost(String),
     /// The server cannot be reached, or does not answer.
@@ -66,27 +67,27 @@ pub(super) enum Trouble {
     /// Something broke on the way; the session may have survived.
     Broken(String),
     /// The server answered, with nothing that is of use.
-    Useless(String),
+    Unusable(String),
     /// The server, or something before it, refused.
     Refused(Refusal),
     /// Trying again will not help, as far as can be told: a bad certificate, a foreign endpoint.
     Fatal(String),
-    /// The server cannot serve what the program was promised.
+    /// The server cannot serve what the client was promised.
     Incompatible(String),
 }
 
-/// The program hears of attempts at most this often.
+/// The client hears of attempts at most this often.
 const TELL_AGAIN: Nanos = SECOND;
 /// How long the DELETE before a new session may take.
-const GOODBYE: Nanos = SECOND;
+const DELETE_TIME: Nanos = SECOND;
 
-impl Trouble {
+impl ConnectionError {
     pub fn reason(&self) -> String {
         match self {
             Self::SessionLost(reason)
             | Self::Unreachable(reason)
             | Self::Broken(reason)
-            | Self::Useless(reason)
+            | Self::Unusable(reason)
             | Self::Fatal(reason)
             | Self::Incompatible(reason) => reason.clone(),
             Self::Refused(refusal) => refusal.describe(),
@@ -96,7 +97,7 @@ impl Trouble {
     /// Whether it means that the server is not there yet, as during a start or a deploy.
     pub fn will_pass(&self) -> bool {
         match self {
-            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Useless(_) => true,
+            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => true,
             Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
@@ -105,22 +106,22 @@ impl Trouble {
 
 impl Engine {
     /// Something went wrong in the current session.
-    pub(super) fn recover(&mut self, trouble: Trouble) {
-        self.doubt = true;
-        let lost = matches!(trouble, Trouble::SessionLost(_));
-        match self.link {
-            Link::Ready | Link::AwaitInitialized => {}
-            Link::Probing(_) if lost => {}
+    pub(crate) fn recover(&mut self, cause: ConnectionError) {
+        self.suspect = true;
+        let lost = matches!(cause, ConnectionError::SessionLost(_));
+        match self.connection {
+            ConnectionState::Ready | ConnectionState::AwaitInitialized => {}
+            ConnectionState::Probing(_) if lost => {}
             // The way back is under way already.
             _ => return,
         }
-        let reason = trouble.reason();
+        let reason = cause.reason();
         self.last_error = reason.clone();
         if self.closing {
             self.finish_close();
             return;
         }
-        if matches!(trouble, Trouble::Broken(_)) && self.session_may_survive() {
+        if matches!(cause, ConnectionError::Broken(_)) && self.session_may_survive() {
             if self.someone_waits() {
                 self.probe();
             } else {
@@ -136,20 +137,20 @@ impl Engine {
         // A server that says that the session is gone is there; but one that says so again and again is not asked
         // without pause.
         if lost {
-            self.attempts = self.attempts.min(self.barren);
+            self.attempts = self.attempts.min(self.unproductive);
         }
-        if lost && self.barren == 0 {
+        if lost && self.unproductive == 0 {
             self.attempts += 1;
             self.tell_attempt(0, reason);
-            self.link = Link::Waiting;
+            self.connection = ConnectionState::Waiting;
             self.attempt();
         } else {
-            self.schedule(&trouble);
+            self.schedule(&cause);
         }
     }
 
     /// Whether the server may still know the session.
-    pub(super) fn session_may_survive(&self) -> bool {
+    pub(crate) fn session_may_survive(&self) -> bool {
         let Some(session) = &self.session else { return false };
         match session.transport {
             Transport::StreamableHttp => session.id.is_some(),
@@ -160,8 +161,8 @@ impl Engine {
     }
 
     /// The server takes messages and answers none of them: the session is given up.
-    pub(super) fn unresponsive(&mut self, reason: String) {
-        if !matches!(self.link, Link::Ready | Link::Probing(_)) {
+    pub(crate) fn unresponsive(&mut self, reason: String) {
+        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
             return;
         }
         self.last_error = reason.clone();
@@ -171,43 +172,43 @@ impl Engine {
         }
         self.disconnected(&reason);
         let out: Vec<_> = self
-            .program_requests()
+            .client_requests()
             .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
-            .map(|(key, request)| (*key, matches!(request.delivery, Delivery::Sent(_) | Delivery::Adrift)))
+            .map(|(key, request)| (*key, matches!(request.state, RequestState::Sent(_) | RequestState::PostLost)))
             .collect();
         for (key, unacknowledged) in out {
             if let Some(exchange) = self.exchange_of(key) {
                 self.cancel(exchange);
             }
             let reason = reason.clone();
-            self.conclude(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
+            self.settle(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
         }
-        let goodbye = self.say_goodbye();
+        let delete = self.delete_session();
         self.end_session(&reason);
         self.attempts = self.attempts.saturating_add(1);
         self.tell_attempt(0, reason);
-        self.begin_after(goodbye);
+        self.begin_after(delete);
     }
 
     /// Makes a new session, once the server has heard of the end of the old one or has had the time to.
-    fn begin_after(&mut self, goodbye: Option<ExchangeId>) {
-        match goodbye {
+    fn begin_after(&mut self, delete: Option<ExchangeId>) {
+        match delete {
             Some(_) => {
-                self.link = Link::Handshake(Handshake::after_goodbye());
-                self.timers.set(Timer::Goodbye, self.now + GOODBYE);
+                self.connection = ConnectionState::Handshake(Handshake::after_delete());
+                self.timers.set(Timer::Delete, self.now + DELETE_TIME);
             }
             None => {
-                self.link = Link::Waiting;
+                self.connection = ConnectionState::Waiting;
                 self.attempt();
             }
         }
     }
 
     /// An attempt came to nothing.
-    pub(super) fn attempt_failed(&mut self, trouble: Trouble) {
-        match self.link {
-            Link::Handshake(_) | Link::AwaitInitialized => self.cancel_session_exchanges(),
-            Link::Probing(ping) => {
+    pub(crate) fn attempt_failed(&mut self, cause: ConnectionError) {
+        match self.connection {
+            ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized => self.cancel_session_exchanges(),
+            ConnectionState::Probing(ping) => {
                 let exchange = self.exchange_of(ping);
                 self.forget(ping);
                 if let Some(exchange) = exchange {
@@ -218,41 +219,43 @@ impl Engine {
         }
         self.timers.clear(Timer::Endpoint);
         self.early.clear();
-        let reason = trouble.reason();
+        let reason = cause.reason();
         self.last_error = reason.clone();
         if self.closing {
             self.finish_close();
             return;
         }
         // A handshake that broke after its result has a session that is of no use.
-        if matches!(self.link, Link::Handshake(_) | Link::AwaitInitialized) && self.session.is_some() {
+        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized)
+            && self.session.is_some()
+        {
             self.end_session(&reason);
         }
-        if let Trouble::Refused(refusal) = &trouble
+        if let ConnectionError::Refused(refusal) = &cause
             && matches!(refusal.status, 401 | 403)
         {
             let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
             return self.await_credentials(challenge);
         }
-        if self.program.answered.is_none() && !trouble.will_pass() {
-            return self.fail_first_contact(&trouble);
+        if self.client.answered.is_none() && !cause.will_pass() {
+            return self.fail_first_contact(&cause);
         }
         self.disconnected(&reason);
         let exhausted = self.options.max_attempts > 0 && self.attempts >= self.options.max_attempts;
-        if exhausted || matches!(trouble, Trouble::Incompatible(_)) {
+        if exhausted || matches!(cause, ConnectionError::Incompatible(_)) {
             self.fail_held(&reason);
         }
-        self.schedule(&trouble);
+        self.schedule(&cause);
     }
 
-    /// Sets the time of the next attempt and tells the program.
-    fn schedule(&mut self, trouble: &Trouble) {
-        if let Trouble::Refused(Refusal { retry_after: Some(rest), .. }) = trouble {
+    /// Sets the time of the next attempt and tells the client.
+    fn schedule(&mut self, cause: &ConnectionError) {
+        if let ConnectionError::Refused(Refusal { retry_after: Some(rest), .. }) = cause {
             self.not_before = self.now + rest;
         }
-        let delay = self.next_delay(matches!(trouble, Trouble::Refused(_) | Trouble::Useless(_)));
+        let delay = self.next_delay(matches!(cause, ConnectionError::Refused(_) | ConnectionError::Unusable(_)));
         self.attempts = self.attempts.saturating_add(1);
-        self.tell_attempt(delay, trouble.reason());
+        self.tell_attempt(delay, cause.reason());
         self.wait(delay);
     }
 
@@ -268,7 +271,7 @@ impl Engine {
     }
 
     fn wait(&mut self, delay: Nanos) {
-        self.link = Link::Waiting;
+        self.connection = ConnectionState::Waiting;
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
         if self.down.is_some() {
@@ -276,11 +279,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn next_delay(&mut self, refused: bool) -> Nanos {
+    pub(crate) fn next_delay(&mut self, refused: bool) -> Nanos {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
-            (false, _) => schedule::idle_delay(&mut self.rng, self.attempts, base, cap),
-            (true, true) => schedule::refused_delay(&mut self.rng, self.attempts, base),
+            (false, _) => backoff::idle_delay(&mut self.rng, self.attempts, base, cap),
+            (true, true) => backoff::refused_delay(&mut self.rng, self.attempts, base),
             (true, false) => self.waiting_delay(),
         };
         delay.max(self.not_before.saturating_sub(self.now))
@@ -290,13 +293,13 @@ impl Engine {
     /// behind a balancer without stickiness every handshake succeeds.
     fn waiting_delay(&mut self) -> Nanos {
         let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
-        schedule::waiting_delay(&mut self.rng, down_for, self.barren)
+        backoff::waiting_delay(&mut self.rng, down_for, self.unproductive)
     }
 
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn attempt_sooner(&mut self) {
         let soon = (self.last_attempt + self.waiting_delay()).max(self.now).max(self.not_before);
-        if matches!(self.link, Link::Waiting) {
+        if matches!(self.connection, ConnectionState::Waiting) {
             let planned = self.timers.next_of(Timer::Attempt).unwrap_or(soon);
             self.timers.set(Timer::Attempt, planned.min(soon));
         }
@@ -304,18 +307,18 @@ impl Engine {
 
     fn someone_waits(&self) -> bool {
         self.requests.values().any(|request| {
-            request.origin == Origin::Program
-                && matches!(request.delivery, Delivery::Held | Delivery::Handshake | Delivery::Resuming)
+            request.origin == Origin::Client
+                && matches!(request.state, RequestState::Held | RequestState::Handshake | RequestState::Resuming)
         })
     }
 
     /// Makes an attempt now.
-    pub(super) fn attempt(&mut self) {
+    pub(crate) fn attempt(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
         // They were rejected a while ago; perhaps somebody has logged in since.
-        if matches!(self.link, Link::Credentials(_)) && self.ask_for_headers() {
-            self.link = Link::Headers;
+        if matches!(self.connection, ConnectionState::Credentials(_)) && self.ask_for_headers() {
+            self.connection = ConnectionState::Headers;
             return;
         }
         if self.session.is_some() {
@@ -325,40 +328,40 @@ impl Engine {
         }
     }
 
-    /// A new session, because the host or the program wants one.
-    pub(super) fn on_reconnect(&mut self) {
-        if self.program.initialize.is_none() || self.closing {
+    /// A new session, because the host or the client wants one.
+    pub(crate) fn on_reconnect(&mut self) {
+        if self.client.initialize.is_none() || self.closing {
             return;
         }
         let reason = "a new session was asked for".to_string();
-        if matches!(self.link, Link::Handshake(_)) {
+        if matches!(self.connection, ConnectionState::Handshake(_)) {
             self.cancel_session_exchanges();
         }
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Attempt);
-        let mut goodbye = None;
+        let mut delete = None;
         if self.session.is_some() {
             if self.down.is_none() {
-                goodbye = self.say_goodbye();
+                delete = self.delete_session();
             }
             self.disconnected(&reason);
             self.end_session(&reason);
         }
-        self.begin_after(goodbye);
+        self.begin_after(delete);
     }
 
     /// The DELETE of the old session is answered, or has had its time.
-    pub(super) fn on_goodbye_over(&mut self) {
-        self.timers.clear(Timer::Goodbye);
-        match &self.link {
-            Link::Closing => self.closed(),
-            Link::Handshake(Handshake { step: Step::Goodbye, .. }) => self.begin_handshake(),
+    pub(crate) fn on_delete_over(&mut self) {
+        self.timers.clear(Timer::Delete);
+        match &self.connection {
+            ConnectionState::Closing => self.closed(),
+            ConnectionState::Handshake(Handshake { step: Step::Delete, .. }) => self.begin_handshake(),
             _ => {}
         }
     }
 
-    /// Tells the program that the connection is lost, once.
-    pub(super) fn disconnected(&mut self, reason: &str) {
+    /// Tells the client that the connection is lost, once.
+    pub(crate) fn disconnected(&mut self, reason: &str) {
         if self.down.is_some() {
             return;
         }
@@ -372,9 +375,9 @@ impl Engine {
     }
 
     /// Forgets the session, and settles what depended on it.
-    pub(super) fn end_session(&mut self, reason: &str) {
+    pub(crate) fn end_session(&mut self, reason: &str) {
         let Some(session) = self.session.take() else { return };
-        self.barren = if session.progress { 0 } else { self.barren.saturating_add(1) };
+        self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges();
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
             self.timers.clear(timer);
@@ -388,12 +391,8 @@ impl Engine {
                 ));
             }
         }
-        let own: Vec<_> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.origin != Origin::Program)
-            .map(|(key, _)| *key)
-            .collect();
+        let own: Vec<_> =
+            self.requests.iter().filter(|(_, request)| request.origin != Origin::Client).map(|(key, _)| *key).collect();
         for key in own {
             let exchange = self.exchange_of(key);
             self.forget(key);
@@ -405,16 +404,16 @@ impl Engine {
             .requests
             .iter()
             .filter(|(_, request)| request.is_out() && request.epoch == session.epoch)
-            .map(|(key, request)| (*key, request.delivery.clone()))
+            .map(|(key, request)| (*key, request.state.clone()))
             .collect();
-        for (key, delivery) in keys {
+        for (key, state) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
-            match delivery {
+            match state {
                 // `-32602` was answered: it did not run.
-                Delivery::Verifying(_) => self.conclude(key, end(Evidence::SessionLost, false)),
+                RequestState::Verifying(_) => self.settle(key, end(Evidence::SessionLost, false)),
                 _ if session.transport == Transport::HttpSse => self.stream_lost_under(key, reason),
-                Delivery::Resuming | Delivery::Resumed(_) | Delivery::Accepted(None) => {
-                    self.conclude(key, end(Evidence::Unknown, true));
+                RequestState::Resuming | RequestState::Resumed(_) | RequestState::Accepted(None) => {
+                    self.settle(key, end(Evidence::Unknown, true));
                 }
                 // Open POSTs of the old session still count.
                 _ => {}
@@ -423,25 +422,25 @@ impl Engine {
     }
 
     /// The server asks for rest (429, 503 with `Retry-After`). The session is kept.
-    pub(super) fn rest(&mut self, retry_after: Option<Nanos>, reason: String) {
-        if !matches!(self.link, Link::Ready | Link::Probing(_)) {
+    pub(crate) fn rest(&mut self, retry_after: Option<Nanos>, reason: String) {
+        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
             return;
         }
         let rest = retry_after.unwrap_or_else(|| {
             let cap = self.options.backoff_cap;
-            schedule::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
+            backoff::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
         });
         self.attempts = self.attempts.saturating_add(1);
         self.last_error = reason.clone();
         self.not_before = self.now + rest;
         self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
-        self.wait(rest.max(schedule::FLOOR));
+        self.wait(rest.max(backoff::FLOOR));
     }
 
     /// Requests that wait for a connection.
-    pub(super) fn waiting_requests(&self) -> Vec<RequestKey> {
-        self.program_requests()
-            .filter(|(_, request)| matches!(request.delivery, Delivery::Held | Delivery::Handshake))
+    pub(crate) fn waiting_requests(&self) -> Vec<RequestKey> {
+        self.client_requests()
+            .filter(|(_, request)| matches!(request.state, RequestState::Held | RequestState::Handshake))
             .map(|(key, _)| *key)
             .collect()
     }
@@ -458,11 +457,11 @@ impl Engine {
         }
     }
 
-    /// The first contact failed in a way that will not pass by itself: the program is told, and may initialize again.
-    fn fail_first_contact(&mut self, trouble: &Trouble) {
+    /// The first contact failed in a way that will not pass by itself: the client is told, and may initialize again.
+    fn fail_first_contact(&mut self, cause: &ConnectionError) {
         for key in self.waiting_requests() {
-            let end = match trouble {
-                Trouble::Refused(refusal) => End {
+            let end = match cause {
+                ConnectionError::Refused(refusal) => End {
                     evidence: Evidence::Refused,
                     accepted: false,
                     reason: refusal.describe(),
@@ -470,15 +469,15 @@ impl Engine {
                 },
                 other => End { evidence: Evidence::Refused, accepted: false, reason: other.reason(), refusal: None },
             };
-            self.conclude(key, end);
+            self.settle(key, end);
         }
         self.give_up_first_contact();
     }
 
-    pub(super) fn give_up_first_contact(&mut self) {
+    pub(crate) fn give_up_first_contact(&mut self) {
         self.cancel_session_exchanges();
         self.session = None;
-        for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Goodbye] {
+        for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);
         }
         self.headers_are_stale();
@@ -486,9 +485,9 @@ impl Engine {
             let text = "The first contact with the server failed; this request was not sent.";
             self.answer_error(key, errors::UNAVAILABLE, text, None);
         }
-        self.program.initialize = None;
+        self.client.initialize = None;
         self.down = None;
         self.attempts = 0;
-        self.link = Link::Idle;
+        self.connection = ConnectionState::Idle;
     }
 }

@@ -1,14 +1,14 @@
-//! Connection changes as log messages to the program (MCP 2025-11-25, "Logging"), for clients that show those to the model
+//! Connection changes as log messages to the client (MCP 2025-11-25, "Logging"), for clients that show those to the model
 //! or to the person.
 
 use alloc::format;
 use alloc::string::String;
 
 use crate::Event;
-use crate::json::quote;
+use crate::wire::json::quote;
 
 /// The `notifications/message` for an event, if it is worth one.
-pub(super) fn of(event: &Event, server: &str) -> Option<String> {
+pub(crate) fn of(event: &Event, server: &str) -> Option<String> {
     let (level, text) = match event {
         Event::Disconnected { reason, .. } => {
             ("warning", format!("The connection to {server} is lost: {reason}. Requests wait until it is back."))

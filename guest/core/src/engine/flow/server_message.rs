@@ -2,15 +2,15 @@
 
 use alloc::string::{String, ToString};
 
-use super::Engine;
 use crate::Level;
-use crate::json::{self, Envelope, Kind, Params, Parsed};
-use crate::request::RequestKey;
-use crate::session::ServerRequest;
+use crate::engine::Engine;
+use crate::engine::state::requests::RequestKey;
+use crate::engine::state::session::ServerRequest;
+use crate::wire::json::{self, Envelope, Kind, Params, Parsed};
 
-/// What may come before the program's `initialize` is answered.
+/// What may come before the client's `initialize` is answered.
 const MAX_EARLY: usize = 64;
-/// Questions of the server that the program has not answered.
+/// Questions of the server that the client has not answered.
 const MAX_ASKED: usize = 1024;
 
 /// The longest id or token of the server that is kept, in bytes.
@@ -18,7 +18,7 @@ const MAX_ID: usize = 1024;
 
 /// Where a message of the server came from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     pub epoch: u64,
     /// The request whose response it came in.
     pub owner: Option<RequestKey>,
@@ -38,7 +38,7 @@ enum Verdict {
 
 impl Engine {
     /// A JSON text of the server.
-    pub(super) fn on_server_text(&mut self, via: Source, text: String) {
+    pub(crate) fn on_server_text(&mut self, via: Source, text: String) {
         match json::parse(&text) {
             Ok(Parsed::One(envelope)) => {
                 let verdict = judge(&envelope, &text);
@@ -63,14 +63,14 @@ impl Engine {
     fn on_server_message(&mut self, via: Source, verdict: Verdict, text: String) {
         let Source { epoch, owner, handshake } = via;
         let current = epoch == self.epoch;
-        let first_contact = self.program.answered.is_none();
+        let first_contact = self.client.answered.is_none();
         match verdict {
             Verdict::Answer { wire, id_at, error } => {
                 let unnamed = error.is_some() && wire.is_none();
                 if wire.is_some_and(|wire| self.is_handshake_answer(wire)) || (handshake && current && unnamed) {
                     return self.on_initialize_answer(text);
                 }
-                let known = wire.and_then(|wire| self.wire.get(&wire).copied());
+                let known = wire.and_then(|wire| self.wire_ids.get(&wire).copied());
                 // An error that names no request, in the response to one, is about that one.
                 let key = known.or(if unnamed { owner } else { None });
                 match key {
@@ -112,7 +112,10 @@ impl Engine {
                 let token = token.filter(|token| token.len() <= MAX_ID);
                 if self.server_requests.len() >= MAX_ASKED {
                     let text = "too many questions are open";
-                    return self.send_aside(crate::errors::response(&id, crate::errors::QUEUE_FULL, text, None), epoch);
+                    return self.send_aside(
+                        crate::api::errors::response(&id, crate::api::errors::QUEUE_FULL, text, None),
+                        epoch,
+                    );
                 }
                 let own = self.next_server_request;
                 self.next_server_request += 1;
@@ -148,8 +151,8 @@ impl Engine {
         };
         let Some(request) = self.requests.get(&key) else { return };
         // Built anew with an id in a known place, so that it goes the way of every answer.
-        let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"error":{raw}}}"#, request.wire);
-        let id_at = 22..22 + request.wire.to_string().len();
+        let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"error":{raw}}}"#, request.wire_id);
+        let id_at = 22..22 + request.wire_id.to_string().len();
         self.on_answer(key, text, Some(id_at), error);
     }
 }

@@ -3,28 +3,28 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Engine;
-use super::delivery::End;
-use super::exchange::Role;
-use super::link::{Link, Trouble};
-use super::server::Source;
-use crate::json::{self, Envelope, Parsed};
-use crate::loss::Refusal;
-use crate::options::SECOND;
-use crate::replay::Evidence;
-use crate::request::{Delivery, Origin};
-use crate::schedule::Timer;
-use crate::session::{Answered, Server, Session, Standalone, declare_list_changed};
-use crate::url::Url;
+use super::reconnect::{ConnectionError, ConnectionState};
+use super::response::Role;
+use super::server_message::Source;
+use super::settle::End;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::engine::state::requests::{Origin, RequestState};
+use crate::engine::state::session::{Answered, Server, Session, Standalone, declare_list_changed};
+use crate::engine::state::timers::Timer;
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
+use crate::wire::json::{self, Envelope, Parsed};
+use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Level, Method, Nanos, SessionInfo, Transport, TransportChoice, http};
 
 /// An attempt to make a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Handshake {
+pub(crate) struct Handshake {
     pub transport: Transport,
     pub step: Step,
     /// The id of `initialize` on the wire.
-    pub wire: u64,
+    pub wire_id: u64,
     /// The exchange of the step.
     exchange: Option<ExchangeId>,
     /// HTTP+SSE: the stream, and where it says to POST.
@@ -38,9 +38,9 @@ pub(super) struct Handshake {
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The DELETE of the old session.
-    Goodbye,
+    Delete,
     /// HTTP+SSE: the `endpoint` event is awaited.
     Endpoint,
     /// The initialize result is awaited.
@@ -59,7 +59,7 @@ impl Handshake {
         Self {
             transport,
             step,
-            wire: 0,
+            wire_id: 0,
             exchange: None,
             stream: None,
             endpoint: None,
@@ -69,19 +69,19 @@ impl Handshake {
         }
     }
 
-    pub fn after_goodbye() -> Self {
-        Self::new(Transport::StreamableHttp, Step::Goodbye)
+    pub fn after_delete() -> Self {
+        Self::new(Transport::StreamableHttp, Step::Delete)
     }
 }
 
 impl Engine {
-    pub(super) fn begin_handshake(&mut self) {
-        if self.program.initialize.is_none() {
-            self.link = Link::Idle;
+    pub(crate) fn begin_handshake(&mut self) {
+        if self.client.initialize.is_none() {
+            self.connection = ConnectionState::Idle;
             return;
         }
         if self.ask_for_headers() {
-            self.link = Link::Headers;
+            self.connection = ConnectionState::Headers;
             return;
         }
         if self.transport.is_none() && self.attempts == 0 && self.down.is_none() {
@@ -96,23 +96,23 @@ impl Engine {
         self.early.clear();
         // A redirect is good for the session that it was given to.
         self.url = self.configured_url.clone();
-        self.shake_hands(transport, None);
+        self.start_transport(transport, None);
     }
 
-    fn shake_hands(&mut self, transport: Transport, refused: Option<Refusal>) {
+    fn start_transport(&mut self, transport: Transport, refused: Option<Refusal>) {
         let mut handshake = Handshake { refused, ..Handshake::new(transport, Step::Initialize) };
         match transport {
             Transport::StreamableHttp => {
-                self.link = Link::Handshake(handshake);
+                self.connection = ConnectionState::Handshake(handshake);
                 let url = self.url.clone();
                 self.post_initialize(&url);
             }
             Transport::HttpSse => {
                 handshake.step = Step::Endpoint;
-                // The role is told apart by the link, so the link comes first.
-                self.link = Link::Handshake(handshake);
+                // The role is told apart by the connection, so the connection comes first.
+                self.connection = ConnectionState::Handshake(handshake);
                 let exchange = self.get_stream(Role::Stream, None);
-                if let Link::Handshake(handshake) = &mut self.link {
+                if let ConnectionState::Handshake(handshake) = &mut self.connection {
                     handshake.stream = Some(exchange);
                 }
                 self.timers.set(Timer::Endpoint, self.now + ENDPOINT_TIME.min(self.handshake_time()));
@@ -120,21 +120,21 @@ impl Engine {
         }
     }
 
-    pub(super) fn restart_handshake(&mut self) {
-        if let Link::Handshake(Handshake { transport, refused, .. }) = self.link.clone() {
+    pub(crate) fn restart_handshake(&mut self) {
+        if let ConnectionState::Handshake(Handshake { transport, refused, .. }) = self.connection.clone() {
             self.cancel_session_exchanges();
-            self.shake_hands(transport, refused);
+            self.start_transport(transport, refused);
         }
     }
 
     fn post_initialize(&mut self, url: &Url) {
-        let Some(initialize) = self.program.initialize.clone() else { return };
-        let told = self.program.answered.as_ref().map(|answered| answered.server.version.clone());
-        let wire = self.wire_id();
+        let Some(initialize) = self.client.initialize.clone() else { return };
+        let told = self.client.answered.as_ref().map(|answered| answered.server.version.clone());
+        let wire = self.new_wire_id();
         let body = initialize.to_wire(wire, told.as_deref()).into_bytes();
         let exchange = self.start(Role::Initialize, Method::Post, url, body, &[]);
-        if let Link::Handshake(handshake) = &mut self.link {
-            handshake.wire = wire;
+        if let ConnectionState::Handshake(handshake) = &mut self.connection {
+            handshake.wire_id = wire;
             handshake.step = Step::Initialize;
             handshake.exchange = Some(exchange);
         }
@@ -149,9 +149,10 @@ impl Engine {
     }
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
-    pub(super) fn on_endpoint(&mut self, stream: ExchangeId, data: &str) {
-        match &mut self.link {
-            Link::Handshake(handshake) if handshake.step == Step::Endpoint && handshake.stream == Some(stream) => {}
+    pub(crate) fn on_endpoint(&mut self, stream: ExchangeId, data: &str) {
+        match &mut self.connection {
+            ConnectionState::Handshake(handshake)
+                if handshake.step == Step::Endpoint && handshake.stream == Some(stream) => {}
             _ => return self.log(Level::Warn, "a second endpoint event: dropped"),
         }
         let endpoint = match self.url.resolve(data.trim()) {
@@ -161,65 +162,69 @@ impl Engine {
                     "the endpoint event names another origin ({}), where no message and no header is sent",
                     endpoint.authority()
                 );
-                return self.attempt_failed(Trouble::Fatal(text));
+                return self.attempt_failed(ConnectionError::Fatal(text));
             }
             Err(problem) => {
-                return self
-                    .attempt_failed(Trouble::Fatal(alloc::format!("the endpoint event names no URL: {problem}")));
+                return self.attempt_failed(ConnectionError::Fatal(alloc::format!(
+                    "the endpoint event names no URL: {problem}"
+                )));
             }
         };
-        if let Link::Handshake(handshake) = &mut self.link {
+        if let ConnectionState::Handshake(handshake) = &mut self.connection {
             handshake.endpoint = Some(endpoint.clone());
         }
         self.post_initialize(&endpoint);
     }
 
-    pub(super) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
-        let Link::Handshake(handshake) = &mut self.link else { return };
+    pub(crate) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
+        let ConnectionState::Handshake(handshake) = &mut self.connection else { return };
         match session_id.map(http::session_id) {
             None => {}
             Some(Some(id)) => handshake.session_id = Some(id),
-            Some(None) => self.attempt_failed(Trouble::Fatal(
+            Some(None) => self.attempt_failed(ConnectionError::Fatal(
                 "the server's session id holds characters that are not allowed".to_string(),
             )),
         }
     }
 
     /// HTTP+SSE: the POST was taken; the result comes on the stream. Streamable HTTP: no result will come.
-    pub(super) fn on_initialize_accepted(&mut self) {
-        if let Link::Handshake(Handshake { transport: Transport::StreamableHttp, step: Step::Initialize, .. }) =
-            self.link
+    pub(crate) fn on_initialize_accepted(&mut self) {
+        if let ConnectionState::Handshake(Handshake {
+            transport: Transport::StreamableHttp,
+            step: Step::Initialize,
+            ..
+        }) = self.connection
         {
-            self.attempt_failed(Trouble::Useless("initialize was accepted without an answer".to_string()));
+            self.attempt_failed(ConnectionError::Unusable("initialize was accepted without an answer".to_string()));
         }
     }
 
     /// Whether this id on the wire is that of the handshake's `initialize`.
-    pub(super) fn is_handshake_answer(&self, wire: u64) -> bool {
-        matches!(&self.link, Link::Handshake(handshake) if handshake.step == Step::Initialize && handshake.wire == wire)
+    pub(crate) fn is_handshake_answer(&self, wire: u64) -> bool {
+        matches!(&self.connection, ConnectionState::Handshake(handshake) if handshake.step == Step::Initialize && handshake.wire_id == wire)
     }
 
-    pub(super) fn on_initialize_answer(&mut self, text: String) {
-        let Link::Handshake(handshake) = self.link.clone() else { return };
+    pub(crate) fn on_initialize_answer(&mut self, text: String) {
+        let ConnectionState::Handshake(handshake) = self.connection.clone() else { return };
         let Ok(Parsed::One(envelope)) = json::parse(&text) else { return };
         let result = match envelope {
             Envelope { result: Some(result), .. } => result,
             Envelope { error: Some(error), .. } => {
                 let body = alloc::format!(r#"{{"error":{}}}"#, error.get());
                 let refusal = Refusal { status: 200, challenge: String::new(), retry_after: None, body };
-                return self.attempt_failed(Trouble::Refused(refusal));
+                return self.attempt_failed(ConnectionError::Refused(refusal));
             }
             _ => return,
         };
         let server = match Server::parse(result.get()) {
             Ok(server) => server,
-            Err(problem) => return self.attempt_failed(Trouble::Fatal(problem)),
+            Err(problem) => return self.attempt_failed(ConnectionError::Fatal(problem)),
         };
         let mut changed = false;
-        if let Some(told) = &self.program.answered {
+        if let Some(told) = &self.client.answered {
             if told.provisional && server.version > told.server.version {
-                return self.attempt_failed(Trouble::Incompatible(alloc::format!(
-                    "the server speaks {}, the program was promised {}",
+                return self.attempt_failed(ConnectionError::Incompatible(alloc::format!(
+                    "the server speaks {}, the client was promised {}",
                     server.version,
                     told.server.version
                 )));
@@ -227,19 +232,19 @@ impl Engine {
             changed = !told.provisional && told.server != server;
             if told.server.version != server.version {
                 let text = alloc::format!(
-                    "the new session speaks {}, the program was told {}",
+                    "the new session speaks {}, the client was told {}",
                     server.version,
                     told.server.version
                 );
                 self.log(Level::Warn, text);
             }
-            self.program.lists_changed = true;
+            self.client.lists_changed = true;
         }
         if changed {
             self.distrust_annotations();
         }
         let answer = declare_list_changed(&text, result);
-        self.program.answered = Some(Answered { server: server.clone(), provisional: false });
+        self.client.answered = Some(Answered { server: server.clone(), provisional: false });
         self.sessions = self.epoch;
         self.detected_at = Some(self.now);
         self.transport = Some(handshake.transport);
@@ -260,17 +265,17 @@ impl Engine {
         if let Some(exchange) = handshake.exchange {
             self.retire(exchange);
         }
-        self.link = Link::Handshake(Handshake { changed, ..handshake });
+        self.connection = ConnectionState::Handshake(Handshake { changed, ..handshake });
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
         for (epoch, text) in core::mem::take(&mut self.early) {
             self.on_server_text(Source { epoch, owner: None, handshake: false }, text);
         }
-        if self.program.initialized {
+        if self.client.initialized {
             self.send_initialized();
         } else {
-            self.link = Link::AwaitInitialized;
+            self.connection = ConnectionState::AwaitInitialized;
         }
     }
 
@@ -279,20 +284,20 @@ impl Engine {
         self.restorable.tools.clear();
         let mut sent = Vec::new();
         for (key, request) in &mut self.requests {
-            if request.method == "tools/call" && request.safe && request.origin == Origin::Program {
+            if request.method == "tools/call" && request.safe && request.origin == Origin::Client {
                 request.safe = false;
-                if request.delivery == Delivery::Held && request.replays > 0 {
+                if request.state == RequestState::Held && request.replays > 0 {
                     sent.push((*key, request.accepted));
                 }
             }
         }
         for (key, accepted) in sent {
             let reason = "it was sent, and the server that came back is another one".to_string();
-            self.conclude(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
+            self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
         }
     }
 
-    fn answer_initialize(&mut self, key: crate::request::RequestKey, answer: &str) {
+    fn answer_initialize(&mut self, key: crate::engine::state::requests::RequestKey, answer: &str) {
         let Ok(Parsed::One(Envelope { kind: json::Kind::Response { id: Some(id) }, .. })) = json::parse(answer) else {
             return;
         };
@@ -306,33 +311,35 @@ impl Engine {
         self.told_without_progress = false;
     }
 
-    /// The program is ready. So is the session, once the server has been told.
-    pub(super) fn on_program_initialized(&mut self) {
-        if matches!(self.link, Link::AwaitInitialized) {
+    /// The client is ready. So is the session, once the server has been told.
+    pub(crate) fn on_client_initialized(&mut self) {
+        if matches!(self.connection, ConnectionState::AwaitInitialized) {
             self.send_initialized();
         }
     }
 
-    pub(super) fn send_initialized(&mut self) {
+    pub(crate) fn send_initialized(&mut self) {
         let transport = self.session.as_ref().map_or(Transport::StreamableHttp, |session| session.transport);
-        let mut handshake = match &self.link {
-            Link::Handshake(handshake) => handshake.clone(),
+        let mut handshake = match &self.connection {
+            ConnectionState::Handshake(handshake) => handshake.clone(),
             _ => Handshake::new(transport, Step::Initialized),
         };
         handshake.step = Step::Initialized;
-        self.link = Link::Handshake(handshake);
+        self.connection = ConnectionState::Handshake(handshake);
         let text = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         let exchange = self.post(Role::Initialized, text.as_bytes().to_vec());
         self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
     }
 
-    pub(super) fn on_initialized_accepted(&mut self) {
-        let Link::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.link else { return };
+    pub(crate) fn on_initialized_accepted(&mut self) {
+        let ConnectionState::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.connection else {
+            return;
+        };
         let Some(session) = &mut self.session else { return };
         session.initialized = true;
         let info = session.info();
-        self.link = Link::Ready;
-        self.doubt = false;
+        self.connection = ConnectionState::Ready;
+        self.suspect = false;
         self.down = None;
         self.redirects = 0;
         self.announce(info, changed);
@@ -352,9 +359,9 @@ impl Engine {
     }
 
     /// A step of the handshake failed; perhaps the server speaks the other transport.
-    pub(super) fn on_handshake_outcome(&mut self, role: &Role, trouble: Trouble) {
-        let Link::Handshake(handshake) = self.link.clone() else { return };
-        if handshake.step == Step::Goodbye {
+    pub(crate) fn on_handshake_outcome(&mut self, role: &Role, cause: ConnectionError) {
+        let ConnectionState::Handshake(handshake) = self.connection.clone() else { return };
+        if handshake.step == Step::Delete {
             return;
         }
         let other = match handshake.transport {
@@ -362,57 +369,61 @@ impl Engine {
             Transport::HttpSse => Transport::StreamableHttp,
         };
         let first_step = matches!(role, Role::Stream) || handshake.transport == Transport::StreamableHttp;
-        match (&trouble, &handshake.refused) {
-            (Trouble::Refused(refusal), None)
+        match (&cause, &handshake.refused) {
+            (ConnectionError::Refused(refusal), None)
                 if first_step
                     && matches!(handshake.step, Step::Endpoint | Step::Initialize)
                     && self.may_detect(refusal.status) =>
             {
                 self.detected_at = Some(self.now);
                 self.cancel_session_exchanges();
-                self.shake_hands(other, Some(refusal.clone()));
+                self.start_transport(other, Some(refusal.clone()));
             }
             // The other transport asks for something, or for patience.
-            (Trouble::Refused(refusal), Some(_)) if trouble.will_pass() || matches!(refusal.status, 401 | 403) => {
-                self.attempt_failed(trouble);
+            (ConnectionError::Refused(refusal), Some(_))
+                if cause.will_pass() || matches!(refusal.status, 401 | 403) =>
+            {
+                self.attempt_failed(cause);
             }
             // The other transport is no better: the first refusal tells more than the second.
-            (Trouble::Refused(_) | Trouble::Broken(_) | Trouble::Useless(_), Some(first)) => {
-                let second = trouble.reason();
+            (ConnectionError::Refused(_) | ConnectionError::Broken(_) | ConnectionError::Unusable(_), Some(first)) => {
+                let second = cause.reason();
                 let mut first = first.clone();
                 if first.error().is_none() {
                     let said = first.describe();
                     first.body = alloc::format!("as Streamable HTTP it answered {said}; as HTTP+SSE: {second}");
                 }
-                self.attempt_failed(Trouble::Refused(first));
+                self.attempt_failed(ConnectionError::Refused(first));
             }
-            _ => self.attempt_failed(trouble),
+            _ => self.attempt_failed(cause),
         }
     }
 
     /// A step of the handshake took too long.
-    pub(super) fn on_handshake_late(&mut self) {
-        let (role, what) = match &self.link {
-            Link::Handshake(Handshake { step: Step::Endpoint, .. }) => (Role::Stream, "no endpoint event came in time"),
+    pub(crate) fn on_handshake_late(&mut self) {
+        let (role, what) = match &self.connection {
+            ConnectionState::Handshake(Handshake { step: Step::Endpoint, .. }) => {
+                (Role::Stream, "no endpoint event came in time")
+            }
             _ => (Role::Initialize, "initialize was not answered in time"),
         };
-        self.on_handshake_outcome(&role, Trouble::Broken(what.to_string()));
+        self.on_handshake_outcome(&role, ConnectionError::Broken(what.to_string()));
     }
 
     /// The stream of HTTP+SSE ended.
-    pub(super) fn on_stream_over(&mut self, trouble: Trouble) {
-        match &self.link {
-            Link::Handshake(_) => self.on_handshake_outcome(&Role::Stream, trouble),
+    pub(crate) fn on_stream_over(&mut self, cause: ConnectionError) {
+        match &self.connection {
+            ConnectionState::Handshake(_) => self.on_handshake_outcome(&Role::Stream, cause),
             _ => {
-                let reason = alloc::format!("the event stream is lost: {}", trouble.reason());
-                match self.link {
-                    Link::Probing(_) => self.recover(Trouble::SessionLost(reason)),
+                let reason = alloc::format!("the event stream is lost: {}", cause.reason());
+                match self.connection {
+                    ConnectionState::Probing(_) => self.recover(ConnectionError::SessionLost(reason)),
                     // The next attempt has its time already; but the session ends now.
-                    Link::Waiting | Link::Headers | Link::Credentials(_) => {
+                    ConnectionState::Waiting | ConnectionState::Headers | ConnectionState::Credentials(_) => {
                         self.disconnected(&reason);
                         self.end_session(&reason);
                     }
-                    _ => self.recover(Trouble::Broken(reason)),
+                    _ => self.recover(ConnectionError::Broken(reason)),
                 }
             }
         }

@@ -3,61 +3,62 @@
 
 use alloc::string::{String, ToString};
 
-use super::delivery::{self, End};
-use super::link::{Link, Trouble};
-use super::{Engine, seconds};
-use crate::options::SECOND;
-use crate::replay::Evidence;
-use crate::request::{Delivery, Origin, RequestKey};
-use crate::schedule::Timer;
-use crate::{Event, Level, Nanos, Transport, loss};
+use super::reconnect::{ConnectionError, ConnectionState};
+use super::settle::{self, End};
+use crate::api::options::SECOND;
+use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::engine::{Engine, seconds};
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss;
+use crate::{Event, Level, Nanos, Transport};
 /// A probe on request is given this long.
 const PROBE_TIME: Nanos = 5 * SECOND;
 
 impl Engine {
-    pub(super) fn on_probe(&mut self) {
-        match self.link {
-            Link::Ready => {
+    pub(crate) fn on_probe(&mut self) {
+        match self.connection {
+            ConnectionState::Ready => {
                 self.probe();
-                if let Link::Probing(ping) = self.link {
+                if let ConnectionState::Probing(ping) = self.connection {
                     let time = self.options.heartbeat_timeout.min(PROBE_TIME);
                     self.timers.set(Timer::Run(ping), self.now + time);
                 }
             }
-            Link::Waiting => self.attempt(),
+            ConnectionState::Waiting => self.attempt(),
             _ => {}
         }
     }
 
     /// Finds out whether the session lives.
-    pub(super) fn probe(&mut self) {
+    pub(crate) fn probe(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
         let ping = self.post_own(Origin::Ping, "ping", "");
-        self.link = Link::Probing(ping);
+        self.connection = ConnectionState::Probing(ping);
     }
 
-    pub(super) fn probe_soon(&mut self) {
-        if matches!(self.link, Link::Ready) {
+    pub(crate) fn probe_soon(&mut self) {
+        if matches!(self.connection, ConnectionState::Ready) {
             self.probe();
         }
     }
 
     /// A sign of life in answer to a ping.
-    pub(super) fn alive(&mut self) {
-        self.doubt = false;
-        if !matches!(self.link, Link::Probing(_)) {
+    pub(crate) fn alive(&mut self) {
+        self.suspect = false;
+        if !matches!(self.connection, ConnectionState::Probing(_)) {
             return;
         }
         if !self.session.as_ref().is_some_and(|session| session.initialized) {
             self.down = None;
-            self.link = Link::AwaitInitialized;
-            if self.program.initialized {
+            self.connection = ConnectionState::AwaitInitialized;
+            if self.client.initialized {
                 self.send_initialized();
             }
             return;
         }
-        self.link = Link::Ready;
+        self.connection = ConnectionState::Ready;
         if self.down.take().is_some()
             && let Some(session) = &self.session
         {
@@ -71,14 +72,14 @@ impl Engine {
         self.resume_all();
     }
 
-    pub(super) fn arm_heartbeat(&mut self) {
+    pub(crate) fn arm_heartbeat(&mut self) {
         if self.options.heartbeat_interval > 0 {
             self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
         }
     }
 
-    pub(super) fn on_heartbeat(&mut self) {
-        if !matches!(self.link, Link::Ready) {
+    pub(crate) fn on_heartbeat(&mut self) {
+        if !matches!(self.connection, ConnectionState::Ready) {
             return;
         }
         let due = self.heard_at + self.options.heartbeat_interval;
@@ -94,15 +95,15 @@ impl Engine {
     }
 
     /// A request of the engine's own came to nothing. The link's own reaction to the cause follows after this.
-    pub(super) fn conclude_own(&mut self, key: RequestKey, origin: Origin, end: &End) {
-        let probing = self.link == Link::Probing(key);
+    pub(crate) fn settle_own(&mut self, key: RequestKey, origin: Origin, end: &End) {
+        let probing = self.connection == ConnectionState::Probing(key);
         match origin {
             Origin::Ping if probing => match end.evidence {
                 Evidence::SessionLost | Evidence::Unauthorized | Evidence::Busy { .. } => {
                     self.forget(key);
                 }
                 Evidence::Refused => self.ping_refused(key, end.reason.clone()),
-                Evidence::NotSent => self.attempt_failed(Trouble::Unreachable(end.reason.clone())),
+                Evidence::NotSent => self.attempt_failed(ConnectionError::Unreachable(end.reason.clone())),
                 // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
                 Evidence::Unknown
                     if end.refusal.is_none()
@@ -113,12 +114,12 @@ impl Engine {
                     self.unresponsive(end.reason.clone());
                 }
                 Evidence::Unknown => self.attempt_failed(match end.refusal {
-                    Some(refusal) => Trouble::Refused(refusal.clone()),
-                    None => Trouble::Broken(end.reason.clone()),
+                    Some(refusal) => ConnectionError::Refused(refusal.clone()),
+                    None => ConnectionError::Broken(end.reason.clone()),
                 }),
             },
             Origin::Ping if end.evidence == Evidence::Refused => self.ping_refused(key, end.reason.clone()),
-            Origin::Ping | Origin::Program => {
+            Origin::Ping | Origin::Client => {
                 self.forget(key);
             }
             // What is restored is safe to repeat.
@@ -151,11 +152,11 @@ impl Engine {
         if core::mem::replace(&mut self.pings_refused, true) {
             self.alive();
         } else {
-            self.recover(Trouble::SessionLost(reason));
+            self.recover(ConnectionError::SessionLost(reason));
         }
     }
 
-    pub(super) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
+    pub(crate) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
         let method = self.forget(key).map_or_else(String::new, |request| request.method);
         match (origin, error) {
             // A server that answers a ping with an error is alive.
@@ -163,9 +164,9 @@ impl Engine {
                 self.pings_refused = false;
                 self.alive();
             }
-            (Origin::Verify(_), Some((loss::UNINITIALISED_CODE, _))) => {
+            (Origin::Verify(_), Some((session_loss::UNINITIALISED_CODE, _))) => {
                 self.verified(false);
-                self.recover(Trouble::SessionLost(
+                self.recover(ConnectionError::SessionLost(
                     "the server says that the session was never initialised".to_string(),
                 ));
             }
@@ -176,20 +177,20 @@ impl Engine {
                 self.verified(true);
             }
             (Origin::Restore, Some((_, message))) => {
-                let message = delivery::clip(&message);
+                let message = settle::clip(&message);
                 self.log(
                     Level::Warn,
                     alloc::format!("{method} could not be restored: the server answered \"{message}\""),
                 );
             }
-            (Origin::Restore | Origin::Program, _) => {}
+            (Origin::Restore | Origin::Client, _) => {}
         }
     }
 
-    /// Whether the server works on something for the program.
+    /// Whether the server works on something for the client.
     fn is_busy(&self) -> bool {
-        self.program_requests().any(|(_, request)| {
-            let verifying = matches!(request.delivery, Delivery::Verifying(_));
+        self.client_requests().any(|(_, request)| {
+            let verifying = matches!(request.state, RequestState::Verifying(_));
             !request.cancelled && request.is_out() && !verifying
         })
     }
@@ -202,14 +203,14 @@ impl Engine {
         let epoch = self.epoch;
         self.emit(Event::Suspect { epoch, reason });
         if probing {
-            self.link = Link::Waiting;
+            self.connection = ConnectionState::Waiting;
             self.probe();
         }
     }
 
     /// A request of the engine's own was not answered in time.
-    pub(super) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
-        let probing = self.link == Link::Probing(key);
+    pub(crate) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
+        let probing = self.connection == ConnectionState::Probing(key);
         let exchange = self.exchange_of(key);
         self.forget(key);
         if let Some(exchange) = exchange {
@@ -222,7 +223,7 @@ impl Engine {
             }
             Origin::Verify(_) => self.verified(true),
             Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),
-            Origin::Program => {}
+            Origin::Client => {}
         }
     }
 }

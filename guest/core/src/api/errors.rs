@@ -1,11 +1,11 @@
 //! The JSON-RPC errors that the engine gives itself. Their codes stand outside −32000…−32099, which belong to servers,
-//! and outside the codes of JSON-RPC 2.0 § 5.1, so that a program can tell them from a server's.
+//! and outside the codes of JSON-RPC 2.0 § 5.1, so that a client can tell them from a server's.
 
 use alloc::format;
 use alloc::string::String;
 
-use crate::json::quote;
-use crate::scan::Scanned;
+use crate::wire::json::quote;
+use crate::wire::scan::Scanned;
 
 /// JSON-RPC 2.0 § 5.1: the text is not JSON.
 pub const PARSE_ERROR: i64 = -32700;
@@ -45,7 +45,7 @@ pub(crate) fn response(id: &str, code: i64, message: &str, data: Option<&str>) -
     }
 }
 
-/// The answer to a message of the program that was over `limit` bytes and therefore only scanned; `None` if it was a
+/// The answer to a message of the client that was over `limit` bytes and therefore only scanned; `None` if it was a
 /// notification or a response, which nobody answers.
 pub fn oversized_message(scanned: &Scanned, limit: usize) -> Option<String> {
     if scanned.is_response || (scanned.id.is_none() && scanned.method.is_some()) {

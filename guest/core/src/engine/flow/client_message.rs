@@ -1,27 +1,29 @@
-//! What the program sends: validated, queued in order, and started in order.
+//! What the client sends: validated, queued in order, and started in order.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::link::Link;
-use super::{Engine, delivery};
-use crate::errors::{self, response};
-use crate::json::{self, Envelope, Kind, Malformed, Params, Parsed};
-use crate::request::{Delivery, Learn, Origin, Request, RequestKey};
-use crate::schedule::Timer;
-use crate::session::Initialize;
-use crate::{Level, MILLISECOND, replay};
+use super::reconnect::ConnectionState;
+use super::settle;
+use crate::api::errors::{self, response};
+use crate::engine::Engine;
+use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
+use crate::engine::state::session::Initialize;
+use crate::engine::state::timers::Timer;
+use crate::policy::replay;
+use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
+use crate::{Level, MILLISECOND};
 
-/// A message of the program that waits to be sent.
+/// A message of the client that waits to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Queued {
-    /// Its place in the order of the program's messages.
+pub(crate) struct Queued {
+    /// Its place in the order of the client's messages.
     pub order: u64,
     pub message: Outgoing,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Outgoing {
+pub(crate) enum Outgoing {
     /// A request; what it is stands in the table of requests.
     Request(RequestKey),
     /// A notification that any session understands.
@@ -45,18 +47,18 @@ impl Outgoing {
 const NOTIFY_HOLD: u64 = 1000 * MILLISECOND;
 
 impl Engine {
-    pub(super) fn on_program_message(&mut self, text: String) {
+    pub(crate) fn on_client_message(&mut self, text: String) {
         if text.len() > self.options.max_message_bytes {
-            let mut scanner = crate::scan::Scanner::new();
+            let mut scanner = crate::wire::scan::Scanner::new();
             scanner.feed(text.as_bytes());
             match errors::oversized_message(&scanner.finish(), self.options.max_message_bytes) {
                 Some(answer) => self.emit_message(answer),
-                None => self.log(Level::Warn, "a notification of the program is over max-message-bytes: dropped"),
+                None => self.log(Level::Warn, "a notification of the client is over max-message-bytes: dropped"),
             }
             return;
         }
         match json::parse(&text) {
-            Ok(Parsed::One(envelope)) => self.on_program_envelope(envelope, &text),
+            Ok(Parsed::One(envelope)) => self.on_client_envelope(envelope, &text),
             Ok(Parsed::Batch(items)) if items.is_empty() => {
                 self.emit_message(response("null", errors::INVALID_REQUEST, "An empty batch is no request.", None));
             }
@@ -64,7 +66,7 @@ impl Engine {
             Ok(Parsed::Batch(items)) => {
                 for item in items {
                     match json::parse(item) {
-                        Ok(Parsed::One(envelope)) => self.on_program_envelope(envelope, item),
+                        Ok(Parsed::One(envelope)) => self.on_client_envelope(envelope, item),
                         Ok(Parsed::Batch(_)) => {
                             self.on_malformed(Malformed::Envelope { id: None, problem: "a batch stands in a batch" })
                         }
@@ -91,22 +93,22 @@ impl Engine {
         self.emit_message(answer);
     }
 
-    fn on_program_envelope(&mut self, envelope: Envelope, text: &str) {
+    fn on_client_envelope(&mut self, envelope: Envelope, text: &str) {
         match envelope.kind {
             Kind::Request { id, method } => match &*method {
                 "ping" => self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.raw)),
-                // The stateless era (2026-07-28) begins with this; the program falls back to `initialize`.
+                // The stateless era (2026-07-28) begins with this; the client falls back to `initialize`.
                 "server/discover" => {
                     let text = "This transport speaks the versions with a session (2024-11-05 to 2025-11-25): send initialize.";
                     self.emit_message(response(id.raw, errors::METHOD_NOT_FOUND, text, None));
                 }
                 "initialize" => self.on_initialize(text, id.range(), &envelope.params),
-                _ if self.program.initialize.is_none() => {
+                _ if self.client.initialize.is_none() => {
                     let text = alloc::format!("{method} was not sent: the first request must be initialize.");
                     self.emit_message(response(id.raw, errors::INVALID_REQUEST, &text, None));
                 }
                 _ => {
-                    let request = self.program_request(&method, text, id.range(), &envelope.params);
+                    let request = self.client_request(&method, text, id.range(), &envelope.params);
                     self.on_request(request);
                 }
             },
@@ -121,15 +123,15 @@ impl Engine {
                     None => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
                 }
             }
-            Kind::Response { id: None } => self.log(Level::Warn, "an answer of the program without an id: dropped"),
+            Kind::Response { id: None } => self.log(Level::Warn, "an answer of the client without an id: dropped"),
         }
     }
 
     /// A second `initialize` replaces the session.
     fn on_initialize(&mut self, text: &str, id_at: core::ops::Range<usize>, params: &Params) {
         let version_at = params.protocol_version.map(|value| Params::span(value, text).range());
-        let mut request = self.program_request("initialize", text, id_at.clone(), params);
-        request.delivery = Delivery::Handshake;
+        let mut request = self.client_request("initialize", text, id_at.clone(), params);
+        request.state = RequestState::Handshake;
         if self.refused_for_the_close(&request) {
             return;
         }
@@ -140,12 +142,12 @@ impl Engine {
         if !self.has_room(&request) {
             return;
         }
-        let restart = self.program.initialize.is_some();
-        self.program.initialize = Some(Initialize { text: text.to_string(), id_at, version_at });
-        self.program.answered = None;
-        self.program.initialized = false;
-        self.program.lists_changed = false;
-        self.program.promised = false;
+        let restart = self.client.initialize.is_some();
+        self.client.initialize = Some(Initialize { text: text.to_string(), id_at, version_at });
+        self.client.answered = None;
+        self.client.initialized = false;
+        self.client.lists_changed = false;
+        self.client.promised = false;
         self.restorable = Default::default();
         let key = self.admit(request);
         self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
@@ -159,7 +161,7 @@ impl Engine {
         }
     }
 
-    fn program_request(&self, method: &str, text: &str, id_at: core::ops::Range<usize>, params: &Params) -> Request {
+    fn client_request(&self, method: &str, text: &str, id_at: core::ops::Range<usize>, params: &Params) -> Request {
         let raw = |value: Option<&serde_json::value::RawValue>| value.map(|value| value.get().to_string());
         let learn = match method {
             "tools/list" if self.options.trust_annotations => Learn::Tools,
@@ -181,7 +183,7 @@ impl Engine {
         };
         Request {
             progress_token: params.own_progress_token().map(json::canonical),
-            ..delivery::new_request(Origin::Program, method, text.to_string(), id_at, safe, learn)
+            ..settle::new_request(Origin::Client, method, text.to_string(), id_at, safe, learn)
         }
     }
 
@@ -192,17 +194,17 @@ impl Engine {
         if !self.has_room(&request) {
             return;
         }
-        // The program asks for something: it has taken note of the initialize result.
-        if self.program.answered.is_some() && !self.program.initialized {
-            self.program.initialized = true;
-            self.on_program_initialized();
+        // The client asks for something: it has taken note of the initialize result.
+        if self.client.answered.is_some() && !self.client.initialized {
+            self.client.initialized = true;
+            self.on_client_initialized();
         }
         if let Some(empty) = self.promised_empty_list(&request.method) {
             let id = request.client_id();
             self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{empty}}}"#));
             return;
         }
-        let hold = if self.is_provisional() && delivery::empty_list(&request.method).is_some() {
+        let hold = if self.is_provisional() && settle::empty_list(&request.method).is_some() {
             self.options.start_timeout
         } else {
             self.options.hold_timeout
@@ -224,9 +226,9 @@ impl Engine {
 
     /// Someone waits: an attempt far off is moved nearer, or refused at once if credentials are what is missing.
     fn on_demand(&mut self, key: RequestKey) {
-        match &self.link {
-            Link::Waiting => self.hurry(),
-            Link::Credentials(_) => self.demand_credentials(key),
+        match &self.connection {
+            ConnectionState::Waiting => self.attempt_sooner(),
+            ConnectionState::Credentials(_) => self.demand_credentials(key),
             _ => {}
         }
     }
@@ -250,10 +252,10 @@ impl Engine {
     fn on_notification(&mut self, method: &str, text: &str, params: &Params) {
         match method {
             "notifications/initialized" => {
-                // A program in a hurry says it before it has the result, which then waits for nothing.
-                if self.program.initialize.is_some() && !self.program.initialized {
-                    self.program.initialized = true;
-                    self.on_program_initialized();
+                // A client in a attempt_sooner says it before it has the result, which then waits for nothing.
+                if self.client.initialize.is_some() && !self.client.initialized {
+                    self.client.initialized = true;
+                    self.on_client_initialized();
                 }
             }
             "notifications/cancelled" => {
@@ -273,7 +275,7 @@ impl Engine {
                     self.enqueue(Outgoing::Bound { epoch, text: text.to_string() });
                 }
             }
-            _ if self.program.initialize.is_none() => {
+            _ if self.client.initialize.is_none() => {
                 self.log(Level::Warn, alloc::format!("{method} before initialize: dropped"));
             }
             "notifications/roots/list_changed" => {
@@ -293,12 +295,12 @@ impl Engine {
     }
 
     /// Queues a notification or response.
-    pub(super) fn enqueue(&mut self, message: Outgoing) {
+    pub(crate) fn enqueue(&mut self, message: Outgoing) {
         let bytes = message.text().map_or(0, str::len);
         if self.requests.len() + self.queued_notes() >= self.options.max_queue_messages
             || self.held_bytes + bytes > self.options.max_queue_bytes
         {
-            self.log(Level::Warn, "the queue is full: a notification or answer of the program was dropped");
+            self.log(Level::Warn, "the queue is full: a notification or answer of the client was dropped");
             return;
         }
         self.held_bytes += bytes;
@@ -311,27 +313,27 @@ impl Engine {
         self.outbox.iter().filter(|queued| !matches!(queued.message, Outgoing::Request(_))).count()
     }
 
-    /// Puts a message back where it stood in the program's order.
-    pub(super) fn requeue(&mut self, queued: Queued) {
+    /// Puts a message back where it stood in the client's order.
+    pub(crate) fn requeue(&mut self, queued: Queued) {
         let at = self.outbox.partition_point(|other| other.order <= queued.order);
         self.outbox.insert(at, queued);
     }
 
-    /// A request that the program cancels is owed no answer and is never sent again.
+    /// A request that the client cancels is owed no answer and is never sent again.
     fn on_cancelled(&mut self, id: &str, text: &str, id_at: core::ops::Range<usize>) {
         let found = self
             .requests
             .iter()
             .rev()
             .find(|(_, request)| {
-                request.origin == Origin::Program && !request.cancelled && same_id(request.client_id(), id)
+                request.origin == Origin::Client && !request.cancelled && same_id(request.client_id(), id)
             })
-            .map(|(key, request)| (*key, request.delivery.clone(), request.wire, request.epoch));
-        let Some((key, delivery, wire, epoch)) = found else { return };
-        match delivery {
+            .map(|(key, request)| (*key, request.state.clone(), request.wire_id, request.epoch));
+        let Some((key, state, wire, epoch)) = found else { return };
+        match state {
             // `initialize` cannot be cancelled (MCP, "Cancellation").
-            Delivery::Handshake => return,
-            Delivery::Held => {
+            RequestState::Handshake => return,
+            RequestState::Held => {
                 self.forget(key);
                 return;
             }
@@ -339,19 +341,19 @@ impl Engine {
         }
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         let text = json::splice(text, id_at, &wire.to_string());
-        let written = match delivery {
-            Delivery::Sent(exchange) => self.exchanges.get(&exchange).is_none_or(|exchange| exchange.sent),
+        let written = match state {
+            RequestState::Sent(exchange) => self.exchanges.get(&exchange).is_none_or(|exchange| exchange.sent),
             _ => true,
         };
         if let Some(request) = self.requests.get_mut(&key) {
             request.cancelled = true;
         }
-        self.timers.set(Timer::Run(key), self.now + super::delivery::CANCELLED_RUN);
+        self.timers.set(Timer::Run(key), self.now + super::settle::CANCELLED_RUN);
         if !current {
             return;
         }
-        match (written, delivery) {
-            (false, Delivery::Sent(exchange)) => {
+        match (written, state) {
+            (false, RequestState::Sent(exchange)) => {
                 if let Some(exchange) = self.exchanges.get_mut(&exchange) {
                     exchange.cancel_after = Some(text);
                 }
@@ -361,12 +363,12 @@ impl Engine {
     }
 
     /// Sends what must not wait behind the queue, if it still means something.
-    pub(super) fn send_aside(&mut self, text: String, epoch: u64) {
+    pub(crate) fn send_aside(&mut self, text: String, epoch: u64) {
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         if !current {
             return;
         }
-        if matches!(self.link, Link::Ready | Link::AwaitInitialized) {
+        if matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized) {
             self.post_aside(text);
         } else {
             self.held_bytes += text.len();
@@ -375,14 +377,14 @@ impl Engine {
     }
 
     /// Starts what can be started, in order.
-    pub(super) fn pump(&mut self) {
-        while matches!(self.link, Link::Ready) {
+    pub(crate) fn pump(&mut self) {
+        while matches!(self.connection, ConnectionState::Ready) {
             let Some(Queued { message, .. }) = self.outbox.front() else { break };
             match message {
                 Outgoing::Request(key) => {
                     let key = *key;
                     let unsafe_now = self.requests.get(&key).is_some_and(|request| !request.safe);
-                    if unsafe_now && self.is_doubtful() {
+                    if unsafe_now && self.is_suspect() {
                         self.probe();
                         break;
                     }
@@ -411,17 +413,17 @@ impl Engine {
 
     /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a
     /// request that dies with it is of unknown outcome.
-    fn is_doubtful(&self) -> bool {
+    fn is_suspect(&self) -> bool {
         let silence = if self.options.heartbeat_interval > 0 {
             self.options.heartbeat_interval
         } else {
             crate::Options::new("").heartbeat_interval
         };
-        self.doubt || self.now.saturating_sub(self.heard_at) > silence
+        self.suspect || self.now.saturating_sub(self.heard_at) > silence
     }
 
     /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.
-    pub(super) fn post_url(&self) -> crate::url::Url {
+    pub(crate) fn post_url(&self) -> crate::wire::url::Url {
         let endpoint = self.session.as_ref().and_then(|session| session.endpoint.as_ref());
         endpoint.unwrap_or(&self.url).clone()
     }

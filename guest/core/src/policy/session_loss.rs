@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::replay::Evidence;
+use crate::policy::replay::Evidence;
 use crate::{Nanos, Transport};
 
 /// A response that is not a success.
@@ -38,11 +38,11 @@ impl Refusal {
             error: &'a RawValue,
         }
         let body: Body = serde_json::from_str(&self.body).ok()?;
-        let (code, message) = crate::json::error_of(body.error);
+        let (code, message) = crate::wire::json::error_of(body.error);
         if code == 0 && message.is_empty() {
             return None;
         }
-        Some(BodyError { code, message, raw: crate::json::one_line(body.error.get().to_string()) })
+        Some(BodyError { code, message, raw: crate::wire::json::one_line(body.error.get().to_string()) })
     }
 
     /// The status and what can be shown of the body.

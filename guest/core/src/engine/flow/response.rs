@@ -3,20 +3,20 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Engine;
-use super::delivery::End;
-use super::link::{Link, Trouble};
+use super::client_message::{Outgoing, Queued};
 use super::outcome::Outcome;
-use super::program::{Outgoing, Queued};
-use crate::buffer::append;
-use crate::loss::Refusal;
-use crate::options::SECOND;
-use crate::replay::Evidence;
-use crate::request::{Delivery, Request, RequestKey};
-use crate::schedule::Timer;
-use crate::sse::Parser;
-use crate::url::Url;
-use crate::utf8::from_utf8;
+use super::reconnect::{ConnectionError, ConnectionState};
+use super::settle::End;
+use crate::api::options::SECOND;
+use crate::engine::Engine;
+use crate::engine::state::requests::{Request, RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
+use crate::wire::buffer::append;
+use crate::wire::sse::Parser;
+use crate::wire::url::Url;
+use crate::wire::utf8::from_utf8;
 use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
 
 /// The most that is read of a response that is no success.
@@ -28,7 +28,7 @@ const MAX_REDIRECTS: u32 = 5;
 
 /// An HTTP request under way and its response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     pub role: Role,
     pub epoch: u64,
     /// Its body was written, or answered, which proves the same.
@@ -44,7 +44,7 @@ pub(super) struct Exchange {
 
 /// What an exchange is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The POST of a handshake's `initialize`.
     Initialize,
     /// The POST of `notifications/initialized`.
@@ -60,7 +60,7 @@ pub(super) enum Role {
     /// The standalone GET stream of Streamable HTTP.
     Standalone,
     /// The DELETE of a session.
-    Goodbye,
+    Delete,
     /// Nobody waits for it any more.
     Retired,
 }
@@ -79,12 +79,12 @@ enum Reading {
 
 impl Engine {
     /// Starts a POST to the session.
-    pub(super) fn post(&mut self, role: Role, body: Vec<u8>) -> ExchangeId {
+    pub(crate) fn post(&mut self, role: Role, body: Vec<u8>) -> ExchangeId {
         let url = self.post_url();
         self.start(role, Method::Post, &url, body, &[])
     }
 
-    pub(super) fn post_notification(&mut self, queued: Queued) -> ExchangeId {
+    pub(crate) fn post_notification(&mut self, queued: Queued) -> ExchangeId {
         let body = queued.message.text().unwrap_or_default().as_bytes().to_vec();
         let exchange = self.post(Role::Notify(queued), body);
         self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
@@ -92,29 +92,29 @@ impl Engine {
     }
 
     /// A message that belongs to the current session and waits for nothing.
-    pub(super) fn post_aside(&mut self, text: String) {
+    pub(crate) fn post_aside(&mut self, text: String) {
         let epoch = self.epoch;
         self.post_notification(Queued { order: 0, message: Outgoing::Bound { epoch, text } });
     }
 
     /// Starts a GET of a stream.
-    pub(super) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
+    pub(crate) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
         let url = self.url.clone();
         let cursor: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
         self.start(role, Method::Get, &url, Vec::new(), &cursor)
     }
 
     /// Ends the session on the server, where there is a way.
-    pub(super) fn say_goodbye(&mut self) -> Option<ExchangeId> {
+    pub(crate) fn delete_session(&mut self) -> Option<ExchangeId> {
         let session = self.session.as_ref()?;
         if session.transport != Transport::StreamableHttp || session.id.is_none() {
             return None;
         }
         let url = self.url.clone();
-        Some(self.start(Role::Goodbye, Method::Delete, &url, Vec::new(), &[]))
+        Some(self.start(Role::Delete, Method::Delete, &url, Vec::new(), &[]))
     }
 
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         role: Role,
         method: Method,
@@ -173,7 +173,7 @@ impl Engine {
         exchange
     }
 
-    pub(super) fn on_sent(&mut self, id: ExchangeId) {
+    pub(crate) fn on_sent(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         exchange.sent = true;
         if let Some(text) = exchange.cancel_after.take() {
@@ -182,7 +182,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
+    pub(crate) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
         self.on_sent(id);
         if !self.exchanges.contains_key(&id) {
             return;
@@ -201,7 +201,7 @@ impl Engine {
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
         let is_sse_post = self.speaks_sse();
         let reading = match &exchange.role {
-            Role::Retired | Role::Goodbye => Reading::Drain(0),
+            Role::Retired | Role::Delete => Reading::Drain(0),
             _ if success && is_get && kind == "text/event-stream" && status != 204 => {
                 Reading::Events(Parser::new(self.options.max_event_bytes))
             }
@@ -236,7 +236,7 @@ impl Engine {
         if refused {
             self.timers.set(Timer::Linger(id), self.now + REFUSAL_TIME);
         } else if drained {
-            self.conclude_exchange(id, Outcome::Accepted);
+            self.finish_exchange(id, Outcome::Accepted);
         } else {
             self.on_stream_open(id, header("mcp-session-id"));
         }
@@ -249,7 +249,7 @@ impl Engine {
             Role::Initialize => self.on_initialize_head(session_id),
             Role::Post(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {
-                    request.delivery = Delivery::Accepted(Some(id));
+                    request.state = RequestState::Accepted(Some(id));
                 }
             }
             // No longer cut off.
@@ -298,15 +298,15 @@ impl Engine {
                     exchange.had_session = had_session;
                     exchange.reading = Reading::Drain(0);
                 }
-                self.conclude_exchange(id, Outcome::Refused(refusal));
+                self.finish_exchange(id, Outcome::Refused(refusal));
             }
         }
     }
 
     /// Whether what is sent now is sent over HTTP+SSE.
     fn speaks_sse(&self) -> bool {
-        match &self.link {
-            Link::Handshake(handshake) => handshake.transport == Transport::HttpSse,
+        match &self.connection {
+            ConnectionState::Handshake(handshake) => handshake.transport == Transport::HttpSse,
             _ => self.transport == Some(Transport::HttpSse),
         }
     }
@@ -316,7 +316,7 @@ impl Engine {
         match role {
             Role::Post(key) => {
                 let reason = "it was redirected".to_string();
-                self.conclude(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
+                self.settle(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
             }
             Role::Notify(queued) => {
                 self.notifying = None;
@@ -325,18 +325,18 @@ impl Engine {
             }
             Role::Resume(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {
-                    request.delivery = Delivery::Resuming;
+                    request.state = RequestState::Resuming;
                 }
                 self.resume(key);
             }
             Role::Standalone => self.open_standalone(),
             Role::Initialize | Role::Stream => self.restart_handshake(),
             Role::Initialized => self.send_initialized(),
-            Role::Goodbye | Role::Retired => {}
+            Role::Delete | Role::Retired => {}
         }
     }
 
-    pub(super) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
+    pub(crate) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
         self.heard_at = self.now;
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match &mut exchange.reading {
@@ -383,13 +383,15 @@ impl Engine {
         match role {
             Role::Post(key) => self.answer_too_large(key, "its body", limit, "max-body-bytes"),
             Role::Initialize => {
-                self.attempt_failed(Trouble::Fatal(alloc::format!("the initialize result is over {limit} bytes")));
+                self.attempt_failed(ConnectionError::Fatal(alloc::format!(
+                    "the initialize result is over {limit} bytes"
+                )));
             }
             _ => self.log_dropped("a body", "it is over max-body-bytes"),
         }
     }
 
-    pub(super) fn on_end(&mut self, id: ExchangeId) {
+    pub(crate) fn on_end(&mut self, id: ExchangeId) {
         self.heard_at = self.now;
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         if exchange.reading == Reading::Head {
@@ -401,11 +403,11 @@ impl Engine {
                 self.exchange_over(id);
             }
             Reading::Events(_) => {
-                self.conclude_exchange(id, Outcome::Ended { clean: true, reason: "the event stream ended" })
+                self.finish_exchange(id, Outcome::Ended { clean: true, reason: "the event stream ended" })
             }
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
             Reading::Json(body, _) if body.trim_ascii().is_empty() => {
-                self.conclude_exchange(id, Outcome::Accepted);
+                self.finish_exchange(id, Outcome::Accepted);
                 self.exchange_over(id);
             }
             Reading::Json(body, _) => {
@@ -414,17 +416,17 @@ impl Engine {
                     Err(_) => self.log_dropped("a body", "it is not UTF-8"),
                 }
                 let reason = "the response held no answer";
-                self.conclude_exchange(id, Outcome::Ended { clean: true, reason });
+                self.finish_exchange(id, Outcome::Ended { clean: true, reason });
             }
         }
     }
 
     fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: &[u8]) {
         refusal.body = String::from_utf8_lossy(body).into_owned();
-        self.conclude_exchange(id, Outcome::Refused(refusal));
+        self.finish_exchange(id, Outcome::Refused(refusal));
     }
 
-    pub(super) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
+    pub(crate) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         // Of the host, and longer than what a server may say: it tells how to mend things.
         let detail: String = detail.chars().filter(|c| !c.is_control()).take(300).collect();
@@ -436,7 +438,7 @@ impl Engine {
             Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
             Reading::Events(_) | Reading::Json(..) => {
                 let reason = alloc::format!("the connection broke while the answer was awaited ({detail})");
-                self.conclude_exchange(id, Outcome::Ended { clean: false, reason: &reason });
+                self.finish_exchange(id, Outcome::Ended { clean: false, reason: &reason });
             }
             Reading::Head => {
                 let what = match failure {
@@ -446,23 +448,23 @@ impl Engine {
                     Failure::Lost => "the connection broke",
                 };
                 let reason = if detail.is_empty() { what.to_string() } else { alloc::format!("{what} ({detail})") };
-                self.conclude_exchange(id, Outcome::Failed { failure, reason: &reason });
+                self.finish_exchange(id, Outcome::Failed { failure, reason: &reason });
             }
         }
     }
 
     /// The answer did not begin in time.
-    pub(super) fn on_head_late(&mut self, id: ExchangeId) {
+    pub(crate) fn on_head_late(&mut self, id: ExchangeId) {
         if !self.exchanges.contains_key(&id) {
             return;
         }
-        let time = super::seconds(self.options.response_timeout);
+        let time = crate::engine::seconds(self.options.response_timeout);
         self.outputs.push_back(Output::Cancel(id));
         self.on_failed(id, Failure::Lost, &alloc::format!("no response began within {time}"));
     }
 
     /// What is left of a response has had its time.
-    pub(super) fn on_linger_over(&mut self, id: ExchangeId) {
+    pub(crate) fn on_linger_over(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
             Reading::Refusal(refusal, body) => {
@@ -473,18 +475,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn exchange_over(&mut self, id: ExchangeId) -> Option<Exchange> {
+    pub(crate) fn exchange_over(&mut self, id: ExchangeId) -> Option<Exchange> {
         self.timers.clear(Timer::Head(id));
         self.timers.clear(Timer::Linger(id));
         let exchange = self.exchanges.remove(&id)?;
-        if matches!(exchange.role, Role::Goodbye) {
-            self.on_goodbye_over();
+        if matches!(exchange.role, Role::Delete) {
+            self.on_delete_over();
         }
         Some(exchange)
     }
 
     /// Stops every exchange of the session that is over, but for the POSTs of requests: their outcome counts.
-    pub(super) fn cancel_session_exchanges(&mut self) {
+    pub(crate) fn cancel_session_exchanges(&mut self) {
         let over: Vec<_> = self
             .exchanges
             .iter()
@@ -501,7 +503,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn exchange_of(&self, key: RequestKey) -> Option<ExchangeId> {
+    pub(crate) fn exchange_of(&self, key: RequestKey) -> Option<ExchangeId> {
         self.requests.get(&key).and_then(Request::exchange)
     }
 }

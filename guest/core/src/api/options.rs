@@ -42,7 +42,7 @@ pub struct Options {
     /// Believe the server's tool annotations (`readOnlyHint`, `idempotentHint`) when deciding whether a `tools/call`
     /// may be sent again. Default: no.
     pub trust_annotations: bool,
-    /// Tell the program of connection changes with `notifications/message` too, so that the model and the person above
+    /// Tell the client of connection changes with `notifications/message` too, so that the model and the person above
     /// it see them. Default: no.
     pub notify_client: bool,
     /// The host answers [`crate::Event::HeadersNeeded`] with fresh headers when a request was rejected; the request waits

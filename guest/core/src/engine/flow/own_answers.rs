@@ -1,16 +1,17 @@
-//! What the program is told in place of an answer of the server: the errors of the engine, and that they are true.
+//! What the client is told in place of an answer of the server: the errors of the engine, and that they are true.
 
 use alloc::string::String;
 
-use super::Engine;
-use super::delivery::End;
-use crate::errors::{self, response};
-use crate::loss::Refusal;
-use crate::request::{Delivery, Origin, RequestKey};
-use crate::{Event, json};
+use super::settle::End;
+use crate::Event;
+use crate::api::errors::{self, response};
+use crate::engine::Engine;
+use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::policy::session_loss::Refusal;
+use crate::wire::json;
 
 impl Engine {
-    pub(super) fn answer_unknown(&mut self, key: RequestKey, accepted: bool, reason: String) {
+    pub(crate) fn answer_unknown(&mut self, key: RequestKey, accepted: bool, reason: String) {
         let Some(request) = self.requests.get(&key) else { return };
         let (method, epoch, replays) = (request.method.clone(), request.epoch, request.replays);
         let changed = self.session.as_ref().is_none_or(|session| session.epoch != epoch);
@@ -25,7 +26,7 @@ impl Engine {
         self.answer_error(key, errors::OUTCOME_UNKNOWN, &text, Some(&data));
     }
 
-    pub(super) fn answer_refused(&mut self, key: RequestKey, end: &End) {
+    pub(crate) fn answer_refused(&mut self, key: RequestKey, end: &End) {
         // A JSON-RPC error in the body is the server's own answer.
         if let Some(error) = end.refusal.and_then(Refusal::error) {
             if let Some(request) = self.forget(key) {
@@ -40,7 +41,7 @@ impl Engine {
         self.answer_error(key, errors::HTTP_ERROR, &text, data.as_deref());
     }
 
-    pub(super) fn answer_unauthorized(&mut self, key: RequestKey, status: u16, challenge: &str) {
+    pub(crate) fn answer_unauthorized(&mut self, key: RequestKey, status: u16, challenge: &str) {
         let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
         let asks = if challenge.is_empty() { String::new() } else { alloc::format!(" It asks for: {challenge}.") };
         let text = alloc::format!(
@@ -52,13 +53,13 @@ impl Engine {
         self.answer_error(key, errors::UNAUTHORIZED, &text, Some(&data));
     }
 
-    /// The one place where a request of the program gets an error of the engine's.
-    pub(super) fn answer_error(&mut self, key: RequestKey, code: i64, text: &str, data: Option<&str>) {
+    /// The one place where a request of the client gets an error of the engine's.
+    pub(crate) fn answer_error(&mut self, key: RequestKey, code: i64, text: &str, data: Option<&str>) {
         let Some(request) = self.requests.get(&key) else { return };
         // These errors say that the request did not run, which is not known of one that was sent before.
         let denies =
             matches!(code, errors::UNAVAILABLE | errors::UNAUTHORIZED | errors::SESSION_UNSTABLE | errors::CLOSED);
-        if denies && request.replays > 0 && request.delivery == Delivery::Held && !request.cancelled {
+        if denies && request.replays > 0 && request.state == RequestState::Held && !request.cancelled {
             let why = if self.last_error.is_empty() { "the connection was closed" } else { &self.last_error };
             let reason = alloc::format!("it was sent, the connection broke, and it could not be sent again ({why})");
             let accepted = request.accepted;
@@ -70,7 +71,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn answer_closed(&mut self, key: RequestKey) {
+    pub(crate) fn answer_closed(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
         let text = if request.is_out() {
             alloc::format!(
@@ -84,9 +85,9 @@ impl Engine {
     }
 
     /// An event for this request was over the limit. It has run, so it is never sent again.
-    pub(super) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
+    pub(crate) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
         let Some(request) = self.requests.get(&key) else { return };
-        if request.origin != Origin::Program {
+        if request.origin != Origin::Client {
             let origin = request.origin;
             return self.on_own_answer(key, origin, None);
         }

@@ -1,0 +1,18 @@
+//! What happens: one file for each kind of event.
+
+pub(crate) mod client_message;
+pub(crate) mod credentials;
+pub(crate) mod events;
+pub(crate) mod handshake;
+pub(crate) mod heartbeat;
+pub(crate) mod notice;
+pub(crate) mod outcome;
+pub(crate) mod own_answers;
+pub(crate) mod reconnect;
+pub(crate) mod response;
+pub(crate) mod restore;
+pub(crate) mod resume;
+pub(crate) mod server_message;
+pub(crate) mod settle;
+pub(crate) mod standalone;
+pub(crate) mod verify;

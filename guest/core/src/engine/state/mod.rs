@@ -1,0 +1,5 @@
+//! What the engine remembers.
+
+pub(crate) mod requests;
+pub(crate) mod session;
+pub(crate) mod timers;

@@ -1,0 +1,9 @@
+//! What is read from the network and from the client: JSON, server-sent events, URLs, headers. Nothing here knows the engine.
+
+pub(crate) mod buffer;
+pub mod http;
+pub(crate) mod json;
+pub mod scan;
+pub mod sse;
+pub mod url;
+pub(crate) mod utf8;
