@@ -118,11 +118,16 @@ impl World {
                 let text = "Bad Request: Server not initialized";
                 self.answer_json(id, 400, &error(-32000, text, Some(Value::Null)));
             }
-            Lost::Ok200 | Lost::Unknown200 if request["id"].is_null() => {
+            Lost::Plain(status, text) => self.answer_plain(id, status, text),
+            Lost::Ok200 | Lost::Unknown200 | Lost::Error200(..) if request["id"].is_null() => {
                 self.answer_plain(id, 202, "");
             }
             Lost::Ok200 => {
                 let body = error(-32600, "Session not found", Some(request["id"].clone()));
+                self.answer_json(id, 200, &body);
+            }
+            Lost::Error200(code, message) => {
+                let body = error(code, message, Some(request["id"].clone()));
                 self.answer_json(id, 200, &body);
             }
             Lost::Unknown200 => {

@@ -38,6 +38,10 @@ pub enum Lost {
     Never,
     /// 202 and dropped: older rmcp.
     Dropped202,
+    /// This status and this plain text.
+    Plain(u16, &'static str),
+    /// 200 with this JSON-RPC error under the request's id; on HTTP+SSE it comes in the POST's response too.
+    Error200(i64, &'static str),
 }
 
 /// What a GET without a cursor gets, on Streamable HTTP.
