@@ -4,14 +4,14 @@
 use alloc::string::{String, ToString};
 
 use super::reconnect::{ConnectionError, ConnectionState};
-use super::settle::{self, End};
+use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
-use crate::{Event, Level, Nanos, Transport};
+use crate::{Event, Nanos, Transport};
 /// A probe on request is given this long.
 const PROBE_TIME: Nanos = 5 * SECOND;
 
@@ -122,27 +122,12 @@ impl Engine {
             Origin::Ping | Origin::Client => {
                 self.forget(key);
             }
-            // What is restored is safe to repeat.
-            Origin::Restore if end.evidence == Evidence::Unknown && self.replay_own(key) => {}
-            Origin::Restore => {
-                let method = self.forget(key).map_or_else(String::new, |request| request.method);
-                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
-            }
+            Origin::Restore => self.restore_failed(key, end),
             Origin::Verify(_) => {
                 self.forget(key);
                 self.verified(end.evidence != Evidence::SessionLost);
             }
         }
-    }
-
-    /// Queues a request of the engine's own once more. False if that was done before.
-    fn replay_own(&mut self, key: RequestKey) -> bool {
-        let hold = self.options.hold_timeout;
-        let Some(request) = self.requests.get_mut(&key).filter(|request| request.replays == 0) else { return false };
-        request.replays = 1;
-        request.hold_left = hold;
-        self.hold(key);
-        true
     }
 
     /// A ping was refused by HTTP: what answers may be another server than the one that made the session. A new session
@@ -157,7 +142,10 @@ impl Engine {
     }
 
     pub(crate) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
-        let method = self.forget(key).map_or_else(String::new, |request| request.method);
+        if origin == Origin::Restore {
+            return self.restore_answered(key, error);
+        }
+        self.forget(key);
         match (origin, error) {
             // A server that answers a ping with an error is alive.
             (Origin::Ping, _) => {
@@ -176,22 +164,15 @@ impl Engine {
                 }
                 self.verified(true);
             }
-            (Origin::Restore, Some((_, message))) => {
-                let message = settle::clip(&message);
-                self.log(
-                    Level::Warn,
-                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
-                );
-            }
             (Origin::Restore | Origin::Client, _) => {}
         }
     }
 
-    /// Whether the server works on something for the client.
+    /// Whether the server works on something for the client in this session.
     fn is_busy(&self) -> bool {
         self.client_requests().any(|(_, request)| {
             let verifying = matches!(request.state, RequestState::Verifying(_));
-            !request.cancelled && request.is_out() && !verifying
+            !request.cancelled && request.is_out() && request.epoch == self.epoch && !verifying
         })
     }
 
@@ -212,6 +193,10 @@ impl Engine {
     pub(crate) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
         let probing = self.connection == ConnectionState::Probing(key);
         let exchange = self.exchange_of(key);
+        if origin == Origin::Restore {
+            let reason = "it was not confirmed in time".to_string();
+            self.restore_failed(key, &End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+        }
         self.forget(key);
         if let Some(exchange) = exchange {
             self.cancel(exchange);
@@ -222,8 +207,7 @@ impl Engine {
                 self.ping_unanswered(probing, reason);
             }
             Origin::Verify(_) => self.verified(true),
-            Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),
-            Origin::Client => {}
+            Origin::Restore | Origin::Client => {}
         }
     }
 }

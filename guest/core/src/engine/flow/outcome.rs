@@ -2,7 +2,7 @@
 
 use alloc::string::{String, ToString};
 
-use super::client_message::Queued;
+use super::client_message::{Outgoing, Queued};
 use super::reconnect::ConnectionError;
 use super::response::Role;
 use super::settle::End;
@@ -12,7 +12,7 @@ use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
-use crate::{ExchangeId, Failure, Transport};
+use crate::{ExchangeId, Failure, Level, Transport};
 
 /// How an exchange ended, or what its head decided.
 pub(crate) enum Outcome<'a> {
@@ -135,9 +135,10 @@ impl Engine {
             Outcome::Refused(refusal) => {
                 let evidence = refusal.evidence(transport, had_session);
                 let reason = refusal.describe();
-                let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
+                let origin = self.requests.get(&key).map(|request| request.origin);
+                let asked = origin == Some(Origin::Client);
                 self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
-                if current {
+                if current && (origin != Some(Origin::Restore) || self.restore_tells_of_the_connection(evidence)) {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.
@@ -233,14 +234,18 @@ impl Engine {
             }
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
+        let aside = matches!(queued.message, Outgoing::Aside(_));
         let again = match evidence {
+            // The engine's own are worth no second try where the server asks for rest.
+            Evidence::Busy { .. } | Evidence::SessionLost | Evidence::Unauthorized if aside => false,
             Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. } => true,
             Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),
             Evidence::Unknown | Evidence::Refused => false,
         };
         if again && !self.closing {
-            self.held_bytes += queued.message.text().map_or(0, str::len);
-            self.requeue(queued);
+            self.requeue_unsent(queued);
+        } else if aside {
+            self.log(Level::Debug, alloc::format!("a message of the engine's own was dropped: {reason}"));
         } else {
             self.log_dropped("a notification or answer of the client", &reason);
         }

@@ -225,6 +225,7 @@ impl Engine {
             self.finish_close();
             return;
         }
+        self.delete_unready(Some(&cause));
         // A handshake that broke after its result has a session that is of no use.
         if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized)
             && self.session.is_some()
@@ -341,11 +342,13 @@ impl Engine {
         self.timers.clear(Timer::Attempt);
         let mut delete = None;
         if self.session.is_some() {
-            if self.down.is_none() {
+            if self.down.is_none() || self.is_unready() {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);
             self.end_session(&reason);
+        } else {
+            self.delete_unready(None);
         }
         self.begin_after(delete);
     }
@@ -383,6 +386,8 @@ impl Engine {
             self.timers.clear(timer);
         }
         self.notifying = None;
+        self.asides.clear();
+        self.progress_tokens.end_session();
         // The server's questions died with it. A late answer must not reach a question of the next session.
         for (id, asked) in core::mem::take(&mut self.server_requests) {
             if asked.epoch == session.epoch {
@@ -476,6 +481,7 @@ impl Engine {
 
     pub(crate) fn give_up_first_contact(&mut self) {
         self.cancel_session_exchanges();
+        self.delete_unready(None);
         self.session = None;
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);

@@ -9,6 +9,7 @@ use super::reconnect::{ConnectionError, ConnectionState};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::asides::Aside;
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -89,12 +90,6 @@ impl Engine {
         let exchange = self.post(Role::Notify(queued), body);
         self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
         exchange
-    }
-
-    /// A message that belongs to the current session and waits for nothing.
-    pub(crate) fn post_aside(&mut self, text: String) {
-        let epoch = self.epoch;
-        self.post_notification(Queued { order: 0, message: Outgoing::Bound { epoch, text } });
     }
 
     /// Starts a GET of a stream.
@@ -178,7 +173,7 @@ impl Engine {
         exchange.sent = true;
         if let Some(text) = exchange.cancel_after.take() {
             let epoch = exchange.epoch;
-            self.send_aside(text, epoch);
+            self.send_aside(Aside { epoch, text, reply: false });
         }
     }
 
@@ -319,9 +314,10 @@ impl Engine {
                 self.settle(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
             }
             Role::Notify(queued) => {
-                self.notifying = None;
-                self.held_bytes += queued.message.text().map_or(0, str::len);
-                self.requeue(queued);
+                if !matches!(queued.message, Outgoing::Aside(_)) {
+                    self.notifying = None;
+                }
+                self.requeue_unsent(queued);
             }
             Role::Resume(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::ops::Range;
 
+use crate::engine::state::cursors::Page;
+use crate::engine::state::progress_tokens::TaskPart;
 use crate::{ExchangeId, Nanos};
 
 /// Names a request in the engine: the order in which requests came.
@@ -22,6 +24,10 @@ pub(crate) struct Request {
     pub safe: bool,
     pub cancelled: bool,
     pub progress_token: Option<String>,
+    /// What it has to do with tasks.
+    pub task: TaskPart,
+    /// The page of a list that it asks for, but for the first.
+    pub page: Option<Page>,
     pub learn: Learn,
     pub state: RequestState,
     /// The id it carries on the wire, fresh for every sending.
@@ -87,14 +93,10 @@ pub(crate) enum RequestState {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Learn {
     Nothing,
-    /// The annotations in a `tools/list` result.
-    Tools,
-    /// `logging/setLevel`: the level, as raw JSON.
-    LogLevel(String),
-    /// `resources/subscribe`: the URI, as raw JSON.
-    Subscribed(String),
-    /// `resources/unsubscribe`: the URI, as raw JSON.
-    Unsubscribed(String),
+    /// A list: the cursor of its next page, and the annotations of tools if they are trusted.
+    List {
+        annotations: bool,
+    },
 }
 
 impl Request {
