@@ -63,6 +63,7 @@ const MAX_BATCH: usize = 10_000;
 
 /// One message, or a batch of them (2025-03-26).
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, and never kept")]
 pub(crate) enum Parsed<'a> {
     One(Envelope<'a>),
     Batch(Vec<&'a str>),

@@ -394,3 +394,17 @@ fn what_one_client_set_up_is_not_restored_for_the_next() {
     assert_eq!(current(&world).level, None);
     world.verify();
 }
+
+#[test]
+fn restores_that_are_taken_and_never_answered_hide_no_dead_session() {
+    let mut world = with_settings(Knobs { lost: Lost::Dropped202, ..Knobs::sse() }, Options::new(URL));
+    world.rule("logging/setLevel", Reply::Hang);
+    let level = world.ask("logging/setLevel", r#"{"tag":$TAG,"level":"error"}"#);
+    world.run_for(SECOND);
+    world.cancel(level);
+    world.now(Fault::Forget);
+    world.run_for(240 * SECOND);
+    assert_eq!(world.engine.status().session.as_ref().unwrap().epoch, 2, "{}", world.story());
+    assert_eq!(current(&world).level.as_deref(), Some("debug"));
+    assert_eq!(subscriptions(&world), ["file:///a", "file:///b"]);
+}

@@ -192,11 +192,10 @@ impl Engine {
     /// A request of the engine's own was not answered in time.
     pub(crate) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
         let probing = self.connection == ConnectionState::Probing(key);
-        let exchange = self.exchange_of(key);
         if origin == Origin::Restore {
-            let reason = "it was not confirmed in time".to_string();
-            self.restore_failed(key, &End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+            return self.restore_late(key);
         }
+        let exchange = self.exchange_of(key);
         self.forget(key);
         if let Some(exchange) = exchange {
             self.cancel(exchange);

@@ -100,6 +100,21 @@ impl Engine {
         }
     }
 
+    /// A restore was not answered in time. The tries that follow would keep the heartbeat silent, where their POSTs are taken and
+    /// never answered: a ping tells whether anything is.
+    pub(crate) fn restore_late(&mut self, key: RequestKey) {
+        let exchange = self.exchange_of(key);
+        let reason = "it was not confirmed in time".to_string();
+        self.restore_failed(key, &End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+        if let Some(exchange) = exchange {
+            self.cancel(exchange);
+        }
+        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
+        if matches!(self.connection, ConnectionState::Ready) && !pinging {
+            self.post_own(Origin::Ping, "ping", "");
+        }
+    }
+
     /// Whether such an answer to a restore says anything of the connection. A server that wants no restores, or not so many,
     /// is there, and its session lives.
     pub(crate) fn restore_tells_of_the_connection(&mut self, evidence: Evidence) -> bool {
