@@ -23,6 +23,8 @@ pub struct Document {
     pub spans: Vec<String>,
     /// Its code blocks: the language and the text.
     pub blocks: Vec<(String, String)>,
+    /// Its text without code and markup.
+    pub prose: String,
     /// Links that name a definition which is not there.
     pub undefined: Vec<String>,
 }
@@ -80,6 +82,7 @@ impl Document {
             links: Vec::new(),
             spans: Vec::new(),
             blocks: Vec::new(),
+            prose: String::new(),
             undefined: Vec::new(),
         };
         let mut undefined = Vec::new();
@@ -116,9 +119,11 @@ impl Document {
                     block = Some((language, String::new()));
                 }
                 Event::End(TagEnd::CodeBlock) => document.blocks.extend(block.take()),
+                Event::SoftBreak | Event::End(_) => document.prose.push(' '),
                 Event::Text(text) => {
-                    if let Some((_, code)) = &mut block {
-                        code.push_str(&text);
+                    match &mut block {
+                        Some((_, code)) => code.push_str(&text),
+                        None => document.prose.push_str(&text),
                     }
                     if let Some(heading) = &mut heading {
                         heading.push_str(&text);

@@ -1,5 +1,5 @@
-//! The README is short, its figures are measured, its recording shows what the demo does today; and what other documents name
-//! of the repository is there.
+//! The README is short, its figures are measured, its recording shows what the demo does today. What documents name of the
+//! repository is there, and they use the words of the field.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -143,4 +143,33 @@ fn the_changelog_has_its_form() {
         }
     }
     assert!(versions.is_sorted_by(|a, b| a > b), "the newest is first: {versions:?}");
+}
+
+/// Words of this project's own, and those of the field that say the same.
+const PRIVATE_WORDS: [(&str, &str); 9] = [
+    ("the program", "the client, or the application"),
+    ("wants other credentials", "requires authentication"),
+    ("how grave", "severity"),
+    ("stands twice", "is a duplicate"),
+    ("for good reason", "the reason itself"),
+    ("goodbye", "the end of the session, DELETE"),
+    ("sign of life", "silence, or a message"),
+    ("lives through", "survives"),
+    ("for ever", "without an end"),
+];
+
+/// Documents are written in the words of the field. What is made from code, and what quotes it, is changed there.
+#[test]
+fn documents_have_no_private_vocabulary() {
+    for document in documents() {
+        let made =
+            ["docs/wit.md", "docs/cli.md", "docs/benchmarks.md"].iter().any(|made| document.path.ends_with(made));
+        let ours = document.path.starts_with("docs") || document.path.components().count() == 1;
+        if ours && !made {
+            let prose = document.prose.to_lowercase();
+            for (private, better) in PRIVATE_WORDS {
+                assert!(!prose.contains(private), "{}: '{private}'; write {better}", document.path.display());
+            }
+        }
+    }
 }
