@@ -56,6 +56,45 @@ fn documents_name_options_that_exist() {
     assert!(seen > 50, "{seen} options are named");
 }
 
+/// A default that a document names is the option's: as "`--hold-timeout` (3 minutes)", and in the table of waits.
+#[test]
+fn documents_name_the_defaults() {
+    let defaults = options(&output(&["--help"]));
+    let default = |name: &str| {
+        let option = defaults.iter().find(|option| option.long.as_deref() == Some(name));
+        option.and_then(|option| option.default.clone()).unwrap_or_else(|| panic!("{name} has no default"))
+    };
+    let mut seen = 0;
+    for document in documents() {
+        for part in document.text.split("`--").skip(1) {
+            let Some((name, rest)) = part.split_once("` (") else { continue };
+            if !name.contains('`') && rest.starts_with(|c: char| c.is_ascii_digit()) {
+                let told = durations(rest.split(')').next().unwrap_or_default());
+                assert_eq!(told, [default(&format!("--{name}"))], "{}: --{name}", document.path.display());
+                seen += 1;
+            }
+        }
+    }
+    let page = document("docs/architecture.md").text;
+    let (_, waits) = page.split_once("| wait | ends after | option |").expect("there is a table of waits");
+    for row in waits.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
+        let names = cells[2].split('`').filter(|part| part.starts_with("--"));
+        for (name, told) in names.zip(durations(cells[1])) {
+            assert_eq!(told, default(name), "docs/architecture.md: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} defaults are named");
+}
+
+/// The durations in a text, as the help writes them: `3 minutes` is `3m`.
+fn durations(text: &str) -> Vec<String> {
+    let words: Vec<_> = text.split([' ', ',', ';', '+']).filter(|word| !word.is_empty()).collect();
+    let number = |pair: &&[&str]| pair[0].parse::<f64>().is_ok();
+    words.windows(2).filter(number).map(|pair| format!("{}{}", pair[0], &pair[1][..1])).collect()
+}
+
 /// The long names of all options of all commands, with their dashes.
 fn option_names() -> BTreeSet<String> {
     let help = COMMANDS.iter().map(|command| output(&[command, "--help"])).chain([output(&["--help"])]);
