@@ -341,6 +341,30 @@ fn a_subscription_that_the_client_cancelled_is_not_kept() {
 }
 
 #[test]
+fn a_sending_that_may_have_run_before_counts() {
+    let error = json_body(r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32000,"message":"subscribed already"}}"#);
+    for second in [Some(error), Some(status(403)), None] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        world.fate("file:///a", Fate::ResetAfter);
+        match &second {
+            // The first sending is lost by the network, and so seen by no rule.
+            Some(reply) => world.rules("\"id\":4,\"method\":\"resources/subscribe\"", 1, reply.clone()),
+            None => world.rule("\"method\":\"ping\"", Reply::Hang),
+        }
+        let asked = subscribe(&mut world, r#""file:///a""#);
+        world.run_for(20 * MILLISECOND);
+        match second {
+            Some(_) => assert!(world.error(asked).is_some(), "{}", world.story()),
+            None => world.cancel(asked),
+        }
+        world.run_for(60 * SECOND);
+        assert!(subscriptions(&world).is_empty(), "{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
 fn the_last_word_holds_where_requests_run_side_by_side() {
     // The older request is answered last.
     for (first_in, kept) in [(true, false), (false, true)] {
