@@ -341,6 +341,30 @@ fn a_subscription_that_the_client_cancelled_is_not_kept() {
 }
 
 #[test]
+fn a_sending_that_may_have_run_before_counts() {
+    let error = json_body(r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32000,"message":"subscribed already"}}"#);
+    for second in [Some(error), Some(status(403)), None] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        world.fate("file:///a", Fate::ResetAfter);
+        match &second {
+            // The first sending is lost by the network, and so seen by no rule.
+            Some(reply) => world.rules("\"id\":4,\"method\":\"resources/subscribe\"", 1, reply.clone()),
+            None => world.rule("\"method\":\"ping\"", Reply::Hang),
+        }
+        let asked = subscribe(&mut world, r#""file:///a""#);
+        world.run_for(20 * MILLISECOND);
+        match second {
+            Some(_) => assert!(world.error(asked).is_some(), "{}", world.story()),
+            None => world.cancel(asked),
+        }
+        world.run_for(60 * SECOND);
+        assert!(subscriptions(&world).is_empty(), "{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
 fn the_last_word_holds_where_requests_run_side_by_side() {
     // The older request is answered last.
     for (first_in, kept) in [(true, false), (false, true)] {
@@ -407,4 +431,78 @@ fn restores_that_are_taken_and_never_answered_hide_no_dead_session() {
     assert_eq!(world.engine.status().session.as_ref().unwrap().epoch, 2, "{}", world.story());
     assert_eq!(current(&world).level.as_deref(), Some("debug"));
     assert_eq!(subscriptions(&world), ["file:///a", "file:///b"]);
+}
+
+/// What the client was told is set, by what it asked since its last `initialize`; the level is none where it cannot know.
+fn told(world: &World) -> (std::collections::BTreeSet<String>, Option<String>) {
+    let (mut uris, mut level) = (std::collections::BTreeSet::new(), None);
+    for asked in world.client.asked.values() {
+        let results = matches!(asked.answers.first(), Some((_, Answer::Result(_)))) && asked.cancelled.is_none();
+        let params: serde_json::Value = serde_json::from_str(&asked.params).unwrap();
+        let text = |name: &str| params[name].as_str().unwrap_or("").to_string();
+        match asked.method.as_str() {
+            "resources/subscribe" if results => {
+                uris.insert(text("uri"));
+            }
+            "resources/unsubscribe" if results => {
+                uris.remove(&text("uri"));
+            }
+            "logging/setLevel" if results => level = Some(text("level")),
+            _ => {}
+        }
+    }
+    (uris, level)
+}
+
+#[test]
+fn whatever_happens_the_server_ends_up_with_what_the_client_was_told() {
+    let mut kept = 0;
+    for seed in 0..400 {
+        let mut random = crate::support::random::Random::new(seed);
+        let mut knobs = if random.percent(60) { Knobs::http() } else { Knobs::sse() };
+        knobs.json = random.percent(20);
+        let mut options = Options::new(URL);
+        options.hold_timeout = 20 * SECOND;
+        options.run_timeout = 20 * SECOND;
+        options.heartbeat_interval = 15 * SECOND;
+        let mut world = World::with(knobs, options, seed);
+        world.open();
+        let mut last = None;
+        for _ in 0..random.within(5, 40) {
+            let uri = random.pick(&[r#""x:/1""#, r#""x:\/1""#, r#""x:/2""#, r#""x:/3""#]);
+            let part = random.pick(&["resources/", "logging/", "POST", "x:/1"]);
+            match random.within(0, 20) {
+                0..=4 => last = Some(subscribe(&mut world, uri)),
+                5..=8 => last = Some(unsubscribe(&mut world, uri)),
+                9 => {
+                    let level = random.pick(&["debug", "info"]);
+                    last = Some(world.ask("logging/setLevel", &format!(r#"{{"tag":$TAG,"level":"{level}"}}"#)));
+                }
+                10 => last.into_iter().for_each(|tag| world.cancel(tag)),
+                11 => world.now(Fault::Kill),
+                12 => world.now(Fault::Start),
+                13 => world.now(Fault::Forget),
+                14 => world.now(Fault::ResetAll),
+                15 => world.fate(part, Fate::Slow(random.pick(&[1, 12]) * SECOND)),
+                16 => world.fate(part, random.pick(&[Fate::ResetAfter, Fate::ResetBefore, Fate::Swallowed])),
+                17 => world.rules(part, random.within(1, 4) as u32, status(random.pick(&[400, 404, 429, 500, 503]))),
+                18 => world.rule(part, Reply::RunThenHang),
+                _ => world.run_for(random.pick(&[1, 50, 3000, 15_000]) * MILLISECOND),
+            }
+            world.run_for(random.pick(&[0, 0, 2]) * MILLISECOND);
+        }
+        world.now(Fault::Start);
+        world.server.rules.clear();
+        world.net.fates.clear();
+        world.run_for(300 * SECOND);
+        assert!(world.unanswered().is_empty(), "{seed}: {}", world.story());
+        let (uris, level) = told(&world);
+        assert_eq!(current(&world).subscriptions, uris, "{seed}:\n{}", world.story());
+        if level.is_some() {
+            assert_eq!(current(&world).level, level, "{seed}:\n{}", world.story());
+        }
+        kept += uris.len();
+        world.verify();
+    }
+    assert!(kept > 100, "{kept}");
 }

@@ -36,6 +36,7 @@ pub struct Asked {
     /// Its id, as it was spelt.
     pub id: String,
     pub method: String,
+    pub params: String,
     /// It may run twice.
     pub safe: bool,
     pub cancelled: Option<Nanos>,
@@ -167,6 +168,7 @@ impl World {
                 at: self.now,
                 id: id.clone(),
                 method: method.to_string(),
+                params: params.clone(),
                 safe: method != "tools/call" && method != "custom/act"
                     || self.client.trusts && params.contains(r#""name":"read""#),
                 cancelled: None,

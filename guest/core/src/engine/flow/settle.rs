@@ -108,7 +108,7 @@ impl Engine {
             self.progress_tokens.remove(token, key);
         }
         let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
-        self.settings.dropped(key, in_session && request.is_out());
+        self.settings.dropped(key, in_session && (request.is_out() || request.replays > 0));
         for timer in [Timer::Hold(key), Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
@@ -179,10 +179,11 @@ impl Engine {
             can_refresh: self.options.can_refresh_credentials,
         };
         let method = request.method.clone();
+        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
         let action = decide(end.evidence, facts);
         if matches!(action, Action::AnswerUnstable | Action::AnswerUnauthorized | Action::AnswerRefused) {
-            // It did not run, so that it changed nothing.
-            self.settings.dropped(key, false);
+            // This sending of it did not run, so that it changed nothing.
+            self.settings.dropped(key, in_session && facts.replays > 0);
         }
         match action {
             Action::Drop => {
@@ -439,6 +440,10 @@ impl Engine {
     pub(crate) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
         let Some(request) = self.requests.get(&key) else { return };
         let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        if !success && in_session && request.replays > 0 {
+            // An earlier sending may have run.
+            self.settings.in_doubt(key);
+        }
         self.settings.answered(key, success, !request.cancelled, in_session);
         let Some(request) = self.forget(key) else { return };
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {

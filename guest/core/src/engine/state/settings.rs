@@ -182,6 +182,14 @@ impl Settings {
         self.close(&change.setting);
     }
 
+    /// Another sending of a request of the client's may have run in the current session, whatever the answer to this one says.
+    pub fn in_doubt(&mut self, request: RequestKey) {
+        let setting = self.asked.get(&request).map(|change| &change.setting);
+        if let Some(item) = setting.and_then(|setting| self.items.get_mut(setting)) {
+            item.server = Belief::Unknown;
+        }
+    }
+
     /// A request of the client's or of the engine's own ends without an answer of the server. `may_have_run`: in the current
     /// session.
     pub fn dropped(&mut self, request: RequestKey, may_have_run: bool) {
