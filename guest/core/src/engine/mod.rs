@@ -92,8 +92,14 @@ pub struct Engine {
     suspect: bool,
     /// Pings in a row that were refused.
     refused_pings: u32,
-    /// The last session was lost by the refusal of a ping, and no ping was answered since.
-    lost_by_ping: bool,
+    /// Pings in a row that broke off.
+    broken_pings: u32,
+    /// A ping was refused or not answered, and none was answered since.
+    ping_missed: bool,
+    /// The session ends because a verification found it lost: what was answered in a like manner did not run.
+    verified_loss: bool,
+    /// Lists in a row that were to verify a session and broke off.
+    broken_verifications: u32,
     /// The next attempt is an `initialize`, though there is a session.
     initialize_next: bool,
     /// The session that was lost last, and the words of the server that turned out to mean it.
@@ -201,7 +207,10 @@ impl Engine {
             heard_at: now,
             suspect: false,
             refused_pings: 0,
-            lost_by_ping: false,
+            broken_pings: 0,
+            ping_missed: false,
+            verified_loss: false,
+            broken_verifications: 0,
             initialize_next: false,
             lost_session: None,
             notifications_refused: false,

@@ -378,21 +378,29 @@ impl Engine {
 
     /// Notifications and responses that could not be sent in time mean little later.
     pub(crate) fn drop_late_notifications(&mut self) {
-        let now = self.now;
-        let (mut late, mut bytes) = (0, 0);
+        let time = crate::engine::seconds(self.options.hold_timeout);
+        let why = alloc::format!("it could not be sent for {time} (option hold-timeout)");
+        self.drop_notifications_until(self.now, &why);
+    }
+
+    /// Drops every notification and response that waits.
+    pub(crate) fn drop_notifications(&mut self, why: &str) {
+        self.drop_notifications_until(Nanos::MAX - 1, why);
+    }
+
+    fn drop_notifications_until(&mut self, end: Nanos, why: &str) {
+        let (mut dropped, mut bytes) = (0, 0);
         self.outbox.retain(|queued| {
-            let keep = queued.expires > now;
+            let keep = queued.expires > end;
             if !keep {
-                late += 1;
+                dropped += 1;
                 bytes += queued.message.text().map_or(0, str::len);
             }
             keep
         });
         self.held_bytes -= bytes.min(self.held_bytes);
-        if late > 0 {
-            let time = crate::engine::seconds(self.options.hold_timeout);
-            let what = alloc::format!("a notification or answer of the client ({late} of them)");
-            self.log_dropped(&what, &alloc::format!("it could not be sent for {time} (option hold-timeout)"));
+        if dropped > 0 {
+            self.log_dropped(&alloc::format!("a notification or answer of the client ({dropped} of them)"), why);
         }
         self.time_notifications();
     }
@@ -477,6 +485,12 @@ impl Engine {
             (true, Taken::No { first: false }) => {}
             (false, Taken::No { .. }) => self.log_dropped("a cancellation", "too many wait for the connection"),
         }
+    }
+
+    /// Whether what is told to the server of this session goes out at once.
+    pub(crate) fn can_tell(&self, epoch: u64) -> bool {
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        current && matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized)
     }
 
     fn pump_asides(&mut self) {

@@ -166,6 +166,10 @@ impl Engine {
     /// may be a hole; a slow server gets its time from the later ones.
     fn handshake_time(&self) -> Nanos {
         let limit = self.options.response_timeout;
+        // The session that is kept is not looked after meanwhile.
+        if self.has_session() {
+            return limit.min(self.options.heartbeat_timeout);
+        }
         if self.sessions == 0 { limit } else { (self.options.heartbeat_timeout << self.attempts.min(8)).min(limit) }
     }
 
@@ -245,7 +249,8 @@ impl Engine {
             let reason = if self.last_error.is_empty() { "its session is gone" } else { &self.last_error }.to_string();
             self.disconnected(&reason);
             self.delete_session();
-            self.end_session(&reason, true);
+            self.verified_loss = true;
+            self.end_session(&reason);
         }
         self.epoch = handshake.epoch;
         let mut changed = false;
@@ -449,7 +454,7 @@ impl Engine {
                     | ConnectionState::Credentials(_)
                     | ConnectionState::Handshake(_) => {
                         self.disconnected(&reason);
-                        self.end_session(&reason, false);
+                        self.end_session(&reason);
                     }
                     _ => self.recover(ConnectionError::Broken(reason)),
                 }

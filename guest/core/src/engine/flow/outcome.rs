@@ -137,6 +137,10 @@ impl Engine {
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
+                // A session that ends with it ends first, so that what is said of the request is true.
+                if !clean && current && !self.session_may_survive() {
+                    self.recover(ConnectionError::Broken(reason.to_string()));
+                }
                 // Answered requests are gone from the table.
                 if self.requests.contains_key(&key) {
                     self.response_broke_off(key, clean, reason);
@@ -167,6 +171,9 @@ impl Engine {
                     Failure::Lost => Evidence::Unknown,
                 };
                 let awaited = evidence == Evidence::Unknown && !grace && self.await_on_stream(key);
+                if evidence == Evidence::Unknown && !awaited && current && !grace && !self.session_may_survive() {
+                    self.recover(ConnectionError::Broken(reason.to_string()));
+                }
                 if !awaited {
                     self.settle(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
                 }

@@ -118,7 +118,7 @@ impl Engine {
             ConnectionState::Handshake(_) if lost && self.has_session() => {
                 let reason = cause.reason();
                 self.disconnected(&reason);
-                return self.end_session(&reason, true);
+                return self.end_session(&reason);
             }
             // The way back is under way already.
             _ => return,
@@ -140,7 +140,7 @@ impl Engine {
         }
         self.disconnected(&reason);
         if lost || !self.session_may_survive() {
-            self.end_session(&reason, lost);
+            self.end_session(&reason);
         }
         // A server that says that the session is gone is there; but one that says so again and again is not asked
         // without pause.
@@ -184,6 +184,9 @@ impl Engine {
             .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
             .map(|(key, request)| (*key, matches!(request.state, RequestState::Sent(_) | RequestState::PostLost)))
             .collect();
+        // The session ends first, so that what is said of its requests is true.
+        let delete = self.delete_session();
+        self.end_session(&reason);
         for (key, unacknowledged) in out {
             if let Some(exchange) = self.exchange_of(key) {
                 self.cancel(exchange);
@@ -191,8 +194,6 @@ impl Engine {
             let reason = reason.clone();
             self.settle(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
         }
-        let delete = self.delete_session();
-        self.end_session(&reason, false);
         self.attempts = self.attempts.saturating_add(1);
         self.tell_attempt(0, reason);
         self.begin_after(delete);
@@ -270,7 +271,7 @@ impl Engine {
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
-            self.end_session(reason, false);
+            self.end_session(reason);
         }
     }
 
@@ -412,7 +413,7 @@ impl Engine {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);
-            self.end_session(&reason, false);
+            self.end_session(&reason);
         } else {
             self.delete_unready(None);
         }
@@ -443,9 +444,9 @@ impl Engine {
         }
     }
 
-    /// Forgets the session, and settles what depended on it. `lost`: the server does not know it any more, so that what it was
-    /// not known for did not run.
-    pub(crate) fn end_session(&mut self, reason: &str, lost: bool) {
+    /// Forgets the session, and settles what depended on it.
+    pub(crate) fn end_session(&mut self, reason: &str) {
+        let verified_loss = core::mem::take(&mut self.verified_loss);
         let Some(session) = self.session.take() else { return };
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges(session.epoch);
@@ -481,7 +482,7 @@ impl Engine {
         for (key, state) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
-                RequestState::Verifying(answer) if lost => {
+                RequestState::Verifying(answer) if verified_loss => {
                     self.lost_session = Some((session.epoch, answer.said().to_string()));
                     self.settle(key, end(Evidence::SessionLost, false));
                 }
@@ -523,11 +524,16 @@ impl Engine {
     fn fail_held(&mut self, reason: &str) {
         for key in self.waiting_requests() {
             let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
-            let text = alloc::format!(
-                "{method} was not sent: {} could not be used after {} attempts ({reason}). It did not run.",
-                self.server_name(),
-                self.attempts
-            );
+            let (server, attempts) = (self.server_name(), self.attempts);
+            let text = if method == "initialize" {
+                alloc::format!(
+                    "initialize came to nothing: {server} could not be used after {attempts} attempts ({reason})."
+                )
+            } else {
+                alloc::format!(
+                    "{method} was not sent: {server} could not be used after {attempts} attempts ({reason}). It did not run."
+                )
+            };
             self.answer_error(key, errors::UNAVAILABLE, &text, None);
         }
     }
@@ -561,6 +567,7 @@ impl Engine {
             let text = "The first contact with the server failed; this request was not sent.";
             self.answer_error(key, errors::UNAVAILABLE, text, None);
         }
+        self.drop_notifications("the first contact with the server failed");
         self.client.initialize = None;
         self.down = None;
         self.attempts = 0;

@@ -207,6 +207,9 @@ impl Engine {
         }
         let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let success = (200..300).contains(&status);
+        if success && self.exchanges.get(&id).is_some_and(|exchange| exchange.role == Role::Initialize) {
+            self.on_initialize_head(header("mcp-session-id"));
+        }
         let Some(exchange) = self.exchanges.get(&id) else { return };
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
         let is_sse_post = self.speaks_sse();
@@ -248,15 +251,14 @@ impl Engine {
         } else if drained {
             self.finish_exchange(id, Outcome::Accepted);
         } else {
-            self.on_stream_open(id, header("mcp-session-id"));
+            self.on_stream_open(id);
         }
     }
 
     /// A body that matters begins.
-    fn on_stream_open(&mut self, id: ExchangeId, session_id: Option<&[u8]>) {
+    fn on_stream_open(&mut self, id: ExchangeId) {
         let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         match role {
-            Role::Initialize => self.on_initialize_head(session_id),
             Role::Post(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.state = RequestState::Accepted(Some(id));

@@ -61,6 +61,7 @@ pub(crate) fn new_request(
         sent_at: None,
         hold_left: 0,
         replays: 0,
+        sent_again: false,
         accepted: false,
         losses: 0,
         rejections: 0,
@@ -137,6 +138,7 @@ impl Engine {
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
         self.wire_ids.remove(&request.wire_id);
         request.wire_id = wire;
+        request.sent_again |= request.replays > 0;
         request.epoch = self.epoch;
         request.cursor = None;
         request.brought = false;
@@ -290,11 +292,16 @@ impl Engine {
         let method = request.method.clone();
         let initialize = request.state == RequestState::Handshake;
         let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };
-        let text = alloc::format!(
-            "{method} was not sent: {} could not be used for {}{last}. It did not run; it can be tried again.",
-            self.server_name(),
-            seconds(self.options.hold_timeout),
-        );
+        let (server, time) = (self.server_name(), seconds(self.options.hold_timeout));
+        let text = if initialize {
+            alloc::format!(
+                "initialize came to nothing: {server} could not be used for {time}{last}. It can be tried again."
+            )
+        } else {
+            alloc::format!(
+                "{method} was not sent: {server} could not be used for {time}{last}. It did not run; it can be tried again."
+            )
+        };
         self.answer_error(key, errors::UNAVAILABLE, &text, None);
         if initialize {
             self.give_up_first_contact();
@@ -309,16 +316,18 @@ impl Engine {
         }
         let (method, wire, epoch, exchange) =
             (request.method.clone(), request.wire_id, request.epoch, request.exchange());
+        let mut told = false;
         if !request.cancelled {
+            told = self.can_tell(epoch);
             let text = alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#
             );
             self.send_aside(Aside { epoch, text, reply: false });
         }
         let text = alloc::format!(
-            "{method} was not answered in time (option run-timeout: {} without progress); the server was told to cancel \
-             it. It may or may not have run.",
+            "{method} was not answered in time (option run-timeout: {} without progress); {}. It may or may not have run.",
             seconds(self.options.run_timeout),
+            if told { "the server was told to cancel it" } else { "the server could not be told to cancel it" },
         );
         self.answer_error(key, errors::TIMED_OUT, &text, None);
         if let Some(exchange) = exchange {
@@ -415,7 +424,7 @@ impl Engine {
                 self.answered_lost(key, &message);
             }
             Some((code, message)) if !brought && current && self.must_verify(Some(&(code, message.clone()))) => {
-                self.verify(key, UnverifiedAnswer::Response { text, message });
+                self.verify(key, UnverifiedAnswer::Response { text, code, message });
             }
             error => self.deliver(key, text, error.is_none()),
         }
