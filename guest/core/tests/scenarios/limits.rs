@@ -464,7 +464,9 @@ fn a_worthless_batch_costs_one_line() {
     world.run_for(SECOND);
     assert_eq!(world.events.len() - before, 1);
     assert_eq!(
-        world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("not JSON-RPC"))),
+        world.count(
+            |event| matches!(event, Event::Diagnostic { text, .. } if text.contains("more than 10000 messages"))
+        ),
         1
     );
     let told = world.client.nulls.len();

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod backoff;
 mod breaks;
 mod cancelling;
@@ -12,6 +13,7 @@ mod deadlines;
 mod detection;
 mod heartbeat;
 mod idle;
+mod late;
 mod limits;
 mod lost;
 mod messages;
@@ -22,6 +24,7 @@ mod redirects;
 mod replay;
 mod restore;
 mod resume;
+mod spellings;
 mod standalone;
 mod start;
 mod status;

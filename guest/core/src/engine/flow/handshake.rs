@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::session::{Answered, Server, Session, Standalone, declare_list_changed};
 use crate::engine::state::timers::Timer;
+use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Parsed};
@@ -145,7 +146,11 @@ impl Engine {
     /// may be a hole; a slow server gets its time from the later ones.
     fn handshake_time(&self) -> Nanos {
         let limit = self.options.response_timeout;
-        if self.sessions == 0 { limit } else { (self.options.heartbeat_timeout << self.attempts.min(8)).min(limit) }
+        if self.sessions == 0 {
+            limit
+        } else {
+            backoff::doubled(self.options.heartbeat_timeout, self.attempts.min(8)).min(limit)
+        }
     }
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
@@ -178,6 +183,8 @@ impl Engine {
 
     pub(crate) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
         let ConnectionState::Handshake(handshake) = &mut self.connection else { return };
+        // A session of HTTP+SSE is its stream.
+        let session_id = session_id.filter(|_| handshake.transport == Transport::StreamableHttp);
         match session_id.map(http::session_id) {
             None => {}
             Some(Some(id)) => handshake.session_id = Some(id),
@@ -341,7 +348,6 @@ impl Engine {
         self.connection = ConnectionState::Ready;
         self.suspect = false;
         self.down = None;
-        self.redirects = 0;
         self.announce(info, changed);
         self.arm_heartbeat();
         self.open_standalone();

@@ -154,9 +154,10 @@ impl Engine {
         let Some(session) = &self.session else { return false };
         match session.transport {
             Transport::StreamableHttp => session.id.is_some(),
-            Transport::HttpSse => {
-                self.exchanges.values().any(|exchange| exchange.role == Role::Stream && exchange.epoch == session.epoch)
-            }
+            Transport::HttpSse => self
+                .exchanges
+                .values()
+                .any(|exchange| exchange.role == Role::Stream && exchange.context.epoch == session.epoch),
         }
     }
 
@@ -251,7 +252,7 @@ impl Engine {
     /// Sets the time of the next attempt and tells the client.
     fn schedule(&mut self, cause: &ConnectionError) {
         if let ConnectionError::Refused(Refusal { retry_after: Some(rest), .. }) = cause {
-            self.not_before = self.now + rest;
+            self.server_asks_for_pause(*rest);
         }
         let delay = self.next_delay(matches!(cause, ConnectionError::Refused(_) | ConnectionError::Unusable(_)));
         self.attempts = self.attempts.saturating_add(1);
@@ -415,8 +416,8 @@ impl Engine {
                 RequestState::Resuming | RequestState::Resumed(_) | RequestState::Accepted(None) => {
                     self.settle(key, end(Evidence::Unknown, true));
                 }
-                // Open POSTs of the old session still count.
-                _ => {}
+                // Open POSTs of the old session still count, for as long as there is a sign of life in them.
+                _ => self.limit_the_silence(key),
             }
         }
     }
@@ -426,13 +427,18 @@ impl Engine {
         if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
             return;
         }
+        let asked_for = retry_after.is_some();
         let rest = retry_after.unwrap_or_else(|| {
             let cap = self.options.backoff_cap;
             backoff::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
         });
         self.attempts = self.attempts.saturating_add(1);
         self.last_error = reason.clone();
-        self.not_before = self.now + rest;
+        if asked_for {
+            self.server_asks_for_pause(rest);
+        } else {
+            self.not_before = self.now + rest;
+        }
         self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
         self.wait(rest.max(backoff::FLOOR));
     }

@@ -9,6 +9,7 @@ use super::reconnect::{ConnectionError, ConnectionState};
 use super::response::Role;
 use crate::api::errors;
 use crate::api::options::SECOND;
+use crate::engine::state::pause::Paused;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
@@ -54,6 +55,7 @@ pub(crate) fn new_request(
         epoch: 0,
         sent_at: None,
         hold_left: 0,
+        paused: Paused::default(),
         replays: 0,
         accepted: false,
         losses: 0,
@@ -99,9 +101,8 @@ impl Engine {
         {
             self.progress_tokens.remove(token);
         }
-        for timer in [Timer::Hold(key), Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
-            self.timers.clear(timer);
-        }
+        self.timers.clear(Timer::Hold(key));
+        self.clear_sent_timers(key);
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
         }
@@ -149,6 +150,15 @@ impl Engine {
         }
         if self.session.as_ref().is_some_and(|session| session.transport == Transport::HttpSse) {
             self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
+        }
+    }
+
+    /// Sends a request whose POST was redirected, and so not taken. Its clocks go on.
+    pub(crate) fn post_request_again(&mut self, key: RequestKey) {
+        let run = self.timers.next_of(Timer::Run(key));
+        self.post_request(key);
+        if let Some(run) = run {
+            self.timers.set(Timer::Run(key), run);
         }
     }
 
@@ -227,16 +237,23 @@ impl Engine {
         }
     }
 
+    /// Stops the clocks of a request that was sent.
+    fn clear_sent_timers(&mut self, key: RequestKey) {
+        for timer in
+            [Timer::Run(key), Timer::OldSession(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)]
+        {
+            self.timers.clear(timer);
+        }
+    }
+
     /// Back to the queue, in its place.
     pub(crate) fn hold(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         self.wire_ids.remove(&request.wire_id);
         request.state = RequestState::Held;
-        for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
-            self.timers.clear(timer);
-        }
         let left = request.hold_left;
-        self.timers.set(Timer::Hold(key), self.now + left);
+        self.clear_sent_timers(key);
+        self.start_hold(key, left);
         self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
         // Some links are not waited for.
         match self.connection.clone() {
@@ -323,7 +340,10 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         match request.state {
             // The status that proves that it was not taken may be milliseconds behind the stream's end.
-            RequestState::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
+            // And the body that may hold the answer may be under way.
+            RequestState::Sent(_) | RequestState::Accepted(Some(_)) => {
+                self.timers.set(Timer::Grace(key), self.now + GRACE);
+            }
             RequestState::Accepted(_) | RequestState::Verifying(_) | RequestState::PostLost => {
                 let accepted = request.state != RequestState::PostLost;
                 let reason = reason.to_string();
@@ -351,7 +371,9 @@ impl Engine {
     }
 
     pub(crate) fn on_grace_over(&mut self, key: RequestKey) {
-        let reason = match self.requests.get(&key).map(|request| &request.state) {
+        let state = self.requests.get(&key).map(|request| request.state.clone());
+        let accepted = matches!(state, Some(RequestState::Accepted(_)));
+        let reason = match state {
             Some(RequestState::PostLost) => "its connection broke, and no answer came on the event stream",
             _ => "the event stream was lost while the request was being sent",
         };
@@ -359,7 +381,28 @@ impl Engine {
             self.cancel(exchange);
         }
         let reason = reason.to_string();
-        self.settle(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+        self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
+    }
+
+    /// The session of a request with an open POST is over. Its answer still counts, but only a sign of life keeps the POST: a
+    /// forwarder may hold the connection of a server that is gone for good.
+    pub(crate) fn limit_the_silence(&mut self, key: RequestKey) {
+        if self.options.old_session_timeout > 0 && self.exchange_of(key).is_some() {
+            self.timers.set(Timer::OldSession(key), self.now + self.options.old_session_timeout);
+        }
+    }
+
+    pub(crate) fn on_old_session_silent(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let accepted = !matches!(request.state, RequestState::Sent(_));
+        if let Some(exchange) = request.exchange() {
+            self.cancel(exchange);
+        }
+        let reason = alloc::format!(
+            "its session was replaced, and nothing came on its connection for {} (option old-session-timeout)",
+            seconds(self.options.old_session_timeout)
+        );
+        self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
     }
 
     /// A message came for the request, so that its clock starts anew.
@@ -429,7 +472,6 @@ impl Engine {
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
             self.attempts = 0;
-            self.redirects = 0;
             self.asked_for_headers = None;
             self.told_without_progress = false;
         }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::ops::Range;
 
+use crate::engine::state::pause::Paused;
 use crate::{ExchangeId, Nanos};
 
 /// Names a request in the engine: the order in which requests came.
@@ -32,6 +33,8 @@ pub(crate) struct Request {
     pub sent_at: Option<Nanos>,
     /// How much longer it may be held. Time under way does not count.
     pub hold_left: Nanos,
+    /// The pauses of the server that its hold clock stood still for.
+    pub paused: Paused,
     pub replays: u32,
     /// The server had acknowledged a sending whose outcome is unknown.
     pub accepted: bool,
