@@ -407,6 +407,7 @@ fn durations_without_end_are_long_and_not_short() {
         &mut options.hold_timeout,
         &mut options.run_timeout,
         &mut options.run_limit,
+        &mut options.old_session_timeout,
         &mut options.response_timeout,
         &mut options.backoff_base,
         &mut options.backoff_cap,

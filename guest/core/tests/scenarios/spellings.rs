@@ -279,6 +279,35 @@ fn not_processed_is_sent_again() {
 }
 
 #[test]
+fn not_processed_is_asked_again_whatever_was_asked() {
+    for code in [421, 425] {
+        // The first contact, the standalone stream, a notification.
+        let mut world = World::new(Knobs::http());
+        world.rules("\"initialize\"", 2, status(code));
+        world.rules("GET", 2, status(code));
+        world.open();
+        world.rules("notifications/custom", 2, status(code));
+        let tag = world.notify("notifications/custom");
+        world.run_for(20 * SECOND);
+        assert_eq!(world.server.notified, [tag], "{code}: {}", world.story());
+        world.server_says(r#"{"jsonrpc":"2.0","method":"notifications/heard"}"#);
+        world.run_for(SECOND);
+        assert_eq!(world.heard("notifications/heard").len(), 1, "{code}: {}", world.story());
+        world.verify();
+        // The stream of a call.
+        let mut world = World::new(Knobs::resumable());
+        world.open();
+        let call = world.call("slow", 3000);
+        world.run_for(SECOND);
+        let exchange = world.started("tools/call")[0].id;
+        world.rules("GET", 2, status(code));
+        world.reset_exchange(exchange);
+        assert!(matches!(world.wait(call, 30 * SECOND), Answer::Result(_)), "{code}: {}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
 fn a_line_that_is_no_json_is_answered_under_its_id_where_that_can_be_read() {
     let mut world = ready();
     for (text, id) in [

@@ -442,7 +442,7 @@ impl Engine {
             return false;
         }
         match (self.transport, self.detected_at) {
-            (None, _) => (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 429),
+            (None, _) => (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 421 | 425 | 429),
             (Some(_), Some(at)) if self.now < at + DETECT_AGAIN => false,
             (Some(_), _) => matches!(status, 400 | 404 | 405),
         }

@@ -197,7 +197,7 @@ impl Engine {
                 }
             }
             // The call still runs; its stream can be asked for later.
-            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 429) => {
+            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 421 | 425 | 429) => {
                 self.resume_later(key);
                 if current {
                     let evidence = refusal.evidence(Transport::StreamableHttp, true);

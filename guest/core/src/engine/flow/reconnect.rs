@@ -98,7 +98,7 @@ impl ConnectionError {
     pub fn will_pass(&self) -> bool {
         match self {
             Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => true,
-            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 421 | 425 | 429 | 500..),
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
     }

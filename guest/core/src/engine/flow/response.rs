@@ -326,7 +326,7 @@ impl Engine {
                 }
                 self.cancel(id);
                 let next = self.next_exchange;
-                self.restart(role, context.epoch);
+                self.restart(id, role, context.epoch);
                 for exchange in self.exchanges.range_mut(ExchangeId(next)..).map(|(_, exchange)| exchange) {
                     exchange.redirects = redirects + 1;
                 }
@@ -361,13 +361,13 @@ impl Engine {
     }
 
     /// Does again what was redirected, at once if the connection that it was sent on is up.
-    fn restart(&mut self, role: Role, epoch: u64) {
+    fn restart(&mut self, id: ExchangeId, role: Role, epoch: u64) {
         let up = matches!(self.connection, ConnectionState::Ready) && epoch == self.epoch;
         match role {
             Role::Post(key) if up || self.connection == ConnectionState::Probing(key) => self.post_request_again(key),
             Role::Notify(queued) if up => {
                 let exchange = self.post_notification(queued);
-                if self.notifying.is_some() {
+                if self.notifying == Some(id) {
                     self.notifying = Some(exchange);
                 }
             }
@@ -376,7 +376,7 @@ impl Engine {
                 self.settle(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
             }
             Role::Notify(queued) => {
-                self.notifying = None;
+                self.notification_over(id);
                 self.held_bytes += queued.message.text().map_or(0, str::len);
                 self.requeue(queued);
             }

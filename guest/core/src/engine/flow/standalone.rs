@@ -77,7 +77,7 @@ impl Engine {
         let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
         match cause {
             // 409: a lost stream still holds the place.
-            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
+            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 421 | 425 | 429 | 500..) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
