@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;
+use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Parsed};
@@ -170,7 +171,11 @@ impl Engine {
         if self.has_session() {
             return limit.min(self.options.heartbeat_timeout);
         }
-        if self.sessions == 0 { limit } else { (self.options.heartbeat_timeout << self.attempts.min(8)).min(limit) }
+        if self.sessions == 0 {
+            limit
+        } else {
+            backoff::doubled(self.options.heartbeat_timeout, self.attempts.min(8)).min(limit)
+        }
     }
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
@@ -203,6 +208,8 @@ impl Engine {
 
     pub(crate) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
         let ConnectionState::Handshake(handshake) = &mut self.connection else { return };
+        // A session of HTTP+SSE is its stream.
+        let session_id = session_id.filter(|_| handshake.transport == Transport::StreamableHttp);
         match session_id.map(http::session_id) {
             None => {}
             Some(Some(id)) => handshake.session_id = Some(id),
@@ -369,7 +376,6 @@ impl Engine {
         self.connection = ConnectionState::Ready;
         self.suspect = false;
         self.down = None;
-        self.redirects = 0;
         self.announce(info, changed);
         self.arm_heartbeat();
         self.open_standalone();
@@ -469,7 +475,7 @@ impl Engine {
             return false;
         }
         match (self.transport, self.detected_at) {
-            (None, _) => (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 429),
+            (None, _) => (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 421 | 425 | 429),
             (Some(_), Some(at)) if self.now < at + DETECT_AGAIN => false,
             (Some(_), _) => matches!(status, 400 | 404 | 405),
         }

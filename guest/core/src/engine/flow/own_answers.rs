@@ -91,17 +91,14 @@ impl Engine {
         self.answer_error(key, errors::CLOSED, &text, None);
     }
 
-    /// An event for this request was over the limit. It has run, so it is never sent again.
-    pub(crate) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
+    /// The answer to this request was over a limit. It has run, so it is never sent again.
+    pub(crate) fn answer_too_large(&mut self, key: RequestKey, problem: &str, limit: usize) {
         let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Client {
             let origin = request.origin;
             return self.own_request_ended(key, origin, OwnEnd::Answered(None));
         }
-        let text = alloc::format!(
-            "The answer to {} is too large: {what} is over {limit} bytes (option {option}). The request ran.",
-            request.method
-        );
+        let text = alloc::format!("The answer to {} is too large: {problem}. The request ran.", request.method);
         self.answer_error(key, errors::TOO_LARGE, &text, Some(&alloc::format!(r#"{{"limit":{limit}}}"#)));
     }
 }

@@ -100,7 +100,7 @@ impl ConnectionError {
     pub fn will_pass(&self) -> bool {
         match self {
             Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => true,
-            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 421 | 425 | 429 | 500..),
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
     }
@@ -162,9 +162,10 @@ impl Engine {
         let Some(session) = &self.session else { return false };
         match session.transport {
             Transport::StreamableHttp => session.id.is_some(),
-            Transport::HttpSse => {
-                self.exchanges.values().any(|exchange| exchange.role == Role::Stream && exchange.epoch == session.epoch)
-            }
+            Transport::HttpSse => self
+                .exchanges
+                .values()
+                .any(|exchange| exchange.role == Role::Stream && exchange.context.epoch == session.epoch),
         }
     }
 
@@ -303,7 +304,7 @@ impl Engine {
     /// Sets the time of the next attempt and tells the client.
     fn schedule(&mut self, cause: &ConnectionError) {
         if let ConnectionError::Refused(Refusal { retry_after: Some(rest), .. }) = cause {
-            self.not_before = self.now + rest;
+            self.server_asks_for_pause(*rest);
         }
         let delay = match cause {
             ConnectionError::Refused(refusal) => self.next_delay(Some(!matches!(refusal.status, 404 | 429 | 500..))),
@@ -491,8 +492,8 @@ impl Engine {
                 RequestState::Resuming | RequestState::Resumed(_) | RequestState::Accepted(None) => {
                     self.settle(key, end(Evidence::Unknown, true));
                 }
-                // Open POSTs of the old session still count.
-                _ => {}
+                // Open POSTs of the old session still count, for as long as there is a sign of life in them.
+                _ => self.limit_the_silence(key),
             }
         }
     }
@@ -502,13 +503,18 @@ impl Engine {
         if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
             return;
         }
+        let asked_for = retry_after.is_some();
         let rest = retry_after.unwrap_or_else(|| {
             let cap = self.options.backoff_cap;
             backoff::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
         });
         self.attempts = self.attempts.saturating_add(1);
         self.last_error = reason.clone();
-        self.not_before = self.now + rest;
+        if asked_for {
+            self.server_asks_for_pause(rest);
+        } else {
+            self.not_before = self.now + rest;
+        }
         self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
         self.wait(rest.max(backoff::FLOOR));
     }

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::ops::Range;
 
 use crate::engine::state::cursors::Page;
+use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::policy::session_loss::{self, Refusal};
 use crate::{ExchangeId, Nanos};
@@ -39,6 +40,8 @@ pub(crate) struct Request {
     pub sent_at: Option<Nanos>,
     /// How much longer it may be held. Time under way does not count.
     pub hold_left: Nanos,
+    /// The pauses of the server that its hold clock stood still for.
+    pub paused: Paused,
     pub replays: u32,
     /// It was sent after such a decision, too.
     pub sent_again: bool,
