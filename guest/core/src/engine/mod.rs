@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
+use crate::engine::state::cookies::Cookies;
 use crate::engine::state::requests::{Request, RequestKey};
 use crate::engine::state::session::{Client, Restorable, ServerRequest, Session};
 use crate::engine::state::timers::{Timer, Timers};
@@ -56,6 +57,7 @@ pub struct Engine {
     detected_at: Option<Nanos>,
     client: Client,
     session: Option<Session>,
+    cookies: Cookies,
     restorable: Restorable,
     /// What the server said before the client had its answer to `initialize`.
     early: Vec<(u64, String)>,
@@ -163,6 +165,7 @@ impl Engine {
             detected_at: None,
             client: Client::default(),
             session: None,
+            cookies: Cookies::default(),
             restorable: Restorable::default(),
             early: Vec::new(),
             exchanges: BTreeMap::new(),

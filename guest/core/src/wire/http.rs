@@ -88,22 +88,23 @@ pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Nanos> {
 }
 
 const DAY_NAMES: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MONTH_NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+pub(crate) const MONTH_NAMES: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const MONTH_DAYS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// A date and time in one of the three formats of RFC 9110, section 5.6.7.
-struct HttpDate {
+pub(crate) struct HttpDate {
     /// Below 100 where only two digits were given.
-    year: u64,
+    pub year: u64,
     /// From 0.
-    month: usize,
-    day: u64,
+    pub month: usize,
+    pub day: u64,
     /// Since midnight.
-    second: u64,
+    pub second: u64,
 }
 
 impl HttpDate {
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split(' ').take(7).collect();
         let (day, month, year, time) = match words[..] {
             // Sun, 06 Nov 1994 08:49:37 GMT
@@ -131,7 +132,7 @@ impl HttpDate {
 
     /// Seconds since a fixed day. A year of two digits is the latest one that is no more than 50 years after
     /// `this_year`.
-    fn seconds(&self, this_year: u64) -> u64 {
+    pub fn seconds(&self, this_year: u64) -> u64 {
         let latest = this_year + 50;
         let year = if self.year < 100 { latest - (latest - self.year) % 100 } else { self.year };
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);

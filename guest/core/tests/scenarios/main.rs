@@ -7,6 +7,7 @@ mod backoff;
 mod breaks;
 mod cancelling;
 mod closing;
+mod cookies;
 mod credentials;
 mod deadlines;
 mod detection;

@@ -377,6 +377,7 @@ impl Engine {
     /// Forgets the session, and settles what depended on it.
     pub(crate) fn end_session(&mut self, reason: &str) {
         let Some(session) = self.session.take() else { return };
+        self.cookies.end(session.epoch);
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges();
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
@@ -476,6 +477,7 @@ impl Engine {
 
     pub(crate) fn give_up_first_contact(&mut self) {
         self.cancel_session_exchanges();
+        self.cookies.end(self.epoch);
         self.session = None;
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);

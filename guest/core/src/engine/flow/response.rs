@@ -31,6 +31,8 @@ const MAX_REDIRECTS: u32 = 5;
 pub(crate) struct Exchange {
     pub role: Role,
     pub epoch: u64,
+    /// Where it was sent.
+    url: Url,
     /// Its body was written, or answered, which proves the same.
     pub sent: bool,
     /// It carried a session.
@@ -143,6 +145,7 @@ impl Engine {
             }
         }
         headers.extend_from_slice(extra);
+        self.set_cookies(&mut headers, url);
         let exchange = ExchangeId(self.next_exchange);
         self.next_exchange += 1;
         let had_session =
@@ -152,6 +155,7 @@ impl Engine {
             Exchange {
                 role,
                 epoch: self.epoch,
+                url: url.clone(),
                 sent: false,
                 had_session,
                 headers_given: self.headers_given,
@@ -182,6 +186,30 @@ impl Engine {
         }
     }
 
+    /// Adds the session's cookies to the headers of a request to `url`, in the one `Cookie` header that there may be.
+    fn set_cookies(&self, headers: &mut Vec<(String, String)>, url: &Url) {
+        let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
+        let own: Vec<_> = headers.iter().filter(|(name, _)| is_cookie(name)).map(|(_, value)| value.as_str()).collect();
+        let own = own.join("; ");
+        if let Some(value) = self.cookies.header(self.epoch, url, &own, self.now) {
+            headers.retain(|(name, _)| !is_cookie(name));
+            headers.push(("cookie".to_string(), value));
+        }
+    }
+
+    /// Takes the cookies of a response.
+    fn learn_cookies(&mut self, id: ExchangeId, headers: &[(String, Vec<u8>)]) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let of = |wanted: &'static str| {
+            headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_slice())
+        };
+        let date = of("date").next();
+        if self.cookies.learn(exchange.epoch, of("set-cookie"), &exchange.url, date, self.now) {
+            let text = "a cookie of the server's was dropped: it sets too many, or too long ones";
+            self.log(Level::Warn, text);
+        }
+    }
+
     pub(crate) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
         self.on_sent(id);
         if !self.exchanges.contains_key(&id) {
@@ -189,6 +217,7 @@ impl Engine {
         }
         self.timers.clear(Timer::Head(id));
         self.heard_at = self.now;
+        self.learn_cookies(id, headers);
         let header = |name: &str| {
             headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
         };
