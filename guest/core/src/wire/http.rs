@@ -12,6 +12,9 @@ const MAX_SESSION_ID: usize = 1024;
 /// The longest media type that is taken, in bytes: two names of 127 (RFC 6838, section 4.2) and a slash.
 const MAX_MEDIA_TYPE: usize = 255;
 
+/// So much of the names of codings is shown, in characters.
+const MAX_CODING: usize = 64;
+
 /// The longest delay that a `Retry-After` is obeyed for.
 const MAX_RETRY_AFTER: Nanos = 300 * SECOND;
 
@@ -22,8 +25,9 @@ pub fn header_name_ok(name: &str) -> bool {
 
 /// Whether the transport sets the header of this name itself, so that nobody else may.
 pub fn set_by_transport(name: &str) -> bool {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
         "accept",
+        "accept-encoding",
         "connection",
         "content-length",
         "content-type",
@@ -62,6 +66,16 @@ pub fn media_type(value: &[u8]) -> String {
         return String::new();
     }
     essence.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+}
+
+/// The codings in a `Content-Encoding` header (RFC 9110, section 8.4), for people and without `identity`: empty if the
+/// content is as it is.
+pub fn content_coding(value: &[u8]) -> String {
+    let value = core::str::from_utf8(value).unwrap_or("unreadable");
+    let codings =
+        value.split(',').map(str::trim).filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    let codings = codings.map(|coding| if header_name_ok(coding) { coding } else { "unreadable" });
+    codings.collect::<Vec<_>>().join(", ").chars().take(MAX_CODING).collect()
 }
 
 /// `Content-Length` in bytes (RFC 9110, 8.6). `None` where it is no number; the host sees to it that no more comes.

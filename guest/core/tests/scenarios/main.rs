@@ -18,6 +18,7 @@ mod lost;
 mod messages;
 mod misuse;
 mod notices;
+mod proxies;
 mod recovering;
 mod redirects;
 mod replay;

@@ -93,7 +93,7 @@ impl Engine {
             TransportChoice::Auto => self.transport.unwrap_or(Transport::StreamableHttp),
         };
         self.epoch = self.sessions + 1;
-        self.cookies.begin(self.epoch);
+        self.cookies.begin(self.sessions + 1);
         self.early.clear();
         // A redirect is good for the session that it was given to.
         self.url = self.configured_url.clone();

@@ -3,7 +3,7 @@
 
 use alloc::string::{String, ToString};
 
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::settle::{self, End};
 use crate::api::options::SECOND;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
@@ -103,6 +103,7 @@ impl Engine {
                     self.forget(key);
                 }
                 Evidence::Refused => self.ping_refused(key, end.reason.clone()),
+                Evidence::NotTaken => self.attempt_failed(ConnectionError::Unusable(not_the_server(&end.reason))),
                 Evidence::NotSent => self.attempt_failed(ConnectionError::Unreachable(end.reason.clone())),
                 // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
                 Evidence::Unknown

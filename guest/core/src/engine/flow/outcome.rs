@@ -3,13 +3,14 @@
 use alloc::string::{String, ToString};
 
 use super::client_message::Queued;
-use super::reconnect::ConnectionError;
+use super::reconnect::{ConnectionError, not_the_server};
 use super::response::Role;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{ExchangeId, Failure, Transport};
@@ -78,6 +79,15 @@ impl Engine {
             if sse && stream_is_gone {
                 let reason = "the event stream was lost after the request was accepted".to_string();
                 self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+            } else if !sse && !self.session_may_survive() && self.has_no_stream() {
+                // Without a session and without a stream there is nothing on which the answer could still come. Servers that
+                // stop answer so, to requests that may have run.
+                let reason = "the server answered without content".to_string();
+                self.settle(
+                    key,
+                    End { evidence: Evidence::Unknown, accepted: true, reason: reason.clone(), refusal: None },
+                );
+                self.recover(ConnectionError::Unusable(reason));
             } else if !sse {
                 self.probe_soon();
             }
@@ -133,9 +143,13 @@ impl Engine {
                 }
             }
             Outcome::Refused(refusal) => {
-                let evidence = refusal.evidence(transport, had_session);
                 let reason = refusal.describe();
                 let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
+                let evidence = match refusal.evidence(transport, had_session) {
+                    // Some servers know no pings.
+                    Evidence::NotTaken if refusal.status == 404 && !asked => Evidence::Refused,
+                    evidence => evidence,
+                };
                 self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
                 if current {
                     self.after_refusal(evidence, &refusal, reason);
@@ -171,6 +185,7 @@ impl Engine {
     pub(crate) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
             Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
+            Evidence::NotTaken => self.recover(ConnectionError::Unusable(not_the_server(&reason))),
             Evidence::Busy { retry_after } => self.rest(retry_after, reason),
             Evidence::Unauthorized => self.on_unauthorized(refusal),
             // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
@@ -195,7 +210,9 @@ impl Engine {
                 }
             }
             // The call still runs; its stream can be asked for later.
-            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 429) => {
+            Outcome::Refused(refusal)
+                if matches!(refusal.status, 401 | 403 | 429) || proxy::nobody_took_it(&refusal, true) =>
+            {
                 self.resume_later(key);
                 if current {
                     let evidence = refusal.evidence(Transport::StreamableHttp, true);
@@ -234,7 +251,7 @@ impl Engine {
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
         let again = match evidence {
-            Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. } => true,
+            Evidence::NotSent | Evidence::NotTaken | Evidence::SessionLost | Evidence::Busy { .. } => true,
             Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),
             Evidence::Unknown | Evidence::Refused => false,
         };

@@ -14,6 +14,7 @@ use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::backoff;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos, Transport};
@@ -98,10 +99,15 @@ impl ConnectionError {
     pub fn will_pass(&self) -> bool {
         match self {
             Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => true,
-            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..) || proxy::has_no_server(refusal),
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
     }
+}
+
+/// Why the connection is taken for lost although something answers.
+pub(crate) fn not_the_server(answer: &str) -> String {
+    alloc::format!("a proxy answers in the server's place ({answer})")
 }
 
 impl Engine {
@@ -233,6 +239,7 @@ impl Engine {
         }
         if let ConnectionError::Refused(refusal) = &cause
             && matches!(refusal.status, 401 | 403)
+            && !proxy::has_no_server(refusal)
         {
             let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
             return self.await_credentials(challenge);
@@ -465,7 +472,15 @@ impl Engine {
                 ConnectionError::Refused(refusal) => End {
                     evidence: Evidence::Refused,
                     accepted: false,
-                    reason: refusal.describe(),
+                    reason: if proxy::is_page(&refusal.body) && refusal.status == 200 {
+                        alloc::format!(
+                            "{}, where MCP was expected; check the URL, and whether a login or a proxy stands before \
+                             the server",
+                            refusal.describe()
+                        )
+                    } else {
+                        refusal.describe()
+                    },
                     refusal: Some(refusal),
                 },
                 other => End { evidence: Evidence::Refused, accepted: false, reason: other.reason(), refusal: None },

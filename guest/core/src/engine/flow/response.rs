@@ -11,6 +11,7 @@ use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::buffer::append;
@@ -126,6 +127,8 @@ impl Engine {
     ) -> ExchangeId {
         let mut headers = self.options.headers.clone();
         let mut set = |name: &str, value: &str| headers.push((name.to_string(), value.to_string()));
+        // Streams that are compressed are held back by what compresses them.
+        set("accept-encoding", "identity");
         match method {
             Method::Post => {
                 set("accept", "application/json, text/event-stream");
@@ -145,7 +148,8 @@ impl Engine {
             }
         }
         headers.extend_from_slice(extra);
-        self.set_cookies(&mut headers, url);
+        let epoch = self.epoch;
+        self.set_cookies(&mut headers, epoch, url);
         let exchange = ExchangeId(self.next_exchange);
         self.next_exchange += 1;
         let had_session =
@@ -154,7 +158,7 @@ impl Engine {
             exchange,
             Exchange {
                 role,
-                epoch: self.epoch,
+                epoch,
                 url: url.clone(),
                 sent: false,
                 had_session,
@@ -187,11 +191,11 @@ impl Engine {
     }
 
     /// Adds the session's cookies to the headers of a request to `url`, in the one `Cookie` header that there may be.
-    fn set_cookies(&self, headers: &mut Vec<(String, String)>, url: &Url) {
+    fn set_cookies(&self, headers: &mut Vec<(String, String)>, epoch: u64, url: &Url) {
         let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
         let own: Vec<_> = headers.iter().filter(|(name, _)| is_cookie(name)).map(|(_, value)| value.as_str()).collect();
         let own = own.join("; ");
-        if let Some(value) = self.cookies.header(self.epoch, url, &own, self.now) {
+        if let Some(value) = self.cookies.header(epoch, url, &own, self.now) {
             headers.retain(|(name, _)| !is_cookie(name));
             headers.push(("cookie".to_string(), value));
         }
@@ -226,9 +230,11 @@ impl Engine {
         }
         let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let success = (200..300).contains(&status);
+        let coding = header("content-encoding").map(http::content_coding).unwrap_or_default();
         let Some(exchange) = self.exchanges.get(&id) else { return };
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
         let is_sse_post = self.speaks_sse();
+        let may_be_page = status == 200 && kind == "text/html";
         let reading = match &exchange.role {
             Role::Retired | Role::Delete => Reading::Drain(0),
             _ if success && is_get && kind == "text/event-stream" && status != 204 => {
@@ -243,9 +249,9 @@ impl Engine {
                 },
                 Vec::new(),
             ),
-            // HTTP+SSE answers on the stream; the status is all that counts here.
-            _ if is_sse_post => Reading::Drain(0),
-            Role::Notify(_) | Role::Initialized => Reading::Drain(0),
+            // HTTP+SSE answers on the stream; the status is all that counts here, if it is the server's.
+            _ if is_sse_post && !may_be_page => Reading::Drain(0),
+            Role::Notify(_) | Role::Initialized if !may_be_page => Reading::Drain(0),
             _ if kind == "text/event-stream" => Reading::Events(Parser::new(self.options.max_event_bytes)),
             _ if status == 202 || status == 204 => Reading::Drain(0),
             _ if kind == "application/json" || kind.is_empty() => {
@@ -258,6 +264,9 @@ impl Engine {
                 Vec::new(),
             ),
         };
+        if !coding.is_empty() && !matches!(reading, Reading::Drain(_)) {
+            return self.on_compressed(id, reading, status, &coding);
+        }
         let (refused, drained) = (matches!(reading, Reading::Refusal(..)), matches!(reading, Reading::Drain(_)));
         if let Some(exchange) = self.exchanges.get_mut(&id) {
             exchange.reading = reading;
@@ -269,6 +278,23 @@ impl Engine {
         } else {
             self.on_stream_open(id, header("mcp-session-id"));
         }
+    }
+
+    /// A body that matters is compressed, though `identity` was asked for, and the host's library did not decode it.
+    fn on_compressed(&mut self, id: ExchangeId, reading: Reading, status: u16, coding: &str) {
+        let body = alloc::format!(
+            "its body is compressed ({coding}), which was not asked for and cannot be read here; switch compression off \
+             for this URL"
+        );
+        let refusal = match reading {
+            Reading::Refusal(refusal, _) => Refusal { body, ..refusal },
+            _ => Refusal { status, challenge: String::new(), retry_after: None, body },
+        };
+        if matches!(self.exchanges.get(&id).map(|exchange| &exchange.role), Some(Role::Standalone)) {
+            self.log(Level::Warn, alloc::format!("the server's own stream is not used: {}", refusal.describe()));
+        }
+        self.outputs.push_back(Output::Cancel(id));
+        self.finish_exchange(id, Outcome::Refused(refusal));
     }
 
     /// A body that matters begins.
@@ -452,6 +478,18 @@ impl Engine {
 
     fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: &[u8]) {
         refusal.body = String::from_utf8_lossy(body).into_owned();
+        let role = self.exchanges.get(&id).map(|exchange| &exchange.role);
+        let only_status = match role {
+            Some(Role::Notify(_) | Role::Initialized) => true,
+            Some(Role::Post(_)) => self.speaks_sse(),
+            _ => false,
+        };
+        // Some servers call a word or two HTML.
+        if refusal.status == 200 && only_status && !proxy::is_page(&refusal.body) {
+            self.finish_exchange(id, Outcome::Accepted);
+            self.exchange_over(id);
+            return;
+        }
         self.finish_exchange(id, Outcome::Refused(refusal));
     }
 

@@ -1,12 +1,13 @@
 //! The standalone GET stream of Streamable HTTP, on which a server speaks unasked. It is optional, and its loss is never the
 //! session's.
 
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::response::Role;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
+use crate::policy::proxy;
 use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
@@ -28,6 +29,11 @@ impl Engine {
         if let Some(session) = &mut self.session {
             session.standalone.exchange = Some(exchange);
         }
+    }
+
+    /// Whether no standalone stream is open, on which an answer could come.
+    pub(crate) fn has_no_stream(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.standalone.opened_at.is_none())
     }
 
     pub(crate) fn on_standalone_open(&mut self) {
@@ -52,6 +58,12 @@ impl Engine {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
+            }
+            // It is not the server that says so.
+            ConnectionError::Refused(refusal) if proxy::nobody_took_it(&refusal, true) => {
+                let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
+                self.timers.set(Timer::Standalone, self.now + delay);
+                self.recover(ConnectionError::Unusable(not_the_server(&refusal.describe())));
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
             ConnectionError::Refused(refusal) => {
