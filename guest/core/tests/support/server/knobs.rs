@@ -103,6 +103,8 @@ pub struct Knobs {
     pub wrong_transport: u16,
     /// CRLF line ends.
     pub crlf: bool,
+    /// It is several, behind a balancer that finds the one with the session by the cookie `node`.
+    pub affinity: bool,
 }
 
 impl Knobs {
@@ -129,6 +131,7 @@ impl Knobs {
             pings: false,
             wrong_transport: 405,
             crlf: false,
+            affinity: false,
         }
     }
 
