@@ -1,7 +1,8 @@
 //! Random runs of the engine against a model server and a hostile network, under a virtual clock.
 //!
 //! `simulate --seeds 100000` runs so many seeds on all cores and stops at the first that fails, whose story it prints, made
-//! shorter. `simulate --seed 7 --trace` tells the story of one. `simulate --herd docs/herd.svg` plots how ten thousand
+//! shorter. `simulate --seed 7 --trace` tells the story of one, up to the first
+//! violation (`--whole`: to its end). `simulate --herd docs/herd.svg` plots how ten thousand
 //! engines come back to one server.
 
 #[path = "../tests/support/mod.rs"]
@@ -16,18 +17,19 @@ use support::herd::{Herd, svg};
 use support::plan::{Outcome, Plan};
 
 const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going]
-       simulate --seed SEED [--trace] [--shrink]
+       simulate --seed SEED [--trace] [--shrink] [--whole]
        simulate --herd FILE.svg";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (mut count, mut from, mut seed) = (20_000, 0, None);
-    let (mut trace, mut shrink, mut keep_going) = (false, false, false);
+    let (mut trace, mut shrink, mut keep_going, mut whole) = (false, false, false, false);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--trace" => trace = true,
             "--shrink" => shrink = true,
             "--keep-going" => keep_going = true,
+            "--whole" => whole = true,
             "--herd" => match arguments.next() {
                 Some(file) => return herd(&file),
                 None => return usage(),
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         }
     }
     match seed {
-        Some(seed) => one(seed, trace, shrink),
+        Some(seed) => one(seed, trace, shrink, whole),
         None => many(from, count, keep_going),
     }
 }
@@ -58,7 +60,7 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn one(seed: u64, trace: bool, shrink: bool) -> ExitCode {
+fn one(seed: u64, trace: bool, shrink: bool, whole: bool) -> ExitCode {
     let mut plan = Plan::of(seed);
     if shrink {
         plan = plan.shrink();
@@ -66,7 +68,9 @@ fn one(seed: u64, trace: bool, shrink: bool) -> ExitCode {
     let outcome = plan.run(true);
     println!("{}", plan.describe());
     if trace {
-        println!("{}", outcome.story);
+        // What follows on the first violation is seldom of interest.
+        let end = outcome.story.find("!!!").filter(|_| !whole).map(|at| at + outcome.story[at..].find('\n').unwrap_or(0));
+        println!("{}", &outcome.story[..end.unwrap_or(outcome.story.len())]);
     }
     judge(&outcome)
 }
@@ -149,7 +153,7 @@ fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
         println!("seed {seed}: {what}");
     }
     match failed.first() {
-        Some((seed, _)) if !keep_going => one(*seed, true, true),
+        Some((seed, _)) if !keep_going => one(*seed, true, true, false),
         Some(_) => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
     }

@@ -1,10 +1,44 @@
 //! What must always be true: the promises, each checked where it could break.
 
-use mcp_reconnect_core::{ExchangeId, Method, Request};
+use std::collections::{BTreeMap, BTreeSet};
+
+use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request};
 use serde_json::Value;
 
-use super::client::{Answer, DID_NOT_RUN, Tag};
+use super::client::{Answer, Tag};
 use super::world::World;
+
+mod alive;
+mod converged;
+mod facts;
+mod sessions;
+
+pub use facts::Sending;
+
+/// What the checks remember.
+#[derive(Default)]
+pub struct Watch {
+    /// The engine waits for nothing; that was said.
+    pub stuck: bool,
+    /// A server asked for rest until then.
+    pub rest_until: Nanos,
+    pub closing: bool,
+    /// Since when nothing goes wrong any more.
+    pub kind_since: Option<Nanos>,
+    /// Every POST of each request of the client.
+    pub sendings: BTreeMap<Tag, Vec<Sending>>,
+    exchanges: BTreeMap<ExchangeId, Tag>,
+    /// Every status that the engine got.
+    pub statuses: BTreeSet<u16>,
+    /// Requests whose cancellation was said to be told, and their ids on the wire.
+    promised_cancels: Vec<(Tag, u64)>,
+    /// Sessions whose id the engine got.
+    known_sessions: BTreeSet<String>,
+    /// Sessions that the engine has ended, or was told are gone.
+    ended_sessions: BTreeSet<String>,
+    /// When each session began at the server.
+    pub begun: Vec<Nanos>,
+}
 
 impl World {
     /// An HTTP request of the engine's.
@@ -25,20 +59,18 @@ impl World {
                 self.violate(format!("#{} has {name} {times} times", id.0));
             }
         }
+        self.note_end_of_session(request);
         if request.method != Method::Post {
             return;
         }
-        self.check_order(&request.body);
+        if let Some(tag) = tag_in(&request.body) {
+            self.note_sending(id, request, tag);
+            self.check_order(tag);
+        }
     }
 
     /// Promise 4: first sendings follow the order of the client's messages.
-    fn check_order(&mut self, body: &[u8]) {
-        let body = std::str::from_utf8(body).unwrap_or("");
-        // Reading the whole message here would cost half of a run's time.
-        let tag = body.split_once(r#""tag":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse::<Tag>().ok());
-        let Some(tag) = tag.filter(|_| !body.contains(r#""method":"initialize""#)) else {
-            return;
-        };
+    fn check_order(&mut self, tag: Tag) {
         if !self.client.first_sent.insert(tag) {
             return;
         }
@@ -103,7 +135,7 @@ impl World {
     }
 
     /// An answer that reaches the client.
-    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer) {
+    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer, data: &Value) {
         let asked = self.client.asked[&tag].clone();
         // Promise 1.
         if !asked.answers.is_empty() {
@@ -120,11 +152,7 @@ impl World {
                     self.violate(format!("tag {tag} gets the result of tag {named}"));
                 }
             }
-            // An error that says that the request did not run must be true.
-            Answer::Error(code, text) if DID_NOT_RUN.contains(code) && self.server.runs_of(tag) > 0 && !asked.safe => {
-                self.violate(format!("tag {tag} has run and got {code}: {text}"));
-            }
-            Answer::Error(..) => {}
+            Answer::Error(code, text) => self.check_error(tag, *code, text, data),
         }
     }
 
@@ -161,6 +189,13 @@ impl World {
             self.violate(format!("the idle engine is {size} bytes of text"));
         }
     }
+}
+
+/// The tag of a message that is no `initialize`. To read the whole message would cost half of a run's time.
+fn tag_in(body: &[u8]) -> Option<Tag> {
+    let body = std::str::from_utf8(body).ok()?;
+    let tag = body.split_once(r#""tag":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse().ok());
+    tag.filter(|_| !body.contains(r#""method":"initialize""#))
 }
 
 /// Sessions are numbered in the order in which they began.

@@ -36,6 +36,7 @@ pub struct Asked {
     /// Its id, as it was spelt.
     pub id: String,
     pub method: String,
+    pub params: Value,
     /// It may run twice.
     pub safe: bool,
     pub cancelled: Option<Nanos>,
@@ -51,6 +52,8 @@ pub struct Client {
     pub heard: Vec<(Nanos, String)>,
     /// It says `initialized` as soon as `initialize` is answered, unless this is set.
     pub silent: bool,
+    /// It has said `initialized` since its last `initialize`.
+    pub said_initialized: bool,
     /// It does not answer questions.
     pub mute: bool,
     /// It answers questions even after they were cancelled.
@@ -167,6 +170,7 @@ impl World {
                 at: self.now,
                 id: id.clone(),
                 method: method.to_string(),
+                params: serde_json::from_str(&params).unwrap_or_default(),
                 safe: method != "tools/call" && method != "custom/act"
                     || self.client.trusts && params.contains(r#""name":"read""#),
                 cancelled: None,
@@ -324,7 +328,7 @@ impl World {
             }
             return;
         };
-        self.check_answer(tag, &answer);
+        self.check_answer(tag, &answer, &envelope.error["data"]);
         let now = self.now;
         let asked = self.client.asked.get_mut(&tag).expect("it was asked");
         asked.answers.push((now, answer.clone()));

@@ -227,6 +227,12 @@ impl World {
         let input = match down {
             Down::Head(status, headers) => {
                 self.note(|| format!("server  → #{} {status}", id.0));
+                self.note_head(id, status);
+                self.note_refused_session(id, status);
+                if let Some((_, sid)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id")) {
+                    let sid = sid.clone();
+                    self.note_session(id, &sid);
+                }
                 Input::Response {
                     exchange: id,
                     status,
@@ -249,6 +255,7 @@ impl World {
             }
             Down::Fail(failure) => {
                 self.note(|| format!("network → #{} fails: {failure:?}", id.0));
+                self.note_failure(id, failure);
                 self.net.conns.remove(&id);
                 self.after(MILLISECOND, Happening::Gone(id));
                 Input::Failed { exchange: id, failure, detail: String::from("by the model") }

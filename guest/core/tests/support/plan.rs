@@ -65,6 +65,10 @@ const TROUBLE: Nanos = 30 * SECOND;
 /// run timeout, be replayed, and run again, but no longer than its limit; before that it may have been held.
 const RECOVERY: Nanos = 180 * SECOND;
 
+/// What sets something up that a new session must get back, and how long that may take once the world is kind.
+const SETS_UP: [&str; 3] = ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+const CONVERGENCE: Nanos = 120 * SECOND;
+
 impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
@@ -175,6 +179,7 @@ impl Plan {
         world.initialize();
         world.run_to(TROUBLE + 13 * SECOND);
         world.note(|| String::from("======= no more cause"));
+        world.watch.kind_since = Some(world.now);
         world.server.rules.clear();
         for cure in [Fault::Weather(0), Fault::Heal, Fault::Thaw, Fault::Start] {
             world.now(cure);
@@ -198,7 +203,12 @@ impl Plan {
         }
         world.run_for(12 * SECOND);
         world.check_runs();
+        world.check_facts();
         world.check_rest();
+        if world.client.asked.values().any(|asked| SETS_UP.contains(&asked.method.as_str())) {
+            world.run_for(CONVERGENCE);
+            world.check_converged();
+        }
         world.outcome()
     }
 
@@ -231,48 +241,59 @@ impl Plan {
         }
     }
 
-    /// The shortest plan that still fails, found by leaving things out.
+    /// The shortest plan that still fails in the same way, found by leaving things out.
     pub fn shrink(&self) -> Self {
-        let fails = |plan: &Self| !plan.run(false).violations.is_empty();
+        let Some(kind) = self.run(false).violations.first().map(|violation| kind_of(violation)) else {
+            return self.clone();
+        };
+        let fails = |plan: &Self| plan.run(false).violations.iter().any(|violation| kind_of(violation) == kind);
         let mut best = self.clone();
-        loop {
-            let mut shorter = None;
-            for at in 0..best.acts.len() {
-                let mut plan = best.clone();
-                plan.acts.remove(at);
-                if fails(&plan) {
-                    shorter = Some(plan);
-                    break;
-                }
-            }
-            for at in 0..best.faults.len() {
-                if shorter.is_some() {
-                    break;
-                }
-                let mut plan = best.clone();
-                plan.faults.remove(at);
-                if fails(&plan) {
-                    shorter = Some(plan);
-                }
-            }
-            if shorter.is_none() {
-                let simple = Self {
-                    jitter: 0,
-                    shred: false,
-                    odd_ids: false,
-                    thinks: MILLISECOND,
-                    down_at_start: false,
-                    ..best.clone()
-                };
-                if format!("{simple:?}") != format!("{best:?}") && fails(&simple) {
-                    shorter = Some(simple);
-                }
-            }
-            match shorter {
-                Some(plan) => best = plan,
-                None => return best,
+        while let Some(shorter) = best.simpler().into_iter().find(|plan| fails(plan)) {
+            best = shorter;
+        }
+        best
+    }
+
+    /// Plans with one thing less.
+    fn simpler(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        for at in 0..self.acts.len() {
+            let mut plan = self.clone();
+            plan.acts.remove(at);
+            all.push(plan);
+        }
+        for at in 0..self.faults.len() {
+            let mut plan = self.clone();
+            plan.faults.remove(at);
+            all.push(plan);
+        }
+        let plain = if self.knobs.offer == Offer::Http { Knobs::http() } else { Knobs::sse() };
+        let defaults = Options::new(URL);
+        let simplify: [fn(&mut Self, &Knobs, &Options); 15] = [
+            |plan, _, _| plan.jitter = 0,
+            |plan, _, _| plan.shred = false,
+            |plan, _, _| plan.odd_ids = false,
+            |plan, _, _| plan.stubborn = false,
+            |plan, _, _| plan.down_at_start = false,
+            |plan, _, _| plan.thinks = MILLISECOND,
+            |plan, plain, _| plan.knobs.lost = plain.lost,
+            |plan, plain, _| (plan.knobs.json, plan.knobs.get) = (plain.json, plain.get),
+            |plan, plain, _| (plan.knobs.polls, plan.knobs.prime) = (plain.polls, plain.prime),
+            |plan, plain, _| (plan.knobs.retry, plan.knobs.version) = (plain.retry, plain.version),
+            |plan, plain, _| (plan.knobs.chatty, plan.knobs.pings) = (plain.chatty, plain.pings),
+            |plan, plain, _| (plan.knobs.stutters, plan.knobs.crlf) = (plain.stutters, plain.crlf),
+            |plan, plain, _| (plan.knobs.strict, plan.knobs.answer_first) = (plain.strict, plain.answer_first),
+            |plan, _, options| plan.options.max_queue_messages = options.max_queue_messages,
+            |plan, _, options| plan.options.heartbeat_strict = options.heartbeat_strict,
+        ];
+        for simplify in simplify {
+            let mut plan = self.clone();
+            simplify(&mut plan, &plain, &defaults);
+            if format!("{plan:?}") != format!("{self:?}") {
+                all.push(plan);
             }
         }
+        all
     }
 
     /// The plan for people.
@@ -290,6 +311,11 @@ impl Plan {
         }
         text
     }
+}
+
+/// What is wrong, without what differs from run to run.
+pub fn kind_of(violation: &str) -> String {
+    violation.chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
 }
 
 impl World {

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Nanos, Options, Output, SECOND};
 
+use super::check::Watch;
 use super::client::Client;
 use super::net::{Down, Net};
 use super::random::Random;
@@ -17,10 +18,13 @@ use super::{MILLISECOND, URL};
 pub struct World {
     pub now: Nanos,
     pub engine: Engine,
+    pub options: Options,
     pub server: Server,
     pub net: Net,
     pub client: Client,
     pub random: Random,
+    /// What the checks remember.
+    pub watch: Watch,
     /// Everything that should never be true and was.
     pub violations: Vec<String>,
     /// Every event of the engine's but messages, with its time.
@@ -96,11 +100,13 @@ impl World {
     pub fn with(knobs: Knobs, options: Options, seed: u64) -> Self {
         Self {
             now: 0,
-            engine: Engine::new(options, seed, 0).expect("options are valid"),
+            engine: Engine::new(options.clone(), seed, 0).expect("options are valid"),
+            options,
             server: Server::new(knobs),
             net: Net::default(),
             client: Client::default(),
             random: Random::new(seed),
+            watch: Watch::default(),
             violations: Vec::new(),
             events: Vec::new(),
             trace: Some(Vec::new()),
@@ -235,6 +241,7 @@ impl World {
 
     /// Hands one input to the engine and does what it wants, as a driver does.
     pub fn input(&mut self, input: Input) {
+        self.note_input(&input);
         self.engine.handle(self.now, input);
         while let Some(output) = self.engine.poll_output() {
             if self.closed {
@@ -253,6 +260,7 @@ impl World {
                 }
             }
         }
+        self.check_alive();
     }
 
     fn fault(&mut self, fault: Fault) {

@@ -152,6 +152,7 @@ impl World {
         let number = self.server.number();
         let sid = format!("e{}-{number}", self.server.generation);
         self.server.sessions.insert(sid.clone(), Session { alive: true, stream: Some(id), ..Session::default() });
+        self.watch.begun.push(self.now);
         self.write(id, head(200, "text/event-stream; charset=utf-8"));
         let endpoint =
             self.server.event(Some("endpoint"), None, self.server.knobs.retry, &format!("/messages?sid={sid}"));
@@ -237,6 +238,7 @@ impl World {
             let number = self.server.number();
             let sid = format!("h{}-{number}", self.server.generation);
             self.server.sessions.insert(sid.clone(), Session { alive: true, ..Session::default() });
+            self.watch.begun.push(self.now);
             self.server.latest = sid.clone();
             return self.serve_message(id, sid, method, message);
         }
