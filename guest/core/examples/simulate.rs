@@ -16,13 +16,13 @@ use support::SECOND;
 use support::herd::{Herd, svg};
 use support::plan::{Outcome, Plan};
 
-const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going]
-       simulate --seed SEED [--trace] [--shrink] [--whole]
+const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going] [--generation 1]
+       simulate --seed SEED [--trace] [--shrink] [--whole] [--generation 1]
        simulate --herd FILE.svg";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut count, mut from, mut seed) = (20_000, 0, None);
+    let (mut generation, mut count, mut from, mut seed) = (2, 20_000, 0, None);
     let (mut trace, mut shrink, mut keep_going, mut whole) = (false, false, false, false);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -38,6 +38,10 @@ fn main() -> ExitCode {
                 Some(number) => seed = Some(number),
                 None => return usage(),
             },
+            "--generation" => match arguments.next().and_then(|text| text.parse().ok()) {
+                Some(number) => generation = number,
+                None => return usage(),
+            },
             "--seeds" => match arguments.next().and_then(|text| text.parse().ok()) {
                 Some(number) => count = number,
                 None => return usage(),
@@ -50,8 +54,8 @@ fn main() -> ExitCode {
         }
     }
     match seed {
-        Some(seed) => one(seed, trace, shrink, whole),
-        None => many(from, count, keep_going),
+        Some(seed) => one(generation, seed, trace, shrink, whole),
+        None => many(generation, from, count, keep_going),
     }
 }
 
@@ -60,8 +64,8 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn one(seed: u64, trace: bool, shrink: bool, whole: bool) -> ExitCode {
-    let mut plan = Plan::of(seed);
+fn one(generation: u32, seed: u64, trace: bool, shrink: bool, whole: bool) -> ExitCode {
+    let mut plan = Plan::of_generation(generation, seed);
     if shrink {
         plan = plan.shrink();
     }
@@ -107,7 +111,7 @@ fn judge(outcome: &Outcome) -> ExitCode {
     }
 }
 
-fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
+fn many(generation: u32, from: u64, count: u64, keep_going: bool) -> ExitCode {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
@@ -122,7 +126,7 @@ fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
                     if seed >= from + count {
                         break;
                     }
-                    let outcome = Plan::of(seed).run(false);
+                    let outcome = Plan::of_generation(generation, seed).run(false);
                     for (total, add) in totals.iter().zip([
                         1,
                         outcome.asked as u64,
@@ -153,7 +157,7 @@ fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
         println!("seed {seed}: {what}");
     }
     match failed.first() {
-        Some((seed, _)) if !keep_going => one(*seed, true, true, false),
+        Some((seed, _)) if !keep_going => one(generation, *seed, true, true, false),
         Some(_) => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request};
+use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request, Transport};
 use serde_json::Value;
 
 use super::client::{Answer, Tag};
@@ -10,9 +10,11 @@ use super::world::World;
 
 mod alive;
 mod converged;
+mod delivered;
 mod facts;
 mod sessions;
 
+pub use delivered::Delivered;
 pub use facts::Sending;
 
 /// What the checks remember.
@@ -28,6 +30,12 @@ pub struct Watch {
     /// Every POST of each request of the client.
     pub sendings: BTreeMap<Tag, Vec<Sending>>,
     exchanges: BTreeMap<ExchangeId, Tag>,
+    /// The requests of the client by their ids on the wire.
+    wires: BTreeMap<u64, Tag>,
+    /// The first answer to each that reached the engine.
+    delivered: BTreeMap<Tag, Delivered>,
+    /// Requests whose last exchange is over, and since when.
+    over: BTreeMap<Tag, Nanos>,
     /// Every status that the engine got.
     pub statuses: BTreeSet<u16>,
     /// Requests whose cancellation was said to be told, and their ids on the wire.

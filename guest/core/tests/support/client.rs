@@ -52,6 +52,8 @@ pub struct Client {
     pub heard: Vec<(Nanos, String)>,
     /// It says `initialized` as soon as `initialize` is answered, unless this is set.
     pub silent: bool,
+    /// Where the last list ended.
+    pub cursor: Option<String>,
     /// It has said `initialized` since its last `initialize`.
     pub said_initialized: bool,
     /// It does not answer questions.
@@ -328,6 +330,11 @@ impl World {
             }
             return;
         };
+        if let Answer::Result(result) = &answer
+            && let Some(cursor) = result["nextCursor"].as_str()
+        {
+            self.client.cursor = Some(cursor.to_string());
+        }
         self.check_answer(tag, &answer, &envelope.error["data"]);
         let now = self.now;
         let asked = self.client.asked.get_mut(&tag).expect("it was asked");
@@ -338,7 +345,7 @@ impl World {
         let Answer::Result(result) = answer else {
             // Only the newest one counts.
             let newest = !self.client.asked.range(tag + 1..).any(|(_, asked)| asked.method == "initialize");
-            if self.client.tries_again && newest {
+            if self.client.tries_again && newest && !self.watch.closing {
                 self.after(1500 * MILLISECOND, Happening::Initialize);
             }
             return;

@@ -30,7 +30,11 @@ pub struct World {
     /// Every event of the engine's but messages, with its time.
     pub events: Vec<(Nanos, Event)>,
     trace: Option<Vec<String>>,
-    agenda: BTreeMap<(Nanos, u64), Happening>,
+    agenda: BTreeMap<(Nanos, u64), (Nanos, Happening)>,
+    /// The driver does nothing before this.
+    asleep_until: Nanos,
+    /// When what happens now was there to be taken note of.
+    pub due: Nanos,
     happenings: u64,
     idle_ticks: u32,
     outputs: DefaultHasher,
@@ -89,6 +93,15 @@ pub enum Fault {
     Weather(u64),
     /// The server's behaviour changes.
     Become(Box<Knobs>),
+    /// The driver does nothing for so long; what happens meanwhile waits for it.
+    Nap(Nanos),
+}
+
+impl Happening {
+    /// Whether it is the driver that takes note of it.
+    fn is_for_driver(&self) -> bool {
+        !matches!(self, Self::Arrive(_) | Self::Gone(_) | Self::Job(_) | Self::Fault(_))
+    }
 }
 
 impl World {
@@ -111,6 +124,8 @@ impl World {
             events: Vec::new(),
             trace: Some(Vec::new()),
             agenda: BTreeMap::new(),
+            asleep_until: 0,
+            due: 0,
             happenings: 0,
             idle_ticks: 0,
             outputs: DefaultHasher::new(),
@@ -149,7 +164,8 @@ impl World {
 
     pub fn at(&mut self, when: Nanos, what: Happening) {
         self.happenings += 1;
-        self.agenda.insert((when.max(self.now), self.happenings), what);
+        let when = when.max(self.now);
+        self.agenda.insert((when, self.happenings), (when, what));
     }
 
     pub fn after(&mut self, delay: Nanos, what: Happening) {
@@ -182,7 +198,8 @@ impl World {
 
     fn step(&mut self, end: Nanos) -> bool {
         let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let deadline = self.engine.deadline();
+        // A driver that is late for a timer takes note of it when it is back.
+        let deadline = self.engine.deadline().map(|at| at.max(self.asleep_until));
         let next = match (due, deadline) {
             (Some(due), Some(deadline)) => due.min(deadline),
             (Some(one), None) | (None, Some(one)) => one,
@@ -196,8 +213,14 @@ impl World {
             self.now = next;
         }
         if due == Some(next) {
-            if let Some((_, what)) = self.agenda.pop_first() {
-                self.happen(what);
+            if let Some((_, (due, what))) = self.agenda.pop_first() {
+                if self.now < self.asleep_until && what.is_for_driver() {
+                    self.happenings += 1;
+                    self.agenda.insert((self.asleep_until, self.happenings), (due, what));
+                } else {
+                    self.due = due;
+                    self.happen(what);
+                }
             }
         } else {
             self.idle_ticks += 1;
@@ -288,6 +311,7 @@ impl World {
             Fault::ResetAll => self.net_reset(false),
             Fault::Weather(chance) => self.net.weather = chance,
             Fault::Become(knobs) => self.server.knobs = *knobs,
+            Fault::Nap(time) => self.asleep_until = self.now + time,
         }
     }
 

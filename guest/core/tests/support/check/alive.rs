@@ -12,6 +12,7 @@ const OWN_WAIT: Nanos = 10 * SECOND;
 impl World {
     /// There is a deadline while anything is under way, and it is not too far away.
     pub(in super::super) fn check_alive(&mut self) {
+        self.check_decided();
         if self.watch.stuck {
             return;
         }

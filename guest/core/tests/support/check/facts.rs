@@ -40,6 +40,8 @@ impl World {
         let sending = Sending { exchange, wire, epoch, at: self.now, status: None, failure: None };
         self.watch.sendings.entry(tag).or_default().push(sending);
         self.watch.exchanges.insert(exchange, tag);
+        self.watch.wires.insert(wire, tag);
+        self.watch.over.remove(&tag);
     }
 
     fn sending_on(&mut self, exchange: ExchangeId) -> Option<&mut Sending> {

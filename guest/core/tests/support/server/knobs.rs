@@ -38,6 +38,40 @@ pub enum Lost {
     Never,
     /// 202 and dropped: older rmcp.
     Dropped202,
+    /// 401 "Unauthorized: Session not found".
+    Unauthorized401,
+    /// 401 with `Bearer error="invalid_token"`.
+    Token401,
+    /// A bare status: seen are 409, 410, 422, 500 and 503.
+    Bare(u16),
+    /// 200 with this error under the request's id.
+    Error200(i64, &'static str),
+    /// 400 "No transport found for sessionId": an example of the TypeScript SDK.
+    NoTransport400,
+}
+
+/// How it spells what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accent {
+    Plain,
+    /// A byte order mark before a JSON body.
+    Mark,
+    /// `"error":null` beside a result.
+    NullError,
+    /// The id 5 as 5.0.
+    Decimal,
+    /// The id 5 as 5e0.
+    Exponent,
+    /// The id 5 as "5".
+    Text,
+    /// A member twice.
+    Twice,
+    /// A byte that is no UTF-8 in a string of the result.
+    Garbled,
+    /// The last event of a response stream without its blank line.
+    Unfinished,
+    /// Every answer in a batch.
+    Batch,
 }
 
 /// What a GET without a cursor gets, on Streamable HTTP.
@@ -99,6 +133,11 @@ pub struct Knobs {
     pub wrong_transport: u16,
     /// CRLF line ends.
     pub crlf: bool,
+    pub accent: Accent,
+    /// The status of JSON bodies.
+    pub json_status: u16,
+    /// HTTP+SSE: the answer is in the body of the POST's response, and not on the stream.
+    pub in_body: bool,
 }
 
 impl Knobs {
@@ -125,6 +164,9 @@ impl Knobs {
             pings: false,
             wrong_transport: 405,
             crlf: false,
+            accent: Accent::Plain,
+            json_status: 200,
+            in_body: false,
         }
     }
 

@@ -22,6 +22,8 @@ pub enum Reply {
     Events(Vec<String>, bool),
     /// The same after it ran.
     RunThenEvents(Vec<String>, bool),
+    /// A head and these events; then the connection is reset.
+    EventsThenCut(Vec<String>),
 }
 
 pub fn status(status: u16) -> Reply {
@@ -62,6 +64,13 @@ impl World {
                 self.write(id, Down::End);
             }
             Reply::Hang | Reply::RunThenHang => {}
+            Reply::EventsThenCut(events) => {
+                self.write(id, head(200, "text/event-stream"));
+                for event in events {
+                    self.write(id, Down::Body(event.into_bytes()));
+                }
+                self.break_off(id);
+            }
             Reply::Events(events, end) | Reply::RunThenEvents(events, end) => {
                 self.write(id, head(200, "text/event-stream"));
                 for event in events {

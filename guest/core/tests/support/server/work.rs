@@ -43,12 +43,22 @@ impl World {
                 session.subscriptions.remove(params["uri"].as_str().unwrap_or(""));
                 json!({"tag":tag})
             }
-            "tools/list" => json!({"tag":tag,"tools":[{"name":"echo","inputSchema":{}},
+            "tools/list" if params["cursor"].as_str().is_some_and(|cursor| !cursor.starts_with(&format!("{sid}/"))) => {
+                if !self.server.knobs.stateless {
+                    self.violate(format!("the cursor {} was sent in the session {sid}", params["cursor"]));
+                }
+                json!({"tag":tag,"tools":[]})
+            }
+            "tools/list" => json!({"tag":tag,"nextCursor":format!("{sid}/2"),"tools":[{"name":"echo","inputSchema":{}},
                 {"name":"read","annotations":{"readOnlyHint":true},"inputSchema":{}}]}),
             "tools/call" => {
                 let (name, arguments) = (params["name"].as_str().unwrap_or(""), params["arguments"].clone());
                 let ms = arguments["ms"].as_u64().unwrap_or(0) * MILLISECOND;
                 let kind = match name {
+                    "complain" => {
+                        let error = json!({"code":-32600,"message":"Session not found: open a browser session first"});
+                        return self.answer_request(sid, &channel, &id, "error", error);
+                    }
                     "slow" => Work::Slow,
                     "ask" => Work::Ask,
                     "block" => {
