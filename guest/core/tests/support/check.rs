@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request, Transport};
+use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request, Transport, errors};
 use serde_json::Value;
 
-use super::client::{Answer, Tag};
+use super::client::{Answer, DID_NOT_RUN, Tag};
+use super::history::{Entry, Verdict, judge};
 use super::world::World;
 
 mod alive;
@@ -27,6 +28,8 @@ pub struct Watch {
     pub closing: bool,
     /// Since when nothing goes wrong any more.
     pub kind_since: Option<Nanos>,
+    /// What was asked, sent, executed and answered.
+    pub history: Vec<Entry>,
     /// Every POST of each request of the client.
     pub sendings: BTreeMap<Tag, Vec<Sending>>,
     exchanges: BTreeMap<ExchangeId, Tag>,
@@ -44,6 +47,8 @@ pub struct Watch {
     known_sessions: BTreeSet<String>,
     /// Sessions that the engine has ended, or was told are gone.
     ended_sessions: BTreeSet<String>,
+    /// The server has refused a restore for good.
+    pub restore_refused: bool,
     /// When each session began at the server.
     pub begun: Vec<Nanos>,
 }
@@ -143,13 +148,13 @@ impl World {
     }
 
     /// An answer that reaches the client.
-    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer, data: &Value) {
+    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer, data: &Value, twins: bool) {
         let asked = self.client.asked[&tag].clone();
         // Promise 1.
         if !asked.answers.is_empty() {
             self.violate(format!("tag {tag} is answered twice: {answer:?}"));
         }
-        if asked.cancelled.is_some() {
+        if asked.cancelled.is_some() && !twins {
             self.violate(format!("tag {tag} was cancelled and is answered: {answer:?}"));
         }
         match answer {
@@ -160,7 +165,38 @@ impl World {
                     self.violate(format!("tag {tag} gets the result of tag {named}"));
                 }
             }
+            // Among requests with one id nobody knows whose error it is.
+            Answer::Error(..) if twins => {}
             Answer::Error(code, text) => self.check_error(tag, *code, text, data),
+        }
+    }
+
+    /// The replay table, at the end, by a reader of its own.
+    pub fn check_history(&mut self) {
+        let twins = self.client.twins();
+        let history: Vec<_> = self.watch.history.iter().filter(|entry| !twins.contains(&tag_of(entry))).cloned().collect();
+        for what in judge(&history, !self.watch.closing, true) {
+            self.violate(format!("history of {what}"));
+        }
+    }
+
+    /// An answer, for the history.
+    pub(super) fn note_answer(&mut self, tag: Tag, answer: &Answer) {
+        let verdict = match answer {
+            // Pings and lists that were promised are answered by the engine.
+            Answer::Result(result) if result["tag"].is_null() => Verdict::Other,
+            Answer::Result(_) => Verdict::Result,
+            Answer::Error(code, _) if DID_NOT_RUN.contains(code) => Verdict::DidNotRun,
+            Answer::Error(errors::OUTCOME_UNKNOWN, _) => Verdict::Unknown,
+            Answer::Error(..) => Verdict::Other,
+        };
+        self.log(tag, |tag| Entry::Answered { tag, verdict });
+    }
+
+    /// Handshakes are no part of the history.
+    pub(super) fn log(&mut self, tag: Tag, entry: impl Fn(Tag) -> Entry) {
+        if self.client.asked.get(&tag).is_some_and(|asked| asked.method != "initialize") {
+            self.watch.history.push(entry(tag));
         }
     }
 
@@ -204,6 +240,20 @@ fn tag_in(body: &[u8]) -> Option<Tag> {
     let body = std::str::from_utf8(body).ok()?;
     let tag = body.split_once(r#""tag":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse().ok());
     tag.filter(|_| !body.contains(r#""method":"initialize""#))
+}
+
+fn tag_of(entry: &Entry) -> Tag {
+    match entry {
+        Entry::Asked { tag, .. }
+        | Entry::Cancelled { tag }
+        | Entry::Sent { tag }
+        | Entry::Rejected { tag }
+        | Entry::Doubtful { tag }
+        | Entry::ServerError { tag }
+        | Entry::Ran { tag }
+        | Entry::Answered { tag, .. } => *tag,
+        Entry::NewSession => 0,
+    }
 }
 
 /// Sessions are numbered in the order in which they began.

@@ -10,6 +10,7 @@
 pub mod check;
 pub mod client;
 pub mod herd;
+pub mod history;
 pub mod net;
 pub mod plan;
 pub mod random;

@@ -122,6 +122,7 @@ impl World {
     /// A body reaches its end. An event stream's last event may lack its blank line.
     fn note_end(&mut self, id: ExchangeId) {
         let got = self.net.conns.get_mut(&id).map(|conn| std::mem::take(&mut conn.got)).unwrap_or_default();
+        self.note_refusal(id, &got);
         self.note_delivered(id, &got);
         self.note_over(id);
     }
@@ -250,7 +251,8 @@ impl World {
         let input = match down {
             Down::Head(status, headers) => {
                 self.note(|| format!("server  → #{} {status}", id.0));
-                self.note_head(id, status);
+                let rest = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+                self.note_head(id, status, rest);
                 let events = headers.iter().any(|(_, value)| value.starts_with("text/event-stream"));
                 if let Some(conn) = self.net.conns.get_mut(&id) {
                     conn.events = events;

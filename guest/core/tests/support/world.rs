@@ -234,6 +234,13 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
+        let by_client = matches!(
+            what,
+            Happening::Say(_) | Happening::Reply(..) | Happening::CancelRequest(_) | Happening::Initialize
+        );
+        if self.closed && by_client {
+            return;
+        }
         match what {
             Happening::Say(text) => self.say(&text),
             Happening::Reply(id, text) => {

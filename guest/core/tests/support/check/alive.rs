@@ -8,6 +8,8 @@ use crate::support::world::World;
 const LONGEST_REST: Nanos = 300 * SECOND;
 /// Waits of the engine that no option sets: the `endpoint` event, the pause after a rejection.
 const OWN_WAIT: Nanos = 10 * SECOND;
+/// So long a cancelled request is remembered.
+const CANCELLED: Nanos = 60 * SECOND;
 
 impl World {
     /// There is a deadline while anything is under way, and it is not too far away.
@@ -65,7 +67,7 @@ impl World {
                 (options.heartbeat_interval.max(options.heartbeat_timeout), "the heartbeat")
             }
             State::Ready | State::Idle => (
-                options.run_timeout.max(options.hold_timeout).max(options.heartbeat_timeout).max(OWN_WAIT),
+                options.run_timeout.max(options.hold_timeout).max(options.heartbeat_timeout).max(CANCELLED),
                 "run-timeout or hold-timeout",
             ),
             State::Connecting => (

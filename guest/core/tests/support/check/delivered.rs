@@ -3,7 +3,7 @@
 use mcp_reconnect_core::{ExchangeId, Nanos, SECOND, State, errors};
 use serde_json::Value;
 
-use super::Answer;
+use super::{Answer, Entry};
 use crate::support::client::Tag;
 use crate::support::world::World;
 
@@ -40,6 +40,9 @@ impl World {
         let id = &response["id"];
         let wire = id.as_u64().or(id.as_f64().map(|id| id as u64)).or(id.as_str().and_then(|id| id.parse().ok()));
         let Some(tag) = wire.and_then(|wire| self.watch.wires.get(&wire)).copied() else { return };
+        if response.get("result").is_none() {
+            self.log(tag, |tag| Entry::ServerError { tag });
+        }
         // A refusal of what was not looked at is no answer.
         if self.server.runs_of(tag) == 0 {
             return;

@@ -53,9 +53,10 @@ impl World {
         if matches!(reply, Reply::RunThen(..) | Reply::RunThenHang | Reply::RunThenEvents(..)) {
             self.run(&message, sid);
         }
+        let text = |text: String| text.replace("$ID", &message["id"].to_string()).replace("$SID", sid);
         match reply {
             Reply::Status(status, headers, body) | Reply::RunThen(status, headers, body) => {
-                let body = body.replace("$ID", &message["id"].to_string());
+                let body = text(body);
                 let headers = headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
                 self.write(id, Down::Head(status, headers));
                 if !body.is_empty() {
@@ -67,15 +68,14 @@ impl World {
             Reply::EventsThenCut(events) => {
                 self.write(id, head(200, "text/event-stream"));
                 for event in events {
-                    self.write(id, Down::Body(event.into_bytes()));
+                    self.write(id, Down::Body(text(event).into_bytes()));
                 }
                 self.break_off(id);
             }
             Reply::Events(events, end) | Reply::RunThenEvents(events, end) => {
                 self.write(id, head(200, "text/event-stream"));
                 for event in events {
-                    let event = event.replace("$ID", &message["id"].to_string());
-                    self.write(id, Down::Body(event.into_bytes()));
+                    self.write(id, Down::Body(text(event).into_bytes()));
                 }
                 if end {
                     self.write(id, Down::End);

@@ -13,6 +13,7 @@ impl World {
         if let Some(tag) = tag_of(message) {
             let method = message["method"].as_str().unwrap_or("").to_string();
             self.note(|| format!("server    runs {method} of tag {tag}"));
+            self.log(tag, |tag| crate::support::history::Entry::Ran { tag });
             self.server.runs.push(Run { at: self.now, tag, method, session: sid.to_string() });
         }
     }
