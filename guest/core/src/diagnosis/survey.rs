@@ -158,7 +158,7 @@ impl Survey {
         match &answer.reply {
             _ if self.transport == Transport::HttpSse => DeadSession::Silent,
             Some(Reply::Result) => DeadSession::Ignored,
-            Some(Reply::Error { code, message }) if session_loss::error_is_session_loss(*code, message) => {
+            Some(Reply::Error { code, message }) if session_loss::error_may_mean_loss(*code, message) => {
                 DeadSession::Recognised
             }
             Some(Reply::Error { .. }) => DeadSession::NotRecognised,

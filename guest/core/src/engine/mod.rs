@@ -83,8 +83,18 @@ pub struct Engine {
     heard_at: Nanos,
     /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
     suspect: bool,
-    /// A session was made because a ping was refused, and no ping was answered since.
-    pings_refused: bool,
+    /// Pings in a row that were refused.
+    refused_pings: u32,
+    /// The last session was lost by the refusal of a ping, and no ping was answered since.
+    lost_by_ping: bool,
+    /// The next attempt is an `initialize`, though there is a session.
+    initialize_next: bool,
+    /// The session that was lost last, and the words of the server that turned out to mean it.
+    lost_session: Option<(u64, String)>,
+    /// A notification was refused in a session that lived, and none was taken since.
+    notifications_refused: bool,
+    /// Sessions in a row whose `notifications/initialized` was refused.
+    refused_sessions: u32,
     /// `list_changed` was sent and nothing of the client was answered since.
     told_without_progress: bool,
     /// When fresh headers were asked for because the old ones were rejected, if nothing was answered since.
@@ -180,7 +190,12 @@ impl Engine {
             not_before: 0,
             heard_at: now,
             suspect: false,
-            pings_refused: false,
+            refused_pings: 0,
+            lost_by_ping: false,
+            initialize_next: false,
+            lost_session: None,
+            notifications_refused: false,
+            refused_sessions: 0,
             told_without_progress: false,
             asked_for_headers: None,
             headers: flow::credentials::Headers::default(),
@@ -259,6 +274,8 @@ impl Engine {
         let state = match &self.connection {
             _ if self.closing => State::Closed,
             ConnectionState::Idle => State::Idle,
+            // A session is verified by making another one.
+            ConnectionState::Handshake(_) if self.down.is_none() && self.has_session() => State::Ready,
             ConnectionState::Handshake(_) | ConnectionState::Headers => State::Connecting,
             ConnectionState::AwaitInitialized | ConnectionState::Ready => State::Ready,
             ConnectionState::Probing(_) if self.down.is_none() => State::Ready,
@@ -292,6 +309,7 @@ impl Engine {
             Timer::Reopen(key) => self.reopen(key),
             Timer::Standalone => self.open_standalone(),
             Timer::Notify => self.notifying = None,
+            Timer::NotificationHold => self.drop_late_notifications(),
             Timer::Endpoint => self.on_handshake_late(),
             Timer::Start => self.answer_provisionally(),
             Timer::Credentials => self.on_credentials_over(),
@@ -388,6 +406,11 @@ impl Engine {
         let id = self.next_wire;
         self.next_wire += 1;
         id
+    }
+
+    /// Whether there is a session that the server has taken `notifications/initialized` in.
+    fn has_session(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.initialized)
     }
 
     /// The client's requests, all of which are owed an answer or were cancelled.

@@ -28,7 +28,7 @@ impl Rng {
 
 /// No attempt follows a failed one sooner than this, unless a request waits.
 pub(crate) const FLOOR: Nanos = 100 * MILLISECOND;
-/// While a request waits, attempts are at most this far apart.
+/// While a request waits, attempts are at most this far apart, unless they are known to be of little use.
 const WAITING_CAP: Nanos = SECOND;
 /// While a request waits, attempts are at least half this far apart.
 const WAITING_FLOOR: Nanos = 50 * MILLISECOND;
@@ -43,15 +43,18 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 /// The delay while a request waits: in proportion to how long the server has been away, so that a short restart is
 /// noticed within milliseconds and a long one is not hammered; never more than a second.
 ///
-/// `unproductive` counts sessions in a row that nothing came of: each doubles the delay.
-pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32) -> Nanos {
-    let window = (down_for / 32).max(WAITING_FLOOR << unproductive.min(8)).min(WAITING_CAP);
+/// `unproductive` counts sessions in a row that nothing came of: each doubles the delay, up to `cap`.
+pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32, cap: Nanos) -> Nanos {
+    let doubled = WAITING_FLOOR.saturating_mul(1u64 << unproductive.min(32)).min(cap);
+    let window = (down_for / 32).min(WAITING_CAP).max(doubled);
     window / 2 + rng.up_to(window / 2)
 }
 
-/// The delay while a request waits and the server answers, but with what is of no use: it is there, and attempt_sooner is of none.
-pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos) -> Nanos {
-    let window = base.saturating_mul(1u64 << attempt.min(32)).clamp(FLOOR, WAITING_CAP);
+/// The delay while a request waits and the server answers, but with what is of no use: it is there, and hurry is of none. The
+/// longer it lasts, the longer the delay, up to `cap`.
+pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos, down_for: Nanos, cap: Nanos) -> Nanos {
+    let most = (down_for / 4).min(cap).max(WAITING_CAP);
+    let window = base.saturating_mul(1u64 << attempt.min(32)).clamp(FLOOR, most);
     window / 2 + rng.up_to(window / 2)
 }
 
@@ -81,10 +84,11 @@ mod tests {
     fn waiting_delays_follow_the_outage() {
         let mut rng = Rng::new(7);
         for _ in 0..200 {
-            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 0)));
-            assert!(waiting_delay(&mut rng, 2 * SECOND, 0) <= 63 * MILLISECOND);
-            assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND, 0)));
-            assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 3)));
+            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 0, 30 * SECOND)));
+            assert!(waiting_delay(&mut rng, 2 * SECOND, 0, 30 * SECOND) <= 63 * MILLISECOND);
+            assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND, 0, 30 * SECOND)));
+            assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 3, 30 * SECOND)));
+            assert!((15 * SECOND..=30 * SECOND).contains(&waiting_delay(&mut rng, 0, 40, 30 * SECOND)));
         }
     }
 
@@ -92,15 +96,19 @@ mod tests {
     fn a_server_that_answers_with_nothing_of_use_is_not_hurried() {
         let mut rng = Rng::new(7);
         let ms = |from: u64, to: u64| from * MILLISECOND..=to * MILLISECOND;
-        for (attempt, base, range) in [
-            (0, 500, ms(250, 500)),
-            (1, 500, ms(500, 1000)),
-            (9, 500, ms(500, 1000)),
-            (u32::MAX, 500, ms(500, 1000)),
-            (0, 1, ms(50, 100)),
-            (3, 25, ms(100, 200)),
+        for (attempt, base, down_for, range) in [
+            (0, 500, 0, ms(250, 500)),
+            (1, 500, 0, ms(500, 1000)),
+            (9, 500, 0, ms(500, 1000)),
+            (u32::MAX, 500, 0, ms(500, 1000)),
+            (0, 1, 0, ms(50, 100)),
+            (3, 25, 0, ms(100, 200)),
+            (9, 500, 40, ms(5000, 10_000)),
+            (9, 500, 3600, ms(15_000, 30_000)),
         ] {
-            let delays: BTreeSet<_> = (0..200).map(|_| refused_delay(&mut rng, attempt, base * MILLISECOND)).collect();
+            let delays: BTreeSet<_> = (0..200)
+                .map(|_| refused_delay(&mut rng, attempt, base * MILLISECOND, down_for * SECOND, 30 * SECOND))
+                .collect();
             assert!(delays.iter().all(|delay| range.contains(delay)), "{attempt} {base} {delays:?}");
             let (least, most) = (delays.first().unwrap(), delays.last().unwrap());
             assert!((most - least) * 10 > (range.end() - range.start()) * 9, "they are spread over the range");

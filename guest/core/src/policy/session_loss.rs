@@ -1,6 +1,9 @@
 //! How "the session is gone" and "nobody took it" look in practice.
 //!
-//! The specification knows one form, 404 to a request that carried a session id. Servers and proxies have others.
+//! The specification knows one form, 404 to a request that carried a session id. Servers and proxies have others, and the
+//! errors of applications speak of sessions too. So only what cannot be an application's words proves a loss; whatever else
+//! might mean one is verified, with a list that the server declared and then with an `initialize`, before anything is sent
+//! again. No list of spellings has to be complete.
 
 use alloc::string::{String, ToString};
 
@@ -23,6 +26,8 @@ pub(crate) struct Refusal {
 
 /// The JSON-RPC error in a refusal's body.
 pub(crate) struct BodyError {
+    /// It names the request that it answers by an id of the engine's: these are the server's words about that request.
+    pub has_own_id: bool,
     pub code: i64,
     pub message: String,
     /// The error object as it came.
@@ -36,13 +41,16 @@ impl Refusal {
         struct Body<'a> {
             #[serde(borrow)]
             error: &'a RawValue,
+            #[serde(borrow, default)]
+            id: Option<&'a RawValue>,
         }
         let body: Body = serde_json::from_str(&self.body).ok()?;
+        let has_own_id = body.id.is_some_and(|id| crate::wire::json::integer(id.get()).is_some());
         let (code, message) = crate::wire::json::error_of(body.error);
         if code == 0 && message.is_empty() {
             return None;
         }
-        Some(BodyError { code, message, raw: crate::wire::json::one_line(body.error.get().to_string()) })
+        Some(BodyError { has_own_id, code, message, raw: crate::wire::json::one_line(body.error.get().to_string()) })
     }
 
     /// The status and what can be shown of the body.
@@ -74,17 +82,36 @@ impl Refusal {
         }
     }
 
-    /// Whether the session that the request carried is unknown to the server.
+    /// Whether this cannot be an application's answer, and says that the session that the request carried is unknown.
     fn session_is_gone(&self, transport: Transport) -> bool {
-        match (self.status, transport) {
-            (404, _) => true,
-            (400, _) => speaks_of_lost_session(&self.body),
+        match (self.status, transport, self.error()) {
+            (400 | 404, _, Some(error)) => !error.has_own_id && speaks_of_lost_session(&error.message),
+            (404, _, None) => true,
+            (400, _, None) => TRANSPORT_TEXTS.iter().any(|known| self.body.trim_start().starts_with(known)),
             // supergateway answers so when the session's stream is gone.
-            (503, Transport::HttpSse) => self.body.contains("No active SSE connection"),
+            (503, Transport::HttpSse, _) => self.body.contains("No active SSE connection"),
             _ => false,
         }
     }
+
+    /// Whether a refusal that proves no loss may mean one all the same: it is worth a question. What is about the message
+    /// alone (its size, type or headers) is none.
+    pub fn may_mean_loss(&self) -> bool {
+        match (self.status, self.error()) {
+            (408 | 413..=415 | 429 | 431 | 500.., _) => false,
+            (_, Some(error)) if error.has_own_id => error_may_mean_loss(error.code, &error.message),
+            (status, _) => (400..500).contains(&status),
+        }
+    }
 }
+
+/// What HTTP+SSE and Streamable HTTP servers write in plain text, before an application is asked.
+const TRANSPORT_TEXTS: [&str; 4] = [
+    "No active transport",
+    "No transport found for sessionId",
+    "Session exists but uses a different transport protocol",
+    "session not found",
+];
 
 /// Whether the text of an error says that the session is not known.
 pub(crate) fn speaks_of_lost_session(text: &str) -> bool {
@@ -108,21 +135,11 @@ pub(crate) fn speaks_of_lost_session(text: &str) -> bool {
             .any(|word| text.contains(word))
 }
 
-/// Whether a JSON-RPC error that came with a success status says so. The codes of applications are taken for it only with
-/// the very texts that are known: an error of a tool may speak of sessions too.
-pub(crate) fn error_is_session_loss(code: i64, message: &str) -> bool {
-    match code {
-        -32600 | -32004 => speaks_of_lost_session(message),
-        -32000 | -32001 => [
-            "Session not found",
-            "Bad Request: No valid session ID provided",
-            "Bad Request: Server not initialized",
-            "Server not initialized",
-            "Unknown session",
-        ]
-        .contains(&message),
-        _ => false,
-    }
+/// Whether a JSON-RPC error under a request's own id may mean that its session is gone. It may as well be an application's:
+/// tools speak of sessions, transports and initialisation too.
+pub(crate) fn error_may_mean_loss(code: i64, message: &str) -> bool {
+    let text = message.get(..message.floor_char_boundary(4096)).unwrap_or(message).to_ascii_lowercase();
+    code == -32004 || ["session", "transport", "initializ", "initialis"].iter().any(|word| text.contains(word))
 }
 
 /// `-32602` is an ordinary parameter error, and what Python SDK servers answer on an HTTP+SSE session that was never
@@ -201,13 +218,42 @@ mod tests {
     }
 
     #[test]
-    fn errors_under_a_success_status() {
-        assert!(error_is_session_loss(-32600, "Session not found"));
-        assert!(error_is_session_loss(-32004, "Unknown session"));
-        assert!(!error_is_session_loss(-32603, "Session not found"));
-        assert!(!error_is_session_loss(-32600, "no such tool"));
-        assert!(error_is_session_loss(-32001, "Session not found"));
-        assert!(!error_is_session_loss(-32000, "browser session not found"));
+    fn errors_under_a_success_status_are_looked_into_if_they_may_mean_a_loss() {
+        for (code, message, may) in [
+            (-32600, "Session not found", true),
+            (-32004, "Unknown", true),
+            (-32603, "Session terminated", true),
+            (-32002, "Server not initialized", true),
+            (-32000, "browser session not found", true),
+            (-32000, "unknown transport type: bus", true),
+            (-32600, "no such tool", false),
+            (-32602, "bad cursor", false),
+        ] {
+            assert_eq!(error_may_mean_loss(code, message), may, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn only_what_no_application_says_proves_a_loss() {
+        let http = Transport::StreamableHttp;
+        for (status, body, lost, may) in [
+            (404, "", true, true),
+            (410, "", false, true),
+            (401, "Unauthorized: Session not found", false, true),
+            (400, r#"{"id":7,"error":{"code":-32602,"message":"missing required argument session_id"}}"#, false, true),
+            (400, r#"{"id":7,"error":{"code":-32602,"message":"bad cursor"}}"#, false, false),
+            (400, r#"{"id":null,"error":{"code":-32600,"message":"bad cursor"}}"#, false, true),
+            (404, r#"{"id":7,"error":{"code":-32601,"message":"no such method"}}"#, false, false),
+            (404, r#"{"id":7,"error":{"code":-32001,"message":"Session not found"}}"#, false, true),
+            (400, "No transport found for sessionId", true, true),
+            (400, "unknown transport type: bus", false, true),
+            (413, "session too large", false, false),
+            (500, "session not found", false, false),
+        ] {
+            let refusal = refusal(status, body);
+            assert_eq!(refusal.evidence(http, true) == Evidence::SessionLost, lost, "{status} {body}");
+            assert_eq!(refusal.may_mean_loss(), may, "{status} {body}");
+        }
     }
 
     #[test]

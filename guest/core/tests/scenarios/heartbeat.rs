@@ -192,14 +192,14 @@ fn after_silence_an_unsafe_request_waits_for_a_ping_even_without_a_heartbeat() {
 
 #[test]
 fn a_refusal_that_may_mean_another_server_is_looked_into() {
-    for (code, pings) in [(400, 1), (405, 1), (422, 0)] {
+    for (code, lists) in [(400, 1), (405, 1), (410, 1), (422, 1), (413, 0)] {
         let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
         world.open();
         world.rule("tools/call", crate::support::server::status(code));
         let call = world.call("echo", 0);
         assert_eq!(world.wait(call, SECOND).code(), Some(errors::HTTP_ERROR));
         world.run_for(SECOND);
-        assert_eq!(world.started("\"ping\"").len(), pings, "{code}");
+        assert_eq!(world.started("tools/list").len(), lists, "{code}");
         assert_eq!(world.engine.status().reconnects, 0);
         world.verify();
     }

@@ -712,16 +712,16 @@ const ACCENTS: [Accent; 9] = [
 
 /// Spellings of a lost session that no table has to know.
 const LOST: [Lost; 10] = [
-    Lost::Unauthorized401,
+    Lost::Plain(401, "Unauthorized: Session not found"),
     Lost::Token401,
-    Lost::Bare(409),
-    Lost::Bare(410),
-    Lost::Bare(422),
-    Lost::Bare(500),
-    Lost::Bare(503),
+    Lost::Plain(409, ""),
+    Lost::Plain(410, ""),
+    Lost::Plain(422, ""),
+    Lost::Plain(500, ""),
+    Lost::Plain(503, ""),
     Lost::Error200(-32002, "Server not initialized"),
     Lost::Error200(-32603, "Session terminated"),
-    Lost::NoTransport400,
+    Lost::Plain(400, "No transport found for sessionId"),
 ];
 
 /// What the second generation adds to what a client does, and to what happens to its requests and to the engine's own.

@@ -12,7 +12,7 @@ use crate::engine::state::session::Initialize;
 use crate::engine::state::timers::Timer;
 use crate::policy::replay;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
-use crate::{Level, MILLISECOND};
+use crate::{Level, MILLISECOND, Nanos};
 
 /// A message of the client that waits to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,22 @@ pub(crate) struct Queued {
     /// Its place in the order of the client's messages.
     pub order: u64,
     pub message: Outgoing,
+    /// When it is given up. Requests have a timer each.
+    pub expires: Nanos,
+    /// How often it was sent and refused.
+    pub refusals: u32,
+    /// It was refused as for a session that is gone.
+    pub lost: bool,
+}
+
+impl Queued {
+    pub fn request(key: RequestKey) -> Self {
+        Self { order: key.0, message: Outgoing::Request(key), expires: Nanos::MAX, refusals: 0, lost: false }
+    }
+
+    pub fn note(order: u64, message: Outgoing, expires: Nanos) -> Self {
+        Self { order, message, expires, refusals: 0, lost: false }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -211,7 +227,7 @@ impl Engine {
         };
         let key = self.admit(request);
         self.timers.set(Timer::Hold(key), self.now + hold);
-        self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
+        self.requeue(Queued::request(key));
         self.on_demand(key);
     }
 
@@ -252,7 +268,7 @@ impl Engine {
     fn on_notification(&mut self, method: &str, text: &str, params: &Params) {
         match method {
             "notifications/initialized" => {
-                // A client in a attempt_sooner says it before it has the result, which then waits for nothing.
+                // A client in a hurry says it before it has the result, which then waits for nothing.
                 if self.client.initialize.is_some() && !self.client.initialized {
                     self.client.initialized = true;
                     self.on_client_initialized();
@@ -305,7 +321,38 @@ impl Engine {
         }
         self.held_bytes += bytes;
         let order = self.order();
-        self.outbox.push_back(Queued { order, message });
+        let expires = self.now + self.options.hold_timeout;
+        self.outbox.push_back(Queued::note(order, message, expires));
+        self.time_notifications();
+    }
+
+    /// Sets the timer of the notification or response in the queue that expires first.
+    fn time_notifications(&mut self) {
+        match self.outbox.iter().map(|queued| queued.expires).min() {
+            Some(first) if first < Nanos::MAX => self.timers.set(Timer::NotificationHold, first),
+            _ => self.timers.clear(Timer::NotificationHold),
+        }
+    }
+
+    /// Notifications and responses that could not be sent in time mean little later.
+    pub(crate) fn drop_late_notifications(&mut self) {
+        let now = self.now;
+        let (mut late, mut bytes) = (0, 0);
+        self.outbox.retain(|queued| {
+            let keep = queued.expires > now;
+            if !keep {
+                late += 1;
+                bytes += queued.message.text().map_or(0, str::len);
+            }
+            keep
+        });
+        self.held_bytes -= bytes.min(self.held_bytes);
+        if late > 0 {
+            let time = crate::engine::seconds(self.options.hold_timeout);
+            let what = alloc::format!("a notification or answer of the client ({late} of them)");
+            self.log_dropped(&what, &alloc::format!("it could not be sent for {time} (option hold-timeout)"));
+        }
+        self.time_notifications();
     }
 
     /// Messages in the queue that are no requests. Requests in it are counted as requests.
@@ -316,7 +363,11 @@ impl Engine {
     /// Puts a message back where it stood in the client's order.
     pub(crate) fn requeue(&mut self, queued: Queued) {
         let at = self.outbox.partition_point(|other| other.order <= queued.order);
+        let timed = queued.expires < Nanos::MAX;
         self.outbox.insert(at, queued);
+        if timed {
+            self.time_notifications();
+        }
     }
 
     /// A request that the client cancels is owed no answer and is never sent again.
@@ -372,17 +423,17 @@ impl Engine {
             self.post_aside(text);
         } else {
             self.held_bytes += text.len();
-            self.requeue(Queued { order: 0, message: Outgoing::Bound { epoch, text } });
+            let expires = self.now + self.options.hold_timeout;
+            self.requeue(Queued::note(0, Outgoing::Bound { epoch, text }, expires));
         }
     }
 
     /// Starts what can be started, in order.
     pub(crate) fn pump(&mut self) {
         while matches!(self.connection, ConnectionState::Ready) {
-            let Some(Queued { message, .. }) = self.outbox.front() else { break };
-            match message {
+            let Some(queued) = self.outbox.front() else { break };
+            match queued.message {
                 Outgoing::Request(key) => {
-                    let key = *key;
                     let unsafe_now = self.requests.get(&key).is_some_and(|request| !request.safe);
                     if unsafe_now && self.is_suspect() {
                         self.probe();
@@ -391,7 +442,8 @@ impl Engine {
                     self.outbox.pop_front();
                     self.post_request(key);
                 }
-                _ if self.notifying.is_some() => break,
+                // One that was refused waits until it is known whether its session lives.
+                _ if self.notifying.is_some() || queued.lost && self.is_verifying() => break,
                 _ => {
                     let Some(queued) = self.outbox.pop_front() else { break };
                     self.held_bytes -= queued.message.text().map_or(0, str::len).min(self.held_bytes);
@@ -401,9 +453,13 @@ impl Engine {
                             self.log(Level::Debug, "a message for a session that is gone: dropped");
                         }
                         _ => {
+                            // What the server refused once holds up nothing behind it.
+                            let first = queued.refusals == 0;
                             let exchange = self.post_notification(queued);
-                            self.notifying = Some(exchange);
-                            self.timers.set(Timer::Notify, self.now + NOTIFY_HOLD);
+                            if first {
+                                self.notifying = Some(exchange);
+                                self.timers.set(Timer::Notify, self.now + NOTIFY_HOLD);
+                            }
                         }
                     }
                 }

@@ -82,7 +82,7 @@ impl Engine {
         if self.client.answered.is_none() {
             self.give_up_first_contact();
         } else {
-            let delay = self.next_delay(false).max(CREDENTIALS_PAUSE);
+            let delay = self.next_delay(None).max(CREDENTIALS_PAUSE);
             self.timers.set(Timer::Attempt, self.now + delay);
         }
     }

@@ -10,7 +10,7 @@ use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestState};
-use crate::engine::state::session::{Answered, Server, Session, Standalone, declare_list_changed};
+use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
@@ -31,6 +31,8 @@ pub(crate) struct Handshake {
     stream: Option<ExchangeId>,
     endpoint: Option<Url>,
     session_id: Option<String>,
+    /// The number of the session that is being made.
+    pub epoch: u64,
     /// What the other transport was refused with, if it was tried first.
     refused: Option<Refusal>,
     changed: bool,
@@ -64,6 +66,7 @@ impl Handshake {
             stream: None,
             endpoint: None,
             session_id: None,
+            epoch: 0,
             refused: None,
             changed: false,
         }
@@ -92,7 +95,11 @@ impl Engine {
             TransportChoice::HttpSse => Transport::HttpSse,
             TransportChoice::Auto => self.transport.unwrap_or(Transport::StreamableHttp),
         };
-        self.epoch = self.sessions + 1;
+        self.initialize_next = false;
+        // A session that is kept stays the current one until the next stands.
+        if self.session.is_none() {
+            self.epoch = self.sessions + 1;
+        }
         self.early.clear();
         // A redirect is good for the session that it was given to.
         self.url = self.configured_url.clone();
@@ -100,7 +107,8 @@ impl Engine {
     }
 
     fn start_transport(&mut self, transport: Transport, refused: Option<Refusal>) {
-        let mut handshake = Handshake { refused, ..Handshake::new(transport, Step::Initialize) };
+        let epoch = self.sessions + 1;
+        let mut handshake = Handshake { refused, epoch, ..Handshake::new(transport, Step::Initialize) };
         match transport {
             Transport::StreamableHttp => {
                 self.connection = ConnectionState::Handshake(handshake);
@@ -122,9 +130,22 @@ impl Engine {
 
     pub(crate) fn restart_handshake(&mut self) {
         if let ConnectionState::Handshake(Handshake { transport, refused, .. }) = self.connection.clone() {
-            self.cancel_session_exchanges();
+            self.cancel_session_exchanges(self.epoch_being_made());
             self.start_transport(transport, refused);
         }
+    }
+
+    /// The number of the session that is being made, or of the one there is.
+    pub(crate) fn epoch_being_made(&self) -> u64 {
+        match &self.connection {
+            ConnectionState::Handshake(handshake) if handshake.epoch > 0 => handshake.epoch,
+            _ => self.epoch,
+        }
+    }
+
+    /// Whether this is the number of a session that is being made while another one is kept.
+    pub(crate) fn is_being_made(&self, epoch: u64) -> bool {
+        epoch != self.epoch && epoch == self.epoch_being_made()
     }
 
     fn post_initialize(&mut self, url: &Url) {
@@ -220,6 +241,13 @@ impl Engine {
             Ok(server) => server,
             Err(problem) => return self.attempt_failed(ConnectionError::Fatal(problem)),
         };
+        if self.session.is_some() {
+            let reason = if self.last_error.is_empty() { "its session is gone" } else { &self.last_error }.to_string();
+            self.disconnected(&reason);
+            self.delete_session();
+            self.end_session(&reason, true);
+        }
+        self.epoch = handshake.epoch;
         let mut changed = false;
         if let Some(told) = &self.client.answered {
             if told.provisional && server.version > told.server.version {
@@ -248,18 +276,10 @@ impl Engine {
         self.sessions = self.epoch;
         self.detected_at = Some(self.now);
         self.transport = Some(handshake.transport);
-        self.session = Some(Session {
-            epoch: self.epoch,
-            transport: handshake.transport,
-            id: handshake.session_id.clone(),
-            endpoint: handshake.endpoint.clone(),
-            server,
-            since: self.now,
-            initialized: false,
-            progress: false,
-            standalone: Standalone::default(),
-            verified: false,
-        });
+        let mut session = Session::new(self.epoch, handshake.transport, server, self.now);
+        session.id.clone_from(&handshake.session_id);
+        session.endpoint.clone_from(&handshake.endpoint);
+        self.session = Some(session);
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Start);
         if let Some(exchange) = handshake.exchange {
@@ -322,7 +342,7 @@ impl Engine {
         let transport = self.session.as_ref().map_or(Transport::StreamableHttp, |session| session.transport);
         let mut handshake = match &self.connection {
             ConnectionState::Handshake(handshake) => handshake.clone(),
-            _ => Handshake::new(transport, Step::Initialized),
+            _ => Handshake { epoch: self.epoch, ..Handshake::new(transport, Step::Initialized) },
         };
         handshake.step = Step::Initialized;
         self.connection = ConnectionState::Handshake(handshake);
@@ -337,6 +357,7 @@ impl Engine {
         };
         let Some(session) = &mut self.session else { return };
         session.initialized = true;
+        self.refused_sessions = 0;
         let info = session.info();
         self.connection = ConnectionState::Ready;
         self.suspect = false;
@@ -376,7 +397,7 @@ impl Engine {
                     && self.may_detect(refusal.status) =>
             {
                 self.detected_at = Some(self.now);
-                self.cancel_session_exchanges();
+                self.cancel_session_exchanges(self.epoch_being_made());
                 self.start_transport(other, Some(refusal.clone()));
             }
             // The other transport asks for something, or for patience.
@@ -411,17 +432,22 @@ impl Engine {
     }
 
     /// The stream of HTTP+SSE ended.
-    pub(crate) fn on_stream_over(&mut self, cause: ConnectionError) {
+    pub(crate) fn on_stream_over(&mut self, epoch: u64, cause: ConnectionError) {
         match &self.connection {
-            ConnectionState::Handshake(_) => self.on_handshake_outcome(&Role::Stream, cause),
+            ConnectionState::Handshake(handshake) if handshake.epoch == epoch => {
+                self.on_handshake_outcome(&Role::Stream, cause);
+            }
             _ => {
                 let reason = alloc::format!("the event stream is lost: {}", cause.reason());
                 match self.connection {
                     ConnectionState::Probing(_) => self.recover(ConnectionError::SessionLost(reason)),
                     // The next attempt has its time already; but the session ends now.
-                    ConnectionState::Waiting | ConnectionState::Headers | ConnectionState::Credentials(_) => {
+                    ConnectionState::Waiting
+                    | ConnectionState::Headers
+                    | ConnectionState::Credentials(_)
+                    | ConnectionState::Handshake(_) => {
                         self.disconnected(&reason);
-                        self.end_session(&reason);
+                        self.end_session(&reason, false);
                     }
                     _ => self.recover(ConnectionError::Broken(reason)),
                 }

@@ -1,17 +1,14 @@
-//! Signs of life: the heartbeat, the ping that decides whether a session survived, and what the engine's own requests come
-//! to.
+//! Signs of life: the heartbeat, and the ping that decides whether a session survived.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
-use super::reconnect::{ConnectionError, ConnectionState};
-use super::settle::{self, End};
+use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
-use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::engine::Engine;
+use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::timers::Timer;
-use crate::engine::{Engine, seconds};
-use crate::policy::replay::Evidence;
-use crate::policy::session_loss;
-use crate::{Event, Level, Nanos, Transport};
+use crate::{Event, Nanos};
+
 /// A probe on request is given this long.
 const PROBE_TIME: Nanos = 5 * SECOND;
 
@@ -34,7 +31,7 @@ impl Engine {
     pub(crate) fn probe(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
-        let ping = self.post_own(Origin::Ping, "ping", "");
+        let ping = self.post_ping();
         self.connection = ConnectionState::Probing(ping);
     }
 
@@ -70,6 +67,7 @@ impl Engine {
             self.open_standalone();
         }
         self.resume_all();
+        self.verify_what_waits();
     }
 
     pub(crate) fn arm_heartbeat(&mut self) {
@@ -88,107 +86,14 @@ impl Engine {
             self.timers.set(Timer::Heartbeat, due);
         } else {
             if !pinging {
-                self.post_own(Origin::Ping, "ping", "");
+                self.post_ping();
             }
             self.arm_heartbeat();
         }
     }
 
-    /// A request of the engine's own came to nothing. The link's own reaction to the cause follows after this.
-    pub(crate) fn settle_own(&mut self, key: RequestKey, origin: Origin, end: &End) {
-        let probing = self.connection == ConnectionState::Probing(key);
-        match origin {
-            Origin::Ping if probing => match end.evidence {
-                Evidence::SessionLost | Evidence::Unauthorized | Evidence::Busy { .. } => {
-                    self.forget(key);
-                }
-                Evidence::Refused => self.ping_refused(key, end.reason.clone()),
-                Evidence::NotSent => self.attempt_failed(ConnectionError::Unreachable(end.reason.clone())),
-                // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
-                Evidence::Unknown
-                    if end.refusal.is_none()
-                        && self.transport == Some(Transport::HttpSse)
-                        && (!self.is_busy() || self.options.heartbeat_strict) =>
-                {
-                    self.forget(key);
-                    self.unresponsive(end.reason.clone());
-                }
-                Evidence::Unknown => self.attempt_failed(match end.refusal {
-                    Some(refusal) => ConnectionError::Refused(refusal.clone()),
-                    None => ConnectionError::Broken(end.reason.clone()),
-                }),
-            },
-            Origin::Ping if end.evidence == Evidence::Refused => self.ping_refused(key, end.reason.clone()),
-            Origin::Ping | Origin::Client => {
-                self.forget(key);
-            }
-            // What is restored is safe to repeat.
-            Origin::Restore if end.evidence == Evidence::Unknown && self.replay_own(key) => {}
-            Origin::Restore => {
-                let method = self.forget(key).map_or_else(String::new, |request| request.method);
-                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
-            }
-            Origin::Verify(_) => {
-                self.forget(key);
-                self.verified(end.evidence != Evidence::SessionLost);
-            }
-        }
-    }
-
-    /// Queues a request of the engine's own once more. False if that was done before.
-    fn replay_own(&mut self, key: RequestKey) -> bool {
-        let hold = self.options.hold_timeout;
-        let Some(request) = self.requests.get_mut(&key).filter(|request| request.replays == 0) else { return false };
-        request.replays = 1;
-        request.hold_left = hold;
-        self.hold(key);
-        true
-    }
-
-    /// A ping was refused by HTTP: what answers may be another server than the one that made the session. A new session
-    /// tells; but a server that refuses the pings of that one too refuses them all, and is alive.
-    fn ping_refused(&mut self, key: RequestKey, reason: String) {
-        self.forget(key);
-        if core::mem::replace(&mut self.pings_refused, true) {
-            self.alive();
-        } else {
-            self.recover(ConnectionError::SessionLost(reason));
-        }
-    }
-
-    pub(crate) fn on_own_answer(&mut self, key: RequestKey, origin: Origin, error: Option<(i64, String)>) {
-        let method = self.forget(key).map_or_else(String::new, |request| request.method);
-        match (origin, error) {
-            // A server that answers a ping with an error is alive.
-            (Origin::Ping, _) => {
-                self.pings_refused = false;
-                self.alive();
-            }
-            (Origin::Verify(_), Some((session_loss::UNINITIALISED_CODE, _))) => {
-                self.verified(false);
-                self.recover(ConnectionError::SessionLost(
-                    "the server says that the session was never initialised".to_string(),
-                ));
-            }
-            (Origin::Verify(_), _) => {
-                if let Some(session) = &mut self.session {
-                    session.verified = true;
-                }
-                self.verified(true);
-            }
-            (Origin::Restore, Some((_, message))) => {
-                let message = settle::clip(&message);
-                self.log(
-                    Level::Warn,
-                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
-                );
-            }
-            (Origin::Restore | Origin::Client, _) => {}
-        }
-    }
-
     /// Whether the server works on something for the client.
-    fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.client_requests().any(|(_, request)| {
             let verifying = matches!(request.state, RequestState::Verifying(_));
             !request.cancelled && request.is_out() && !verifying
@@ -196,7 +101,7 @@ impl Engine {
     }
 
     /// Silence: a busy server is left alone, unless it is to be strict; otherwise the session is given up.
-    fn ping_unanswered(&mut self, probing: bool, reason: String) {
+    pub(crate) fn ping_unanswered(&mut self, probing: bool, reason: String) {
         if !self.is_busy() || self.options.heartbeat_strict {
             return self.unresponsive(reason);
         }
@@ -205,25 +110,6 @@ impl Engine {
         if probing {
             self.connection = ConnectionState::Waiting;
             self.probe();
-        }
-    }
-
-    /// A request of the engine's own was not answered in time.
-    pub(crate) fn on_own_late(&mut self, key: RequestKey, origin: Origin) {
-        let probing = self.connection == ConnectionState::Probing(key);
-        let exchange = self.exchange_of(key);
-        self.forget(key);
-        if let Some(exchange) = exchange {
-            self.cancel(exchange);
-        }
-        match origin {
-            Origin::Ping => {
-                let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
-                self.ping_unanswered(probing, reason);
-            }
-            Origin::Verify(_) => self.verified(true),
-            Origin::Restore => self.log(Level::Warn, "a restored subscription or log level was not confirmed in time"),
-            Origin::Client => {}
         }
     }
 }

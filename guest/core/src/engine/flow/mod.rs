@@ -8,6 +8,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod notice;
 pub(crate) mod outcome;
 pub(crate) mod own_answers;
+pub(crate) mod own_requests;
 pub(crate) mod reconnect;
 pub(crate) mod response;
 pub(crate) mod restore;

@@ -3,16 +3,20 @@
 use alloc::string::{String, ToString};
 
 use super::client_message::Queued;
+use super::own_requests::OwnEnd;
 use super::reconnect::ConnectionError;
 use super::response::Role;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
-use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{ExchangeId, Failure, Transport};
+
+/// A notification that was refused for now so often is not sent again.
+const MAX_REFUSALS: u32 = 4;
 
 /// How an exchange ended, or what its head decided.
 pub(crate) enum Outcome<'a> {
@@ -49,7 +53,10 @@ impl Engine {
         match role {
             Role::Initialize => self.on_initialize_accepted(),
             Role::Initialized => self.on_initialized_accepted(),
-            Role::Notify(_) => self.notification_over(id),
+            Role::Notify(_) => {
+                self.notifications_refused = false;
+                self.notification_over(id);
+            }
             Role::Delete => self.on_delete_over(),
             Role::Post(key) => self.on_post_accepted(key),
             _ => {}
@@ -67,10 +74,12 @@ impl Engine {
     /// on the standalone stream, or the session is a zombie: find out.
     pub(crate) fn on_post_accepted(&mut self, key: RequestKey) {
         if let Some(request) = self.requests.get_mut(&key) {
-            if request.origin == Origin::Ping && self.transport == Some(Transport::StreamableHttp) {
-                let reason = "the server takes a ping and does not answer it".to_string();
-                self.forget(key);
-                return self.recover(ConnectionError::SessionLost(reason));
+            if request.origin != Origin::Client && self.transport == Some(Transport::StreamableHttp) {
+                let (origin, method) = (request.origin, request.method.clone());
+                let reason = alloc::format!("the server takes a {method} and does not answer it");
+                let evidence = if origin == Origin::Ping { Evidence::SessionLost } else { Evidence::Unknown };
+                let end = End { evidence, accepted: true, reason, refusal: None };
+                return self.own_request_ended(key, origin, OwnEnd::Failed(&end));
             }
             request.state = RequestState::Accepted(None);
             let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != request.epoch);
@@ -93,13 +102,14 @@ impl Engine {
         outcome: Outcome,
     ) {
         let current = epoch == self.epoch;
+        let being_made = self.is_being_made(epoch);
         match role {
             Role::Retired | Role::Delete => {}
             Role::Initialize | Role::Initialized => self.on_handshake_outcome(&role, into_connection_error(outcome)),
             Role::Stream => {
-                if current {
+                if current || being_made {
                     let cause = into_connection_error(outcome);
-                    self.on_stream_over(cause);
+                    self.on_stream_over(epoch, cause);
                 }
             }
             Role::Standalone => {
@@ -121,6 +131,9 @@ impl Engine {
     pub(crate) fn on_post_over(&mut self, key: RequestKey, current: bool, had_session: bool, outcome: Outcome) {
         let transport = self.transport.unwrap_or(Transport::StreamableHttp);
         let grace = self.timers.is_set(Timer::Grace(key));
+        // What the engine's own requests mean for the connection is decided where they end.
+        let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
+        let current = current && (asked || !self.requests.contains_key(&key));
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
@@ -135,14 +148,15 @@ impl Engine {
             Outcome::Refused(refusal) => {
                 let evidence = refusal.evidence(transport, had_session);
                 let reason = refusal.describe();
-                let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
+                if asked && current && self.must_verify_refusal(&refusal, evidence) {
+                    return self.verify(key, UnverifiedAnswer::Refusal(refusal));
+                }
                 self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
                 if current {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.
                 if asked && current && evidence == Evidence::Refused && matches!(refusal.status, 400 | 404 | 405) {
-                    self.pings_refused = false;
                     self.probe_soon();
                 }
             }
@@ -171,7 +185,7 @@ impl Engine {
     pub(crate) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
             Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
-            Evidence::Busy { retry_after } => self.rest(retry_after, reason),
+            Evidence::Busy { retry_after } => self.pause(retry_after, reason),
             Evidence::Unauthorized => self.on_unauthorized(refusal),
             // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
             Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
@@ -219,7 +233,13 @@ impl Engine {
     }
 
     /// A notification is sent at most once: it goes back only if it provably was not taken.
-    pub(crate) fn on_notification_over(&mut self, queued: Queued, current: bool, had_session: bool, outcome: Outcome) {
+    pub(crate) fn on_notification_over(
+        &mut self,
+        mut queued: Queued,
+        current: bool,
+        had_session: bool,
+        outcome: Outcome,
+    ) {
         let transport = self.transport.unwrap_or(Transport::StreamableHttp);
         let (evidence, reason, refusal) = match outcome {
             Outcome::Accepted | Outcome::Ended { clean: true, .. } => return,
@@ -233,12 +253,21 @@ impl Engine {
             }
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
+        let lost = evidence == Evidence::SessionLost;
         let again = match evidence {
-            Evidence::NotSent | Evidence::SessionLost | Evidence::Busy { .. } => true,
+            Evidence::NotSent | Evidence::Busy { .. } => true,
+            // Some servers refuse all notifications so, or all of a kind.
+            Evidence::SessionLost => !queued.lost && !self.notifications_refused,
             Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),
             Evidence::Unknown | Evidence::Refused => false,
         };
-        if again && !self.closing {
+        if lost && !again {
+            self.notifications_refused = true;
+        }
+        let late = queued.expires <= self.now || queued.refusals >= MAX_REFUSALS;
+        if again && !late && !self.closing {
+            queued.lost |= lost;
+            queued.refusals += u32::from(evidence != Evidence::NotSent);
             self.held_bytes += queued.message.text().map_or(0, str::len);
             self.requeue(queued);
         } else {
@@ -248,6 +277,11 @@ impl Engine {
             return;
         }
         match (evidence, refusal) {
+            (Evidence::SessionLost, _) if self.has_session() => {
+                if again {
+                    self.verify_session(reason);
+                }
+            }
             (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
             (_, None) => self.recover(ConnectionError::Broken(reason)),

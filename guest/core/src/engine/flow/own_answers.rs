@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use super::own_requests::OwnEnd;
 use super::settle::End;
 use crate::Event;
 use crate::api::errors::{self, response};
@@ -89,7 +90,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Client {
             let origin = request.origin;
-            return self.on_own_answer(key, origin, None);
+            return self.own_request_ended(key, origin, OwnEnd::Answered(None));
         }
         let text = alloc::format!(
             "The answer to {} is too large: {what} is over {limit} bytes (option {option}). The request ran.",

@@ -78,6 +78,8 @@ pub(crate) enum ConnectionError {
 
 /// The client hears of attempts at most this often.
 const TELL_AGAIN: Nanos = SECOND;
+/// Sessions in a row whose `notifications/initialized` may be refused before that is said to those who wait.
+const MAX_REFUSED_SESSIONS: u32 = 2;
 /// How long the DELETE before a new session may take.
 const DELETE_TIME: Nanos = SECOND;
 
@@ -112,6 +114,12 @@ impl Engine {
         match self.connection {
             ConnectionState::Ready | ConnectionState::AwaitInitialized => {}
             ConnectionState::Probing(_) if lost => {}
+            // Another session is being made while this one is kept: it need not be kept any more.
+            ConnectionState::Handshake(_) if lost && self.has_session() => {
+                let reason = cause.reason();
+                self.disconnected(&reason);
+                return self.end_session(&reason, true);
+            }
             // The way back is under way already.
             _ => return,
         }
@@ -125,14 +133,14 @@ impl Engine {
             if self.someone_waits() {
                 self.probe();
             } else {
-                let delay = self.next_delay(false);
+                let delay = self.next_delay(None);
                 self.wait(delay);
             }
             return;
         }
         self.disconnected(&reason);
         if lost || !self.session_may_survive() {
-            self.end_session(&reason);
+            self.end_session(&reason, lost);
         }
         // A server that says that the session is gone is there; but one that says so again and again is not asked
         // without pause.
@@ -184,7 +192,7 @@ impl Engine {
             self.settle(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
         }
         let delete = self.delete_session();
-        self.end_session(&reason);
+        self.end_session(&reason, false);
         self.attempts = self.attempts.saturating_add(1);
         self.tell_attempt(0, reason);
         self.begin_after(delete);
@@ -207,7 +215,9 @@ impl Engine {
     /// An attempt came to nothing.
     pub(crate) fn attempt_failed(&mut self, cause: ConnectionError) {
         match self.connection {
-            ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized => self.cancel_session_exchanges(),
+            ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized => {
+                self.cancel_session_exchanges(self.epoch_being_made());
+            }
             ConnectionState::Probing(ping) => {
                 let exchange = self.exchange_of(ping);
                 self.forget(ping);
@@ -225,11 +235,8 @@ impl Engine {
             self.finish_close();
             return;
         }
-        // A handshake that broke after its result has a session that is of no use.
-        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized)
-            && self.session.is_some()
-        {
-            self.end_session(&reason);
+        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized) {
+            self.handshake_failed(&cause, &reason);
         }
         if let ConnectionError::Refused(refusal) = &cause
             && matches!(refusal.status, 401 | 403)
@@ -245,7 +252,51 @@ impl Engine {
         if exhausted || matches!(cause, ConnectionError::Incompatible(_)) {
             self.fail_held(&reason);
         }
+        if self.refused_sessions >= MAX_REFUSED_SESSIONS {
+            self.fail_unstable();
+        }
         self.schedule(&cause);
+    }
+
+    /// What a handshake that came to nothing leaves behind.
+    fn handshake_failed(&mut self, cause: &ConnectionError, reason: &str) {
+        let refused = matches!(cause, ConnectionError::Refused(_));
+        if self.has_session() {
+            // The session of before was kept. That no other can be had says that it lives; that the server is away says nothing.
+            if !matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_)) {
+                self.answers_stand();
+            }
+        } else if self.session.is_some() {
+            // It broke after its result: the session is of no use, to the server either.
+            self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
+            self.delete_session();
+            self.end_session(reason, false);
+        }
+    }
+
+    /// Sessions are granted and at once not known: the requests that wait for one are told.
+    fn fail_unstable(&mut self) {
+        let text = alloc::format!(
+            "{} grants sessions and does not know them in the next request: a load balancer before several servers needs \
+             session affinity.",
+            self.server_name()
+        );
+        self.log(Level::Warn, text.clone());
+        for key in self.waiting_requests() {
+            let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
+            let text = alloc::format!("{method} was not sent; it did not run. {text}");
+            self.answer_error(key, errors::SESSION_UNSTABLE, &text, None);
+        }
+    }
+
+    /// Makes another session; the one there is stays until that stands.
+    pub(crate) fn initialize_again(&mut self) {
+        if self.closing {
+            return self.finish_close();
+        }
+        self.refused_pings = 0;
+        self.initialize_next = true;
+        self.attempt();
     }
 
     /// Sets the time of the next attempt and tells the client.
@@ -253,7 +304,11 @@ impl Engine {
         if let ConnectionError::Refused(Refusal { retry_after: Some(rest), .. }) = cause {
             self.not_before = self.now + rest;
         }
-        let delay = self.next_delay(matches!(cause, ConnectionError::Refused(_) | ConnectionError::Unusable(_)));
+        let delay = match cause {
+            ConnectionError::Refused(refusal) => self.next_delay(Some(!matches!(refusal.status, 404 | 429 | 500..))),
+            ConnectionError::Unusable(_) => self.next_delay(Some(true)),
+            _ => self.next_delay(None),
+        };
         self.attempts = self.attempts.saturating_add(1);
         self.tell_attempt(delay, cause.reason());
         self.wait(delay);
@@ -279,12 +334,17 @@ impl Engine {
         }
     }
 
-    pub(crate) fn next_delay(&mut self, refused: bool) -> Nanos {
+    /// `refused`: the last attempt was answered, with nothing of use; and whether that is likely to last (a proxy whose server is
+    /// away is not).
+    pub(crate) fn next_delay(&mut self, refused: Option<bool>) -> Nanos {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
             (false, _) => backoff::idle_delay(&mut self.rng, self.attempts, base, cap),
-            (true, true) => backoff::refused_delay(&mut self.rng, self.attempts, base),
-            (true, false) => self.waiting_delay(),
+            (true, Some(lasting)) => {
+                let down_for = if lasting { self.down_for() } else { 0 };
+                backoff::refused_delay(&mut self.rng, self.attempts, base, down_for, cap)
+            }
+            (true, None) => self.waiting_delay(),
         };
         delay.max(self.not_before.saturating_sub(self.now))
     }
@@ -292,8 +352,12 @@ impl Engine {
     /// The delay between attempts while a request waits. It grows with the outage, and with sessions that nothing comes of:
     /// behind a balancer without stickiness every handshake succeeds.
     fn waiting_delay(&mut self) -> Nanos {
-        let down_for = self.down.as_ref().map_or(0, |down| self.now - down.since);
-        backoff::waiting_delay(&mut self.rng, down_for, self.unproductive)
+        let down_for = self.down_for();
+        backoff::waiting_delay(&mut self.rng, down_for, self.unproductive, self.options.backoff_cap)
+    }
+
+    fn down_for(&self) -> Nanos {
+        self.down.as_ref().map_or(0, |down| self.now - down.since)
     }
 
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
@@ -308,7 +372,10 @@ impl Engine {
     fn someone_waits(&self) -> bool {
         self.requests.values().any(|request| {
             request.origin == Origin::Client
-                && matches!(request.state, RequestState::Held | RequestState::Handshake | RequestState::Resuming)
+                && matches!(
+                    request.state,
+                    RequestState::Held | RequestState::Handshake | RequestState::Resuming | RequestState::Verifying(_)
+                )
         })
     }
 
@@ -321,7 +388,7 @@ impl Engine {
             self.connection = ConnectionState::Headers;
             return;
         }
-        if self.session.is_some() {
+        if self.session.is_some() && !self.initialize_next {
             self.probe();
         } else {
             self.begin_handshake();
@@ -335,7 +402,7 @@ impl Engine {
         }
         let reason = "a new session was asked for".to_string();
         if matches!(self.connection, ConnectionState::Handshake(_)) {
-            self.cancel_session_exchanges();
+            self.cancel_session_exchanges(self.epoch_being_made());
         }
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Attempt);
@@ -345,7 +412,7 @@ impl Engine {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);
-            self.end_session(&reason);
+            self.end_session(&reason, false);
         }
         self.begin_after(delete);
     }
@@ -374,11 +441,12 @@ impl Engine {
         }
     }
 
-    /// Forgets the session, and settles what depended on it.
-    pub(crate) fn end_session(&mut self, reason: &str) {
+    /// Forgets the session, and settles what depended on it. `lost`: the server does not know it any more, so that what it was
+    /// not known for did not run.
+    pub(crate) fn end_session(&mut self, reason: &str, lost: bool) {
         let Some(session) = self.session.take() else { return };
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
-        self.cancel_session_exchanges();
+        self.cancel_session_exchanges(session.epoch);
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
             self.timers.clear(timer);
         }
@@ -409,8 +477,11 @@ impl Engine {
         for (key, state) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
-                // `-32602` was answered: it did not run.
-                RequestState::Verifying(_) => self.settle(key, end(Evidence::SessionLost, false)),
+                RequestState::Verifying(answer) if lost => {
+                    self.lost_session = Some((session.epoch, answer.said().to_string()));
+                    self.settle(key, end(Evidence::SessionLost, false));
+                }
+                RequestState::Verifying(answer) => self.answer_stands(key, answer),
                 _ if session.transport == Transport::HttpSse => self.stream_lost_under(key, reason),
                 RequestState::Resuming | RequestState::Resumed(_) | RequestState::Accepted(None) => {
                     self.settle(key, end(Evidence::Unknown, true));
@@ -421,8 +492,8 @@ impl Engine {
         }
     }
 
-    /// The server asks for rest (429, 503 with `Retry-After`). The session is kept.
-    pub(crate) fn rest(&mut self, retry_after: Option<Nanos>, reason: String) {
+    /// The server asks for a pause (429, 503 with `Retry-After`). The session is kept.
+    pub(crate) fn pause(&mut self, retry_after: Option<Nanos>, reason: String) {
         if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
             return;
         }
@@ -475,7 +546,7 @@ impl Engine {
     }
 
     pub(crate) fn give_up_first_contact(&mut self) {
-        self.cancel_session_exchanges();
+        self.cancel_session_exchanges(self.epoch_being_made());
         self.session = None;
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);
@@ -488,6 +559,7 @@ impl Engine {
         self.client.initialize = None;
         self.down = None;
         self.attempts = 0;
+        self.initialize_next = false;
         self.connection = ConnectionState::Idle;
     }
 }

@@ -23,6 +23,8 @@ use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
 const MAX_REFUSAL: usize = 64 << 10;
 /// How long the body of such a response may take.
 const REFUSAL_TIME: Nanos = 2 * SECOND;
+/// How long a DELETE that nobody waits for may take.
+const DELETE_TIME: Nanos = 5 * SECOND;
 /// Redirects in a row that are followed.
 const MAX_REDIRECTS: u32 = 5;
 
@@ -94,7 +96,8 @@ impl Engine {
     /// A message that belongs to the current session and waits for nothing.
     pub(crate) fn post_aside(&mut self, text: String) {
         let epoch = self.epoch;
-        self.post_notification(Queued { order: 0, message: Outgoing::Bound { epoch, text } });
+        let expires = self.now + self.options.hold_timeout;
+        self.post_notification(Queued::note(0, Outgoing::Bound { epoch, text }, expires));
     }
 
     /// Starts a GET of a stream.
@@ -111,7 +114,9 @@ impl Engine {
             return None;
         }
         let url = self.url.clone();
-        Some(self.start(Role::Delete, Method::Delete, &url, Vec::new(), &[]))
+        let exchange = self.start(Role::Delete, Method::Delete, &url, Vec::new(), &[]);
+        self.timers.set(Timer::Head(exchange), self.now + DELETE_TIME);
+        Some(exchange)
     }
 
     pub(crate) fn start(
@@ -150,8 +155,12 @@ impl Engine {
         self.exchanges.insert(
             exchange,
             Exchange {
+                epoch: if matches!(role, Role::Initialize | Role::Stream) {
+                    self.epoch_being_made()
+                } else {
+                    self.epoch
+                },
                 role,
-                epoch: self.epoch,
                 sent: false,
                 had_session,
                 headers_given: self.headers_given,
@@ -486,15 +495,16 @@ impl Engine {
     }
 
     /// Stops every exchange of the session that is over, but for the POSTs of requests: their outcome counts.
-    pub(crate) fn cancel_session_exchanges(&mut self) {
+    pub(crate) fn cancel_session_exchanges(&mut self, epoch: u64) {
         let over: Vec<_> = self
             .exchanges
             .iter()
             .filter(|(_, exchange)| {
-                matches!(
-                    exchange.role,
-                    Role::Stream | Role::Standalone | Role::Resume(_) | Role::Initialize | Role::Initialized
-                )
+                exchange.epoch == epoch
+                    && matches!(
+                        exchange.role,
+                        Role::Stream | Role::Standalone | Role::Resume(_) | Role::Initialize | Role::Initialized
+                    )
             })
             .map(|(id, _)| *id)
             .collect();

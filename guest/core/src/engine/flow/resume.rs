@@ -9,7 +9,7 @@ use super::settle::End;
 use crate::Nanos;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
-use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::policy::replay::Evidence;
@@ -25,7 +25,8 @@ impl Engine {
     pub(crate) fn response_broke_off(&mut self, key: RequestKey, clean: bool, reason: &str) {
         let current = self.session.as_ref().map(|session| session.epoch);
         let Some(request) = self.requests.get_mut(&key) else { return };
-        let resumable = request.cursor.is_some() && Some(request.epoch) == current;
+        // The engine's own requests are not worth it: they are sent anew.
+        let resumable = request.origin == Origin::Client && request.cursor.is_some() && Some(request.epoch) == current;
         if matches!(request.state, RequestState::Resumed(_)) {
             request.empty_resumes = if request.brought { 0 } else { request.empty_resumes + 1 };
         }

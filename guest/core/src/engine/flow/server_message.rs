@@ -6,6 +6,7 @@ use crate::Level;
 use crate::engine::Engine;
 use crate::engine::state::requests::RequestKey;
 use crate::engine::state::session::ServerRequest;
+use crate::policy::session_loss::speaks_of_lost_session;
 use crate::wire::json::{self, Envelope, Kind, Params, Parsed};
 
 /// What may come before the client's `initialize` is answered.
@@ -62,7 +63,8 @@ impl Engine {
 
     fn on_server_message(&mut self, via: Source, verdict: Verdict, text: String) {
         let Source { epoch, owner, handshake } = via;
-        let current = epoch == self.epoch;
+        let being_made = self.is_being_made(epoch);
+        let current = epoch == self.epoch || being_made;
         let first_contact = self.client.answered.is_none();
         match verdict {
             Verdict::Answer { wire, id_at, error } => {
@@ -97,7 +99,7 @@ impl Engine {
                 }
             }
             // Before the result it is not known whether there will be a session to answer in.
-            _ if first_contact || self.session.is_none() => {
+            _ if first_contact || self.session.is_none() || being_made => {
                 let bytes: usize = self.early.iter().map(|(_, text)| text.len()).sum();
                 if self.early.len() < MAX_EARLY && bytes + text.len() <= self.options.max_event_bytes {
                     self.early.push((epoch, text));
@@ -150,6 +152,13 @@ impl Engine {
             _ => return,
         };
         let Some(request) = self.requests.get(&key) else { return };
+        // No application answers without the request's id.
+        if let Some((_, message)) = &error
+            && !request.brought
+            && speaks_of_lost_session(message)
+        {
+            return self.answered_lost(key, message);
+        }
         // Built anew with an id in a known place, so that it goes the way of every answer.
         let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"error":{raw}}}"#, request.wire_id);
         let id_at = 22..22 + request.wire_id.to_string().len();

@@ -5,15 +5,16 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::client_message::{Outgoing, Queued};
+use super::own_requests::OwnEnd;
 use super::reconnect::{ConnectionError, ConnectionState};
 use super::response::Role;
 use crate::api::errors;
 use crate::api::options::SECOND;
-use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
+use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::replay::{Action, Evidence, Facts, decide};
-use crate::policy::session_loss::{self, Refusal};
+use crate::policy::session_loss::Refusal;
 use crate::wire::json;
 use crate::{Event, ExchangeId, Level, Nanos, Output, Transport};
 
@@ -152,24 +153,12 @@ impl Engine {
         }
     }
 
-    /// A request of the engine's own.
-    pub(crate) fn post_own(&mut self, origin: Origin, method: &str, params: &str) -> RequestKey {
-        let text = if params.is_empty() {
-            alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}"}}"#)
-        } else {
-            alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{params}}}"#)
-        };
-        let key = self.admit(new_request(origin, method, text, 22..23, true, Learn::Nothing));
-        self.post_request(key);
-        self.timers.set(Timer::Run(key), self.now + self.options.heartbeat_timeout);
-        key
-    }
-
     /// Something ended without an answer for this request.
     pub(crate) fn settle(&mut self, key: RequestKey, end: End) {
         let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Client {
-            self.settle_own(key, request.origin, &end);
+            let origin = request.origin;
+            self.own_request_ended(key, origin, OwnEnd::Failed(&end));
             return;
         }
         let facts = Facts {
@@ -237,7 +226,7 @@ impl Engine {
         }
         let left = request.hold_left;
         self.timers.set(Timer::Hold(key), self.now + left);
-        self.requeue(Queued { order: key.0, message: Outgoing::Request(key) });
+        self.requeue(Queued::request(key));
         // Some links are not waited for.
         match self.connection.clone() {
             ConnectionState::Idle => {
@@ -265,8 +254,12 @@ impl Engine {
             return;
         }
         if request.origin != Origin::Client {
-            self.forget(key);
-            return;
+            let origin = request.origin;
+            return self.own_request_ended(key, origin, OwnEnd::Late);
+        }
+        if let RequestState::Verifying(answer) = &request.state {
+            let answer = answer.clone();
+            return self.answer_stands(key, answer);
         }
         if matches!(request.state, RequestState::Resuming | RequestState::Resumed(_)) {
             let reason = alloc::format!(
@@ -297,7 +290,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Client {
             let origin = request.origin;
-            return self.on_own_late(key, origin);
+            return self.own_request_ended(key, origin, OwnEnd::Late);
         }
         let (method, wire, epoch, exchange) =
             (request.method.clone(), request.wire_id, request.epoch, request.exchange());
@@ -364,7 +357,9 @@ impl Engine {
 
     /// A message came for the request, so that its clock starts anew.
     pub(crate) fn on_request_progress(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key) else { return };
+        let Some(request) = self.requests.get_mut(&key).filter(|request| request.origin == Origin::Client) else {
+            return;
+        };
         request.brought = true;
         if request.state == RequestState::PostLost {
             request.state = RequestState::Accepted(None);
@@ -387,40 +382,39 @@ impl Engine {
         error: Option<(i64, String)>,
     ) {
         let Some(request) = self.requests.get(&key) else { return };
-        let (origin, epoch) = (request.origin, request.epoch);
+        if request.origin != Origin::Client {
+            let origin = request.origin;
+            return self.own_request_ended(key, origin, OwnEnd::Answered(error));
+        }
+        let Some(id_at) = id_at else { return };
+        let mut text = text;
+        text.replace_range(id_at, request.client_id());
+        let (epoch, brought) = (request.epoch, request.brought);
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
-        if let Some((code, message)) = &error
-            && !request.brought
-            && session_loss::error_is_session_loss(*code, message)
-        {
-            let reason = alloc::format!("the server answered \"{}\"", clip(message));
-            if let Some(exchange) = self.requests.get(&key).and_then(Request::exchange) {
-                self.retire(exchange);
+        match error {
+            Some((_, message)) if !brought && !current && self.lost_session == Some((epoch, message.clone())) => {
+                self.answered_lost(key, &message);
             }
-            self.settle(
-                key,
-                End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None },
-            );
-            if current {
-                self.recover(ConnectionError::SessionLost(reason));
+            Some((code, message)) if !brought && current && self.must_verify(Some(&(code, message.clone()))) => {
+                self.verify(key, UnverifiedAnswer::Response { text, message });
             }
-            return;
+            error => self.deliver(key, text, error.is_none()),
         }
-        if origin != Origin::Client {
-            return self.on_own_answer(key, origin, error);
+    }
+
+    /// The answer to a request is that its session is gone, in words that no application uses.
+    pub(crate) fn answered_lost(&mut self, key: RequestKey, message: &str) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let reason = alloc::format!("the server answered \"{}\"", clip(message));
+        if let Some(exchange) = request.exchange() {
+            self.retire(exchange);
         }
-        let text = match id_at {
-            Some(id_at) => {
-                let mut text = text;
-                text.replace_range(id_at, request.client_id());
-                text
-            }
-            None => return,
-        };
-        if current && self.must_verify(error.as_ref()) {
-            return self.verify(key, text);
+        let end = End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None };
+        self.settle(key, end);
+        if current {
+            self.recover(ConnectionError::SessionLost(reason));
         }
-        self.deliver(key, text, error.is_none());
     }
 
     /// Hands an answer to the client.

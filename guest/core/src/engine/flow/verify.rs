@@ -1,64 +1,206 @@
-//! `-32602`: an ordinary parameter error, or a session that was never initialised. A list that the server declared tells.
+//! Whether a session lives, where an answer leaves that open: an error of an application may speak of sessions, and a server
+//! may refuse a dead session in words that nobody foresaw.
+//!
+//! First a list that the server declared is asked for (`ping` would not do: an uninitialised session of some servers answers
+//! it). If that fails in a like manner, an `initialize` decides, with the old session kept until the new one stands. If the
+//! session proves alive, what the server said is the answer.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::own_requests::OwnEnd;
+use super::reconnect::{ConnectionError, ConnectionState};
 use super::settle::End;
 use crate::engine::Engine;
-use crate::engine::state::requests::{Origin, RequestKey, RequestState};
+use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
+use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
-use crate::policy::session_loss;
+use crate::policy::session_loss::{self, Refusal};
 
 impl Engine {
-    /// Whether an error may mean that the session was never initialised: the first answer since the connect, or the
-    /// known text.
+    /// Whether this error, under a request's own id, may mean that the session is gone or was never initialised.
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
-        let Some((code, message)) = error else {
-            return false;
-        };
-        let Some(session) = &self.session else {
-            return false;
-        };
-        *code == session_loss::UNINITIALISED_CODE
-            && !session.verified
-            && (!session.progress || message == session_loss::UNINITIALISED_TEXT)
-            && session.server.list_method().is_some()
+        let (Some((code, message)), Some(session)) = (error, &self.session) else { return false };
+        if *code == session_loss::UNINITIALISED_CODE && !session_loss::error_may_mean_loss(*code, message) {
+            return !session.verified
+                && (!session.progress || message == session_loss::UNINITIALISED_TEXT)
+                && session.server.list_method().is_some();
+        }
+        session_loss::error_may_mean_loss(*code, message) && !session.is_known_answer(message, self.now)
     }
 
-    /// Asks for a list that the server declared. `ping` would not do: an uninitialised session answers it.
-    pub(crate) fn verify(&mut self, key: RequestKey, answer: String) {
-        let Some(list) = self.session.as_ref().and_then(|session| session.server.list_method()) else { return };
-        if let Some(request) = self.requests.get_mut(&key) {
-            let exchange = request.exchange();
-            request.state = RequestState::Verifying(answer);
-            self.wire_ids.remove(&request.wire_id);
-            if let Some(exchange) = exchange {
-                self.retire(exchange);
+    /// Whether a refusal of a client's request in the current session is looked into before it is the answer.
+    pub(crate) fn must_verify_refusal(&self, refusal: &Refusal, evidence: Evidence) -> bool {
+        let Some(session) = &self.session else { return false };
+        let asks = match evidence {
+            // Fresh headers come first, where there are any to be had.
+            Evidence::Unauthorized => !self.options.can_refresh_credentials || self.asked_lately(),
+            Evidence::Refused => true,
+            _ => false,
+        };
+        asks && session.initialized
+            && self.session_may_survive()
+            && refusal.may_mean_loss()
+            && !session.is_known_answer(&refusal.body, self.now)
+    }
+
+    /// Keeps what a request was answered with until it is known whether the session lives.
+    pub(crate) fn verify(&mut self, key: RequestKey, answer: UnverifiedAnswer) {
+        let said = answer.said().to_string();
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        let exchange = request.exchange();
+        request.state = RequestState::Verifying(answer);
+        self.wire_ids.remove(&request.wire_id);
+        for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
+            self.timers.clear(timer);
+        }
+        self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
+        if let Some(exchange) = exchange {
+            self.retire(exchange);
+        }
+        self.verify_session(alloc::format!("the server answered \"{}\"", super::settle::clip(&said)));
+    }
+
+    /// Finds out whether the server still knows the session.
+    pub(crate) fn verify_session(&mut self, reason: String) {
+        let Some(session) = &self.session else { return };
+        let list = session.server.list_method().filter(|_| session.initialized);
+        match (self.connection.clone(), list) {
+            (ConnectionState::Ready, Some(_)) if self.is_verifying() => {}
+            (ConnectionState::Ready, Some(list)) => {
+                self.post_own(Origin::Verify, list, "");
+            }
+            (ConnectionState::Probing(_), Some(list)) => {
+                let key = self.post_own(Origin::Verify, list, "");
+                self.connection = ConnectionState::Probing(key);
+            }
+            (ConnectionState::Ready | ConnectionState::Probing(_), None) => {
+                self.last_error = reason;
+                self.initialize_again();
+            }
+            // The way back is under way, and tells.
+            _ => {}
+        }
+    }
+
+    /// Whether a list is under way that tells whether the session lives.
+    pub(crate) fn is_verifying(&self) -> bool {
+        self.requests.values().any(|request| request.origin == Origin::Verify)
+    }
+
+    /// The list of a verification was answered, or not.
+    pub(crate) fn verification_ended(&mut self, key: RequestKey, probing: bool, end: OwnEnd) {
+        let mut reason = String::new();
+        let verdict = match &end {
+            OwnEnd::Answered(None) => Verdict::Alive,
+            OwnEnd::Answered(Some((code, message))) => {
+                reason = alloc::format!("the server answered \"{}\"", super::settle::clip(message));
+                if *code == session_loss::UNINITIALISED_CODE {
+                    Verdict::Lost
+                } else if session_loss::error_may_mean_loss(*code, message) {
+                    Verdict::Initialize
+                } else {
+                    Verdict::Alive
+                }
+            }
+            OwnEnd::Late => Verdict::Open,
+            OwnEnd::Failed(end) => {
+                reason.clone_from(&end.reason);
+                match (end.refusal, end.evidence) {
+                    (_, Evidence::SessionLost) => Verdict::Lost,
+                    (Some(_), Evidence::Busy { .. }) => Verdict::Open,
+                    (Some(_), _) => Verdict::Initialize,
+                    (None, _) => Verdict::Broken,
+                }
+            }
+        };
+        self.forget(key);
+        match verdict {
+            Verdict::Alive => {
+                if let Some(session) = &mut self.session {
+                    session.verified = true;
+                    session.refuses_pings |= self.refused_pings > 0;
+                }
+                self.refused_pings = 0;
+                self.answers_stand();
+                self.alive();
+            }
+            Verdict::Lost => self.recover(ConnectionError::SessionLost(reason)),
+            Verdict::Initialize => {
+                self.last_error = reason;
+                self.initialize_again();
+            }
+            Verdict::Broken if probing => self.attempt_failed(ConnectionError::Broken(reason)),
+            Verdict::Broken => self.recover(ConnectionError::Broken(reason)),
+            Verdict::Open => {
+                self.answers_stand();
+                match end {
+                    OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
+                        self.pause(*retry_after, reason.clone());
+                    }
+                    _ => {
+                        let time = crate::engine::seconds(self.options.heartbeat_timeout);
+                        self.ping_unanswered(probing, alloc::format!("a list went unanswered for {time}"));
+                    }
+                }
             }
         }
-        let running = self.requests.values().any(|request| matches!(request.origin, Origin::Verify(_)));
-        if !running {
-            self.post_own(Origin::Verify(key), list, "");
+    }
+
+    /// The session lives, or nothing more can be found out: what the server said is the answer.
+    pub(crate) fn answers_stand(&mut self) {
+        for (key, answer) in self.unverified() {
+            if let Some(session) = &mut self.session {
+                session.know_answer(answer.said(), self.now);
+            }
+            self.answer_stands(key, answer);
         }
     }
 
-    /// The verification is over: all answers that waited for it are delivered, or their requests sent again.
-    pub(crate) fn verified(&mut self, initialised: bool) {
-        let waiting: Vec<_> = self
-            .requests
+    pub(crate) fn answer_stands(&mut self, key: RequestKey, answer: UnverifiedAnswer) {
+        match answer {
+            UnverifiedAnswer::Response { text, .. } => self.deliver(key, text, false),
+            UnverifiedAnswer::Refusal(refusal) => {
+                let evidence = match refusal.status {
+                    401 | 403 => Evidence::Unauthorized,
+                    _ => Evidence::Refused,
+                };
+                let reason = refusal.describe();
+                self.settle(key, End { evidence, accepted: false, reason, refusal: Some(&refusal) });
+                if evidence == Evidence::Unauthorized {
+                    self.on_unauthorized(&refusal);
+                }
+            }
+        }
+    }
+
+    fn unverified(&self) -> Vec<(RequestKey, UnverifiedAnswer)> {
+        self.requests
             .iter()
             .filter_map(|(key, request)| match &request.state {
                 RequestState::Verifying(answer) => Some((*key, answer.clone())),
                 _ => None,
             })
-            .collect();
-        for (key, answer) in waiting {
-            if initialised {
-                self.deliver(key, answer, false);
-            } else {
-                let reason = "the server answered that the session was never initialised".to_string();
-                self.settle(key, End { evidence: Evidence::SessionLost, accepted: false, reason, refusal: None });
-            }
+            .collect()
+    }
+
+    /// Answers wait to be verified, and nothing verifies them: it was broken off.
+    pub(crate) fn verify_what_waits(&mut self) {
+        let waits = self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)));
+        if waits {
+            self.verify_session("an answer of the server is to be verified".to_string());
         }
     }
+}
+
+/// What a list says of the session.
+enum Verdict {
+    Alive,
+    Lost,
+    /// It failed in a like manner: an `initialize` decides.
+    Initialize,
+    /// The connection broke: the way back tells.
+    Broken,
+    /// The server did not say.
+    Open,
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::ops::Range;
 
+use crate::policy::session_loss::Refusal;
 use crate::{ExchangeId, Nanos};
 
 /// Names a request in the engine: the order in which requests came.
@@ -58,8 +59,8 @@ pub(crate) enum Origin {
     Ping,
     /// Gives a new session what the old one had.
     Restore,
-    /// Finds out whether the session behind this request's `-32602` was ever initialised.
-    Verify(RequestKey),
+    /// Finds out whether the session lives.
+    Verify,
 }
 
 /// How far a request has come.
@@ -79,8 +80,27 @@ pub(crate) enum RequestState {
     Resuming,
     /// Its stream is being resumed by this GET.
     Resumed(ExchangeId),
-    /// It was answered `-32602`; the answer waits until the session is verified.
-    Verifying(String),
+    /// It was answered with what may mean that the session is gone; the answer waits until the session is verified.
+    Verifying(UnverifiedAnswer),
+}
+
+/// What a request was answered with, while it is not known whether its session lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum UnverifiedAnswer {
+    /// A JSON-RPC error response, with the client's id, and the error's message.
+    Response { text: String, message: String },
+    /// An HTTP response that is no success.
+    Refusal(Refusal),
+}
+
+impl UnverifiedAnswer {
+    /// The words that leave it open.
+    pub fn said(&self) -> &str {
+        match self {
+            Self::Response { message, .. } => message,
+            Self::Refusal(refusal) => &refusal.body,
+        }
+    }
 }
 
 /// What a success of the request teaches about the session.

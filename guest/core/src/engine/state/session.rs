@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::json::splice;
 use crate::wire::url::Url;
-use crate::{ExchangeId, Nanos, SessionInfo, Transport};
+use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
 
 /// The client's side of the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -221,11 +221,49 @@ pub(crate) struct Session {
     /// A request of the client was answered in it.
     pub progress: bool,
     pub standalone: Standalone,
-    /// `-32602` was looked into, and the session was found to be initialised.
+    /// An answer was looked into, and the session was found to live.
     pub verified: bool,
+    /// It refuses pings and answers lists.
+    pub refuses_pings: bool,
+    /// Words of the server that proved to be about something else than the session, and when.
+    known_answer: Option<(String, Nanos)>,
 }
 
+/// For so long the same words of the server are not verified again.
+const KNOWN_ANSWER: Nanos = 10 * SECOND;
+/// So much of them is compared, in bytes.
+const MAX_KNOWN_ANSWER: usize = 256;
+
 impl Session {
+    pub fn new(epoch: u64, transport: Transport, server: Server, since: Nanos) -> Self {
+        Self {
+            epoch,
+            transport,
+            id: None,
+            endpoint: None,
+            server,
+            since,
+            initialized: false,
+            progress: false,
+            standalone: Standalone::default(),
+            verified: false,
+            refuses_pings: false,
+            known_answer: None,
+        }
+    }
+
+    /// These words were answered while the session lived.
+    pub fn know_answer(&mut self, said: &str, now: Nanos) {
+        self.known_answer = Some((said[..said.floor_char_boundary(MAX_KNOWN_ANSWER)].to_string(), now));
+    }
+
+    /// Whether they were, a moment ago.
+    pub fn is_known_answer(&self, said: &str, now: Nanos) -> bool {
+        self.known_answer.as_ref().is_some_and(|(known, at)| {
+            now < at.saturating_add(KNOWN_ANSWER) && said[..said.floor_char_boundary(MAX_KNOWN_ANSWER)] == *known
+        })
+    }
+
     pub fn info(&self) -> SessionInfo {
         SessionInfo {
             epoch: self.epoch,

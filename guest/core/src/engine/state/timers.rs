@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Standalone,
     /// The notification under way has held up those behind it for long enough.
     Notify,
+    /// A notification or response of the client was held for too long.
+    NotificationHold,
     /// The `endpoint` event should have come.
     Endpoint,
     /// `initialize` has waited for a server that is down for long enough.

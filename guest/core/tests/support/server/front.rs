@@ -141,11 +141,16 @@ impl World {
                 let text = "Bad Request: Server not initialized";
                 self.answer_json(id, 400, &error(-32000, text, Some(Value::Null)));
             }
-            Lost::Ok200 | Lost::Unknown200 if request["id"].is_null() => {
+            Lost::Plain(status, text) => self.answer_plain(id, status, text),
+            Lost::Ok200 | Lost::Unknown200 | Lost::Error200(..) if request["id"].is_null() => {
                 self.answer_plain(id, 202, "");
             }
             Lost::Ok200 => {
                 let body = error(-32600, "Session not found", Some(request["id"].clone()));
+                self.answer_json(id, 200, &body);
+            }
+            Lost::Error200(code, message) => {
+                let body = error(code, message, Some(request["id"].clone()));
                 self.answer_json(id, 200, &body);
             }
             Lost::Unknown200 => {
@@ -165,19 +170,11 @@ impl World {
                 self.write(id, Down::End);
             }
             Lost::NoActive400 => self.answer_plain(id, 400, "No active transport"),
-            Lost::Unauthorized401 => self.answer_plain(id, 401, "Unauthorized: Session not found"),
             Lost::Token401 => {
                 let challenge = String::from(r#"Bearer error="invalid_token""#);
                 self.write(id, Down::Head(401, vec![(String::from("www-authenticate"), challenge)]));
                 self.write(id, Down::End);
             }
-            Lost::Bare(status) => self.answer_plain(id, status, ""),
-            Lost::Error200(..) if request["id"].is_null() => self.answer_plain(id, 202, ""),
-            Lost::Error200(code, text) => {
-                let body = error(code, text, Some(request["id"].clone()));
-                self.answer_json(id, 200, &body);
-            }
-            Lost::NoTransport400 => self.answer_plain(id, 400, "No transport found for sessionId"),
             Lost::Never => {}
             Lost::Dropped202 => self.answer_plain(id, 202, ""),
         }

@@ -38,16 +38,12 @@ pub enum Lost {
     Never,
     /// 202 and dropped: older rmcp.
     Dropped202,
-    /// 401 "Unauthorized: Session not found".
-    Unauthorized401,
     /// 401 with `Bearer error="invalid_token"`.
     Token401,
-    /// A bare status: seen are 409, 410, 422, 500 and 503.
-    Bare(u16),
-    /// 200 with this error under the request's id.
+    /// This status and this plain text.
+    Plain(u16, &'static str),
+    /// 200 with this JSON-RPC error under the request's id; on HTTP+SSE it comes in the POST's response too.
     Error200(i64, &'static str),
-    /// 400 "No transport found for sessionId": an example of the TypeScript SDK.
-    NoTransport400,
 }
 
 /// How it spells what it says.

@@ -1,0 +1,162 @@
+//! The engine's own requests: the ping that finds out whether the connection lives, the list that verifies a session, and
+//! what is restored. Each ends within its own time, by one path, [`Engine::own_request_ended`], which tells the connection.
+//! They have no progress and are never resumed.
+
+use alloc::string::{String, ToString};
+
+use super::reconnect::{ConnectionError, ConnectionState};
+use super::settle::{self, End};
+use crate::engine::state::requests::{Learn, Origin, RequestKey};
+use crate::engine::state::timers::Timer;
+use crate::engine::{Engine, seconds};
+use crate::policy::replay::Evidence;
+use crate::policy::session_loss;
+use crate::{Level, Transport};
+
+/// Pings in a row that may be refused before the session is verified.
+const MAX_REFUSED_PINGS: u32 = 2;
+
+/// What a request of the engine's own came to.
+pub(crate) enum OwnEnd<'a> {
+    /// A JSON-RPC response, with the code and message of its error if it is one.
+    Answered(Option<(i64, String)>),
+    /// No response, and what is known instead.
+    Failed(&'a End<'a>),
+    /// Nothing within its time.
+    Late,
+}
+
+impl Engine {
+    pub(crate) fn post_own(&mut self, origin: Origin, method: &str, params: &str) -> RequestKey {
+        let text = if params.is_empty() {
+            alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}"}}"#)
+        } else {
+            alloc::format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{params}}}"#)
+        };
+        let key = self.admit(settle::new_request(origin, method, text, 22..23, true, Learn::Nothing));
+        self.post_request(key);
+        self.timers.set(Timer::Run(key), self.now + self.options.heartbeat_timeout);
+        key
+    }
+
+    /// The request that finds out whether the connection lives: a ping, or a list where pings are refused.
+    pub(crate) fn post_ping(&mut self) -> RequestKey {
+        let list = self.session.as_ref().filter(|session| session.refuses_pings);
+        let method = list.and_then(|session| session.server.list_method()).unwrap_or("ping");
+        self.post_own(Origin::Ping, method, "")
+    }
+
+    /// The one way in which a request of the engine's own ends.
+    pub(crate) fn own_request_ended(&mut self, key: RequestKey, origin: Origin, end: OwnEnd) {
+        let probing = self.connection == ConnectionState::Probing(key);
+        if matches!(end, OwnEnd::Late)
+            && let Some(exchange) = self.exchange_of(key)
+        {
+            self.forget(key);
+            self.cancel(exchange);
+        }
+        match origin {
+            Origin::Ping => self.ping_ended(key, probing, end),
+            Origin::Verify => self.verification_ended(key, probing, end),
+            Origin::Restore => self.restore_ended(key, end),
+            Origin::Client => {}
+        }
+    }
+
+    fn ping_ended(&mut self, key: RequestKey, probing: bool, end: OwnEnd) {
+        self.forget(key);
+        match end {
+            // A server that answers a ping with an error is alive, unless the error may mean that the session is not.
+            OwnEnd::Answered(Some((code, message))) if session_loss::error_may_mean_loss(code, &message) => {
+                self.verify_session(alloc::format!("a ping was answered \"{}\"", settle::clip(&message)));
+            }
+            OwnEnd::Answered(_) => {
+                self.refused_pings = 0;
+                self.lost_by_ping = false;
+                self.alive();
+            }
+            OwnEnd::Late => {
+                let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
+                self.ping_unanswered(probing, reason);
+            }
+            OwnEnd::Failed(end) => self.ping_failed(probing, end),
+        }
+    }
+
+    fn ping_failed(&mut self, probing: bool, end: &End) {
+        let reason = end.reason.clone();
+        if let Some(refusal) = end.refusal {
+            self.refused_pings = self.refused_pings.saturating_add(1);
+            return match end.evidence {
+                // The session before this one was lost in the same way, and this one answered no ping yet: perhaps it is pings
+                // that are refused.
+                Evidence::SessionLost if self.lost_by_ping => self.verify_session(reason),
+                Evidence::SessionLost => {
+                    self.lost_by_ping = true;
+                    self.recover(ConnectionError::SessionLost(reason));
+                }
+                Evidence::Refused => self.verify_session(reason),
+                // Fresh headers come first. With them, or without any to be had, a new session may be granted: then it was the
+                // old one that is unknown.
+                Evidence::Unauthorized if self.options.can_refresh_credentials && !self.asked_lately() => {
+                    self.on_unauthorized(refusal);
+                }
+                Evidence::Unauthorized => self.initialize_again(),
+                Evidence::Busy { retry_after } => self.pause(retry_after, reason),
+                _ if self.refused_pings >= MAX_REFUSED_PINGS => self.verify_session(reason),
+                _ if probing => self.attempt_failed(ConnectionError::Refused(refusal.clone())),
+                _ => self.recover(ConnectionError::Broken(reason)),
+            };
+        }
+        match end.evidence {
+            Evidence::NotSent if probing => self.attempt_failed(ConnectionError::Unreachable(reason)),
+            Evidence::NotSent => self.recover(ConnectionError::Unreachable(reason)),
+            Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
+            // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
+            _ if probing
+                && self.transport == Some(Transport::HttpSse)
+                && (!self.is_busy() || self.options.heartbeat_strict) =>
+            {
+                self.unresponsive(reason);
+            }
+            _ if probing => self.attempt_failed(ConnectionError::Broken(reason)),
+            _ => self.recover(ConnectionError::Broken(reason)),
+        }
+    }
+
+    fn restore_ended(&mut self, key: RequestKey, end: OwnEnd) {
+        match end {
+            // What is restored is safe to repeat.
+            OwnEnd::Failed(end) if end.evidence == Evidence::Unknown && self.replay_own(key) => {}
+            OwnEnd::Failed(end) => {
+                let method = self.forget(key).map_or_else(String::new, |request| request.method);
+                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
+            }
+            OwnEnd::Answered(Some((_, message))) => {
+                let method = self.forget(key).map_or_else(String::new, |request| request.method);
+                let message = settle::clip(&message);
+                self.log(
+                    Level::Warn,
+                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
+                );
+            }
+            OwnEnd::Answered(None) => {
+                self.forget(key);
+            }
+            OwnEnd::Late => {
+                self.forget(key);
+                self.log(Level::Warn, "a restored subscription or log level was not confirmed in time".to_string());
+            }
+        }
+    }
+
+    /// Queues a request of the engine's own once more. False if that was done before.
+    fn replay_own(&mut self, key: RequestKey) -> bool {
+        let hold = self.options.hold_timeout;
+        let Some(request) = self.requests.get_mut(&key).filter(|request| request.replays == 0) else { return false };
+        request.replays = 1;
+        request.hold_left = hold;
+        self.hold(key);
+        true
+    }
+}
