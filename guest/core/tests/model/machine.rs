@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Method, Nanos, Options, Output, Request, State};
 
+#[path = "../support/waits.rs"]
+mod waits;
+
 /// A fault between the engine and the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -40,6 +43,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     engine: Engine,
+    options: Options,
     fault: Option<Fault>,
     /// What the fault needs to know.
     held: Option<(ExchangeId, Request)>,
@@ -55,7 +59,8 @@ static OWN_CLOCK: AtomicU64 = AtomicU64::new(0);
 impl Machine {
     pub fn new(options: Options, fault: Option<Fault>) -> Self {
         Self {
-            engine: Engine::new(options, 7, 0).expect("the options are good"),
+            engine: Engine::new(options.clone(), 7, 0).expect("the options are good"),
+            options,
             fault,
             held: None,
             session: None,
@@ -70,6 +75,11 @@ impl Machine {
             return None;
         }
         self.engine.deadline()
+    }
+
+    /// Whether whatever is under way is waited for, and no longer than an option allows. Nobody asks for rest in the model.
+    pub fn waits_well(&self, now: Nanos, initialized: bool) -> bool {
+        self.fault.is_some() || waits::problem(&self.engine, &self.options, now, initialized, 0).is_none()
     }
 
     pub fn is_ready(&self) -> bool {

@@ -354,6 +354,8 @@ impl State {
 
     /// Whoever waits is waited for.
     fn is_awake(&self) -> bool {
-        self.audit.closed || !(self.audit.someone_waits() || self.audit.closing) || self.machine.deadline().is_some()
+        self.audit.closed
+            || (!(self.audit.someone_waits() || self.audit.closing) || self.machine.deadline().is_some())
+                && self.machine.waits_well(self.now, self.audit.initialized)
     }
 }

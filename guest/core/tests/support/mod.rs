@@ -15,6 +15,7 @@ pub mod net;
 pub mod plan;
 pub mod random;
 pub mod server;
+pub mod waits;
 pub mod world;
 
 #[allow(unused_imports)]
