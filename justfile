@@ -51,6 +51,14 @@ wit:
 docs-wit:
     WIT_DOCS=write cargo test -p mcp-reconnect --test wit documentation
 
+# The tables of options in docs/cli.md, from the command's own help
+docs-cli:
+    CLI_DOCS=write cargo test --test documentation options
+
+# docs/demo.svg, the README's recording of the demo (needs Python 3)
+docs-demo:
+    cargo build --release && python3 docs/record-demo.py docs/demo.svg target/release/mcp-reconnect demo
+
 # Keep wit/ as it is in a release, for the compatibility test (`just wit-release 0.1.0`)
 wit-release VERSION:
     mkdir -p tests/wit/released/{{VERSION}} && cp wit/*.wit tests/wit/released/{{VERSION}}/

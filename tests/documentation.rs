@@ -1,6 +1,17 @@
-//! What the command says of itself: help, manual pages, completions.
+//! What the command says of itself (help, manual pages, completions), and what the documents say of it.
 
 mod support;
+
+#[path = "documentation/documents.rs"]
+mod documents;
+#[path = "documentation/links.rs"]
+mod links;
+#[path = "documentation/messages.rs"]
+mod messages;
+#[path = "documentation/options.rs"]
+mod options;
+#[path = "documentation/readme.rs"]
+mod readme;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

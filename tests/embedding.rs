@@ -190,7 +190,7 @@ fn the_python_host_judges_failures() {
 /// writes the blocks anew.
 #[test]
 fn the_documents_show_these_files() {
-    for document in ["docs/embedding.md", "README.md"] {
+    for document in ["docs/embedding.md", "docs/wasm.md"] {
         let path = workspace().join(document);
         let text = fs::read_to_string(&path).expect("the document is in the repository");
         let shown = with_files(&text);
@@ -222,7 +222,7 @@ fn with_files(document: &str) -> String {
     result
 }
 
-/// What the README promises of the smallest example.
+/// What `docs/wasm.md` promises of the smallest example.
 #[test]
 fn the_smallest_component_is_small() {
     let file = fs::read_to_string(example("rust-consumer/src/main.rs")).expect("it is in the repository");

@@ -13,6 +13,8 @@ pub const PARSE_ERROR: i64 = -32700;
 pub const INVALID_REQUEST: i64 = -32600;
 /// JSON-RPC 2.0 § 5.1: the method is not known.
 pub const METHOD_NOT_FOUND: i64 = -32601;
+/// JSON-RPC 2.0 § 5.1: the params do not fit, such as a pagination cursor of a session that is over (MCP, "Pagination").
+pub const INVALID_PARAMS: i64 = -32602;
 
 /// The request was sent, the connection broke, and whether it ran cannot be known. `data` holds `method`, `accepted`
 /// (whether the server had acknowledged it) and `sessionChanged`.

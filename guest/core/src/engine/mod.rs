@@ -10,8 +10,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
+use crate::engine::state::asides::Asides;
+use crate::engine::state::cursors::Cursors;
+use crate::engine::state::progress_tokens::ProgressTokens;
 use crate::engine::state::requests::{Request, RequestKey};
-use crate::engine::state::session::{Client, Restorable, ServerRequest, Session};
+use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
+use crate::engine::state::settings::Settings;
 use crate::engine::state::timers::{Timer, Timers};
 use crate::policy::backoff::Rng;
 use crate::wire::url::Url;
@@ -56,7 +60,9 @@ pub struct Engine {
     detected_at: Option<Nanos>,
     client: Client,
     session: Option<Session>,
-    restorable: Restorable,
+    tool_hints: ToolHints,
+    settings: Settings,
+    cursors: Cursors,
     /// What the server said before the client had its answer to `initialize`.
     early: Vec<(u64, String)>,
 
@@ -64,9 +70,10 @@ pub struct Engine {
     requests: BTreeMap<RequestKey, Request>,
     /// The ids on the wire that may still be answered.
     wire_ids: BTreeMap<u64, RequestKey>,
-    progress_tokens: BTreeMap<String, RequestKey>,
+    progress_tokens: ProgressTokens,
     outbox: VecDeque<Queued>,
-    /// Bytes of all messages held or in flight.
+    asides: Asides,
+    /// Bytes of all messages of the client held or in flight.
     held_bytes: usize,
     notifying: Option<ExchangeId>,
     server_requests: BTreeMap<u64, ServerRequest>,
@@ -173,13 +180,16 @@ impl Engine {
             detected_at: None,
             client: Client::default(),
             session: None,
-            restorable: Restorable::default(),
+            tool_hints: ToolHints::default(),
+            settings: Settings::default(),
+            cursors: Cursors::default(),
             early: Vec::new(),
             exchanges: BTreeMap::new(),
             requests: BTreeMap::new(),
             wire_ids: BTreeMap::new(),
-            progress_tokens: BTreeMap::new(),
+            progress_tokens: ProgressTokens::default(),
             outbox: VecDeque::new(),
+            asides: Asides::default(),
             held_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
@@ -314,6 +324,8 @@ impl Engine {
             Timer::Start => self.answer_provisionally(),
             Timer::Credentials => self.on_credentials_over(),
             Timer::Headers => self.on_headers_late(),
+            // Whatever is due is asked for once this input is taken.
+            Timer::Restore => {}
             Timer::Delete => self.on_delete_over(),
             Timer::Drain => self.finish_close(),
         }
@@ -358,7 +370,7 @@ impl Engine {
         }
         self.timers.clear_all();
         // A session that may be dead is not worth the wait.
-        if self.down.is_none() && self.delete_session().is_some() {
+        if (self.down.is_none() || self.is_unready()) && self.delete_session().is_some() {
             self.connection = ConnectionState::Closing;
             self.timers.set(Timer::Delete, self.now + CLOSE_DELETE_TIME);
         } else {

@@ -63,6 +63,7 @@ const MAX_BATCH: usize = 10_000;
 
 /// One message, or a batch of them (2025-03-26).
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, and never kept")]
 pub(crate) enum Parsed<'a> {
     One(Envelope<'a>),
     Batch(Vec<&'a str>),
@@ -190,6 +191,9 @@ pub(crate) struct Params<'a> {
     pub request_id: Option<&'a RawValue>,
     pub progress_token: Option<&'a RawValue>,
     pub protocol_version: Option<&'a RawValue>,
+    pub cursor: Option<&'a RawValue>,
+    pub task: Option<&'a RawValue>,
+    pub task_id: Option<&'a RawValue>,
 }
 
 impl<'a> Params<'a> {
@@ -226,6 +230,12 @@ enum Member {
     ProgressToken,
     #[serde(rename = "protocolVersion")]
     ProtocolVersion,
+    #[serde(rename = "cursor")]
+    Cursor,
+    #[serde(rename = "task")]
+    Task,
+    #[serde(rename = "taskId")]
+    TaskId,
     #[serde(other)]
     Other,
 }
@@ -256,6 +266,9 @@ impl<'de> Visitor<'de> for ParamsVisitor {
                 Member::RequestId => &mut params.request_id,
                 Member::ProgressToken => &mut params.progress_token,
                 Member::ProtocolVersion => &mut params.protocol_version,
+                Member::Cursor => &mut params.cursor,
+                Member::Task => &mut params.task,
+                Member::TaskId => &mut params.task_id,
                 Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -294,6 +307,16 @@ impl<'de> Visitor<'de> for ParamsVisitor {
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Params::default())
     }
+}
+
+/// The cursor of the next page in a list result, as raw text (MCP, "Pagination").
+pub(crate) fn next_cursor(result: &str) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct List<'a> {
+        #[serde(borrow, rename = "nextCursor")]
+        next: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<List>(result).ok()?.next.map(RawValue::get)
 }
 
 /// The decoded text of a raw JSON string.

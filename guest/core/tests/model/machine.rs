@@ -43,7 +43,6 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     engine: Engine,
-    options: Options,
     fault: Option<Fault>,
     /// What the fault needs to know.
     held: Option<(ExchangeId, Request)>,
@@ -59,8 +58,7 @@ static OWN_CLOCK: AtomicU64 = AtomicU64::new(0);
 impl Machine {
     pub fn new(options: Options, fault: Option<Fault>) -> Self {
         Self {
-            engine: Engine::new(options.clone(), 7, 0).expect("the options are good"),
-            options,
+            engine: Engine::new(options, 7, 0).expect("the options are good"),
             fault,
             held: None,
             session: None,
@@ -78,8 +76,8 @@ impl Machine {
     }
 
     /// Whether whatever is under way is waited for, and no longer than an option allows. Nobody asks for rest in the model.
-    pub fn waits_well(&self, now: Nanos, initialized: bool) -> bool {
-        self.fault.is_some() || waits::problem(&self.engine, &self.options, now, initialized, 0).is_none()
+    pub fn waits_well(&self, options: &Options, now: Nanos, initialized: bool) -> bool {
+        self.fault.is_some() || waits::problem(&self.engine, options, now, initialized, 0).is_none()
     }
 
     pub fn is_ready(&self) -> bool {

@@ -63,6 +63,7 @@ fn a_message_passes_byte_for_byte_but_for_its_id() {
             at: 0,
             id: "\"q\"".into(),
             method: "tools/call".into(),
+            params: String::from("{}"),
             safe: false,
             cancelled: None,
             answers: vec![],

@@ -36,7 +36,7 @@ pub struct Asked {
     /// Its id, as it was spelt.
     pub id: String,
     pub method: String,
-    pub params: Value,
+    pub params: String,
     /// It may run twice.
     pub safe: bool,
     pub cancelled: Option<Nanos>,
@@ -177,7 +177,7 @@ impl World {
                 at: self.now,
                 id: id.clone(),
                 method: method.to_string(),
-                params: serde_json::from_str(&params).unwrap_or_default(),
+                params: params.clone(),
                 safe: method != "tools/call" && method != "custom/act"
                     || self.client.trusts && params.contains(r#""name":"read""#),
                 cancelled: None,

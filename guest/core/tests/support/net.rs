@@ -31,6 +31,8 @@ pub enum Fate {
     Swallowed,
     /// The driver cannot send it.
     Unsendable,
+    /// The request takes so much longer to arrive.
+    Slow(Nanos),
 }
 
 /// A part of a response.
@@ -185,6 +187,10 @@ impl World {
             Fate::ResetBefore => self.after(there, fail(Failure::Lost)),
             Fate::Swallowed => self.after(there / 2, Happening::Sent(id)),
             _ if !self.server.up => self.after(there, fail(Failure::Connect)),
+            Fate::Slow(more) => {
+                self.after(there / 2, Happening::Sent(id));
+                self.after(there + more, Happening::Arrive(id));
+            }
             Fate::Well | Fate::ResetAfter | Fate::CutAfter(_) | Fate::MuteAfter(_) => {
                 self.after(there / 2, Happening::Sent(id));
                 self.after(there, Happening::Arrive(id));

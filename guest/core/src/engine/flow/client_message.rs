@@ -4,11 +4,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::reconnect::ConnectionState;
+use super::response::{Exchange, Role};
 use super::settle;
 use crate::api::errors::{self, response};
 use crate::engine::Engine;
+use crate::engine::state::asides::{Aside, Taken};
+use crate::engine::state::cursors::Page;
+use crate::engine::state::progress_tokens::{TaskPart, status_params};
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
 use crate::engine::state::session::Initialize;
+use crate::engine::state::settings::{Change, Full, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
@@ -48,13 +53,18 @@ pub(crate) enum Outgoing {
     RootsChanged(String),
     /// A notification or response that means something only in this epoch.
     Bound { epoch: u64, text: String },
+    /// A message of the engine's own; it never stands in the queue.
+    Aside(Aside),
 }
 
 impl Outgoing {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Request(_) => None,
-            Self::Notification(text) | Self::RootsChanged(text) | Self::Bound { text, .. } => Some(text),
+            Self::Notification(text)
+            | Self::RootsChanged(text)
+            | Self::Bound { text, .. }
+            | Self::Aside(Aside { text, .. }) => Some(text),
         }
     }
 }
@@ -125,7 +135,11 @@ impl Engine {
                 }
                 _ => {
                     let request = self.client_request(&method, text, id.range(), &envelope.params);
-                    self.on_request(request);
+                    let raw =
+                        |value: Option<&'_ serde_json::value::RawValue>| value.map(|value| value.get().to_string());
+                    let (level, uri) = (raw(envelope.params.level), raw(envelope.params.uri));
+                    let change = Change::of(&method, level.as_deref(), uri.as_deref());
+                    self.on_request(request, change);
                 }
             },
             Kind::Notification { method } => self.on_notification(&method, text, &envelope.params),
@@ -133,6 +147,11 @@ impl Engine {
                 let asked = id.raw.parse().ok().and_then(|id: u64| self.server_requests.remove(&id));
                 match asked {
                     Some(asked) => {
+                        let (task, token) = (&asked.task, asked.progress_token.as_deref());
+                        if asked.epoch == self.epoch && *task != TaskPart::None {
+                            let result = envelope.result.map(|result| result.get());
+                            self.progress_tokens.client_answered(task, token, result, self.now);
+                        }
                         let text = json::splice(text, id.range(), &asked.id);
                         self.enqueue(Outgoing::Bound { epoch: asked.epoch, text });
                     }
@@ -164,7 +183,10 @@ impl Engine {
         self.client.initialized = false;
         self.client.lists_changed = false;
         self.client.promised = false;
-        self.restorable = Default::default();
+        self.client.negotiated = None;
+        self.tool_hints = Default::default();
+        self.settings = Default::default();
+        self.progress_tokens.forget_tasks();
         let key = self.admit(request);
         self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
         if self.options.start_timeout > 0 {
@@ -178,14 +200,16 @@ impl Engine {
     }
 
     fn client_request(&self, method: &str, text: &str, id_at: core::ops::Range<usize>, params: &Params) -> Request {
-        let raw = |value: Option<&serde_json::value::RawValue>| value.map(|value| value.get().to_string());
-        let learn = match method {
-            "tools/list" if self.options.trust_annotations => Learn::Tools,
-            "logging/setLevel" => raw(params.level).map_or(Learn::Nothing, Learn::LogLevel),
-            "resources/subscribe" => raw(params.uri).map_or(Learn::Nothing, Learn::Subscribed),
-            "resources/unsubscribe" => raw(params.uri).map_or(Learn::Nothing, Learn::Unsubscribed),
-            _ => Learn::Nothing,
+        let is_list = method.ends_with("/list");
+        let learn = if is_list {
+            Learn::List { annotations: method == "tools/list" && self.options.trust_annotations }
+        } else {
+            Learn::Nothing
         };
+        let page = params
+            .cursor
+            .filter(|_| is_list)
+            .map(|cursor| Page { method: method.to_string(), cursor: json::canonical(cursor.get()) });
         // What the annotations said before the first sending counts, and only while the server is the same.
         let safe = match method {
             "tools/call" => {
@@ -193,22 +217,32 @@ impl Engine {
                     && params
                         .name
                         .and_then(json::string)
-                        .is_some_and(|name| self.restorable.tools.get(&name).copied().unwrap_or(false))
+                        .is_some_and(|name| self.tool_hints.tools.get(&name).copied().unwrap_or(false))
             }
             _ => replay::is_safe(method),
         };
         Request {
             progress_token: params.own_progress_token().map(json::canonical),
+            task: TaskPart::of(method, params.task.map(|task| task.get()), params.task_id.map(|id| id.get())),
+            page,
             ..settle::new_request(Origin::Client, method, text.to_string(), id_at, safe, learn)
         }
     }
 
-    fn on_request(&mut self, request: Request) {
+    fn on_request(&mut self, request: Request, change: Option<Change>) {
         if self.refused_for_the_close(&request) {
             return;
         }
         if !self.has_room(&request) {
             return;
+        }
+        if let Some(Err(Full)) = change.as_ref().map(|change| self.settings.has_room(change)) {
+            let text = alloc::format!(
+                "{} was not sent: so many subscriptions are kept already ({MAX_SUBSCRIPTIONS}, or {MAX_SUBSCRIPTION_BYTES} \
+                 bytes of URIs, is the most). Unsubscribe from others first.",
+                request.method
+            );
+            return self.emit_message(response(request.client_id(), errors::QUEUE_FULL, &text, None));
         }
         // The client asks for something: it has taken note of the initialize result.
         if self.client.answered.is_some() && !self.client.initialized {
@@ -226,6 +260,9 @@ impl Engine {
             self.options.hold_timeout
         };
         let key = self.admit(request);
+        if let Some(change) = change {
+            self.settings.asked(key, change);
+        }
         self.timers.set(Timer::Hold(key), self.now + hold);
         self.requeue(Queued::request(key));
         self.on_demand(key);
@@ -250,7 +287,7 @@ impl Engine {
     }
 
     fn has_room(&mut self, request: &Request) -> bool {
-        let full = if self.requests.len() + self.queued_notes() >= self.options.max_queue_messages {
+        let full = if self.queue_is_full() {
             alloc::format!(
                 "{} messages are held or in flight (option max-queue-messages)",
                 self.options.max_queue_messages
@@ -281,13 +318,13 @@ impl Engine {
                 }
             }
             "notifications/progress" => {
-                let Some(token) = params.progress_token.map(|token| token.get()) else { return };
+                let Some(token) = params.progress_token.map(|token| json::canonical(token.get())) else { return };
                 let epoch = self.epoch;
                 let asked = self
                     .server_requests
                     .values()
-                    .any(|asked| asked.epoch == epoch && asked.progress_token.as_deref() == Some(token));
-                if asked {
+                    .any(|asked| asked.epoch == epoch && asked.progress_token.as_ref() == Some(&token));
+                if asked || self.progress_tokens.is_of_clients_task(&token, self.now) {
                     self.enqueue(Outgoing::Bound { epoch, text: text.to_string() });
                 }
             }
@@ -306,16 +343,21 @@ impl Engine {
                 self.held_bytes -= replaced.min(self.held_bytes);
                 self.enqueue(Outgoing::RootsChanged(text.to_string()));
             }
-            _ => self.enqueue(Outgoing::Notification(text.to_string())),
+            _ => {
+                if method == "notifications/tasks/status"
+                    && let Some(params) = status_params(text)
+                {
+                    self.progress_tokens.client_told(params);
+                }
+                self.enqueue(Outgoing::Notification(text.to_string()));
+            }
         }
     }
 
     /// Queues a notification or response.
     pub(crate) fn enqueue(&mut self, message: Outgoing) {
         let bytes = message.text().map_or(0, str::len);
-        if self.requests.len() + self.queued_notes() >= self.options.max_queue_messages
-            || self.held_bytes + bytes > self.options.max_queue_bytes
-        {
+        if self.queue_is_full() || self.held_bytes + bytes > self.options.max_queue_bytes {
             self.log(Level::Warn, "the queue is full: a notification or answer of the client was dropped");
             return;
         }
@@ -353,6 +395,13 @@ impl Engine {
             self.log_dropped(&what, &alloc::format!("it could not be sent for {time} (option hold-timeout)"));
         }
         self.time_notifications();
+    }
+
+    /// Whether so many messages of the client are held or in flight as may be.
+    fn queue_is_full(&self) -> bool {
+        let (notes, most) = (self.queued_notes(), self.options.max_queue_messages);
+        // Few requests are the engine's own, so that counting the client's is seldom worth it.
+        self.requests.len() + notes >= most && self.client_requests().count() + notes >= most
     }
 
     /// Messages in the queue that are no requests. Requests in it are counted as requests.
@@ -409,27 +458,52 @@ impl Engine {
                     exchange.cancel_after = Some(text);
                 }
             }
-            _ => self.send_aside(text, epoch),
+            _ => self.send_aside(Aside { epoch, text, reply: false }),
         }
     }
 
     /// Sends what must not wait behind the queue, if it still means something.
-    pub(crate) fn send_aside(&mut self, text: String, epoch: u64) {
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+    pub(crate) fn send_aside(&mut self, aside: Aside) {
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == aside.epoch);
         if !current {
             return;
         }
-        if matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized) {
-            self.post_aside(text);
-        } else {
-            self.held_bytes += text.len();
-            let expires = self.now + self.options.hold_timeout;
-            self.requeue(Queued::note(0, Outgoing::Bound { epoch, text }, expires));
+        match (aside.reply, self.asides.push(aside)) {
+            (_, Taken::Yes) => self.pump_asides(),
+            (true, Taken::No { first: true }) => self.log(
+                Level::Warn,
+                "the server sends pings, or questions over their limit, faster than it takes the answers: answers were dropped",
+            ),
+            (true, Taken::No { first: false }) => {}
+            (false, Taken::No { .. }) => self.log_dropped("a cancellation", "too many wait for the connection"),
         }
+    }
+
+    fn pump_asides(&mut self) {
+        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized) {
+            return;
+        }
+        while !self.asides.is_empty() {
+            let is_reply = |exchange: &Exchange| matches!(&exchange.role, Role::Notify(Queued { message: Outgoing::Aside(aside), .. }) if aside.reply);
+            let under_way = self.exchanges.values().filter(|exchange| is_reply(exchange)).count();
+            let Some(aside) = self.asides.next(self.epoch, under_way) else { break };
+            self.post_notification(Queued::note(0, Outgoing::Aside(aside), Nanos::MAX));
+        }
+    }
+
+    /// Puts a message that was not taken back where it stood.
+    pub(crate) fn requeue_unsent(&mut self, queued: Queued) {
+        if let Outgoing::Aside(aside) = queued.message {
+            return self.send_aside(aside);
+        }
+        self.held_bytes += queued.message.text().map_or(0, str::len);
+        self.requeue(queued);
     }
 
     /// Starts what can be started, in order.
     pub(crate) fn pump(&mut self) {
+        self.pump_asides();
+        self.converge();
         while matches!(self.connection, ConnectionState::Ready) {
             let Some(queued) = self.outbox.front() else { break };
             match queued.message {
@@ -440,7 +514,12 @@ impl Engine {
                         break;
                     }
                     self.outbox.pop_front();
-                    self.post_request(key);
+                    if self.asks_for_an_outdated_page(key) {
+                        let text = "Invalid cursor: it was given by a session that is over. List again from the start.";
+                        self.answer_error(key, errors::INVALID_PARAMS, text, None);
+                    } else {
+                        self.post_request(key);
+                    }
                 }
                 // One that was refused waits until it is known whether its session lives.
                 _ if self.notifying.is_some() || queued.lost && self.is_verifying() => break,
@@ -465,6 +544,11 @@ impl Engine {
                 }
             }
         }
+    }
+
+    fn asks_for_an_outdated_page(&self, key: RequestKey) -> bool {
+        let page = self.requests.get(&key).and_then(|request| request.page.as_ref());
+        page.is_some_and(|page| self.cursors.is_outdated(page, self.epoch))
     }
 
     /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a

@@ -107,6 +107,7 @@ impl Engine {
         }
         self.options.headers = headers;
         self.headers_given += 1;
+        self.settings.try_again();
         if let Some(session) = &mut self.session
             && core::mem::take(&mut session.standalone.denied)
         {
@@ -127,8 +128,7 @@ impl Engine {
             }
             Role::Notify(queued) if !self.closing => {
                 self.notification_over(exchange);
-                self.held_bytes += queued.message.text().map_or(0, str::len);
-                self.requeue(queued.clone());
+                self.requeue_unsent(queued.clone());
                 true
             }
             _ => false,

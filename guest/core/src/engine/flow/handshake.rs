@@ -30,7 +30,7 @@ pub(crate) struct Handshake {
     /// HTTP+SSE: the stream, and where it says to POST.
     stream: Option<ExchangeId>,
     endpoint: Option<Url>,
-    session_id: Option<String>,
+    pub session_id: Option<String>,
     /// The number of the session that is being made.
     pub epoch: u64,
     /// What the other transport was refused with, if it was tried first.
@@ -150,7 +150,7 @@ impl Engine {
 
     fn post_initialize(&mut self, url: &Url) {
         let Some(initialize) = self.client.initialize.clone() else { return };
-        let told = self.client.answered.as_ref().map(|answered| answered.server.version.clone());
+        let told = self.client.negotiated.clone();
         let wire = self.new_wire_id();
         let body = initialize.to_wire(wire, told.as_deref()).into_bytes();
         let exchange = self.start(Role::Initialize, Method::Post, url, body, &[]);
@@ -258,15 +258,17 @@ impl Engine {
                 )));
             }
             changed = !told.provisional && told.server != server;
-            if told.server.version != server.version {
-                let text = alloc::format!(
-                    "the new session speaks {}, the client was told {}",
-                    server.version,
-                    told.server.version
-                );
+            if let Some(negotiated) = self.client.negotiated.clone()
+                && negotiated != server.version
+            {
+                let text =
+                    alloc::format!("the new session speaks {}, the client was told {negotiated}", server.version);
                 self.log(Level::Warn, text);
             }
             self.client.lists_changed = true;
+        }
+        if self.client.negotiated.is_none() || !self.handshake_requests().is_empty() {
+            self.client.negotiated = Some(server.version.clone());
         }
         if changed {
             self.distrust_annotations();
@@ -301,7 +303,7 @@ impl Engine {
 
     /// What the old server said of its tools does not bind the new one.
     fn distrust_annotations(&mut self) {
-        self.restorable.tools.clear();
+        self.tool_hints.tools.clear();
         let mut sent = Vec::new();
         for (key, request) in &mut self.requests {
             if request.method == "tools/call" && request.safe && request.origin == Origin::Client {

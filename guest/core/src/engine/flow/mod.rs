@@ -16,4 +16,5 @@ pub(crate) mod resume;
 pub(crate) mod server_message;
 pub(crate) mod settle;
 pub(crate) mod standalone;
+pub(crate) mod unready;
 pub(crate) mod verify;

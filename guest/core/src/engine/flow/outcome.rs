@@ -2,7 +2,7 @@
 
 use alloc::string::{String, ToString};
 
-use super::client_message::Queued;
+use super::client_message::{Outgoing, Queued};
 use super::own_requests::OwnEnd;
 use super::reconnect::ConnectionError;
 use super::response::Role;
@@ -13,7 +13,7 @@ use crate::engine::state::requests::{Origin, RequestKey, RequestState, Unverifie
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
-use crate::{ExchangeId, Failure, Transport};
+use crate::{ExchangeId, Failure, Level, Transport};
 
 /// A notification that was refused for now so often is not sent again.
 const MAX_REFUSALS: u32 = 4;
@@ -254,7 +254,10 @@ impl Engine {
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
         let lost = evidence == Evidence::SessionLost;
+        let aside = matches!(queued.message, Outgoing::Aside(_));
         let again = match evidence {
+            // The engine's own are worth no second try where the server asks for a pause.
+            Evidence::Busy { .. } | Evidence::SessionLost | Evidence::Unauthorized if aside => false,
             Evidence::NotSent | Evidence::Busy { .. } => true,
             // Some servers refuse all notifications so, or all of a kind.
             Evidence::SessionLost => !queued.lost && !self.notifications_refused,
@@ -268,8 +271,9 @@ impl Engine {
         if again && !late && !self.closing {
             queued.lost |= lost;
             queued.refusals += u32::from(evidence != Evidence::NotSent);
-            self.held_bytes += queued.message.text().map_or(0, str::len);
-            self.requeue(queued);
+            self.requeue_unsent(queued);
+        } else if aside {
+            self.log(Level::Debug, alloc::format!("a message of the engine's own was dropped: {reason}"));
         } else {
             self.log_dropped("a notification or answer of the client", &reason);
         }

@@ -2,16 +2,16 @@
 //! what is restored. Each ends within its own time, by one path, [`Engine::own_request_ended`], which tells the connection.
 //! They have no progress and are never resumed.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use super::reconnect::{ConnectionError, ConnectionState};
 use super::settle::{self, End};
+use crate::Transport;
 use crate::engine::state::requests::{Learn, Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
-use crate::{Level, Transport};
 
 /// Pings in a row that may be refused before the session is verified.
 const MAX_REFUSED_PINGS: u32 = 2;
@@ -125,38 +125,39 @@ impl Engine {
     }
 
     fn restore_ended(&mut self, key: RequestKey, end: OwnEnd) {
-        match end {
-            // What is restored is safe to repeat.
-            OwnEnd::Failed(end) if end.evidence == Evidence::Unknown && self.replay_own(key) => {}
-            OwnEnd::Failed(end) => {
-                let method = self.forget(key).map_or_else(String::new, |request| request.method);
-                self.log(Level::Warn, alloc::format!("{method} could not be restored: {}", end.reason));
+        let end = match end {
+            OwnEnd::Late => return self.restore_late(key),
+            OwnEnd::Answered(Some((code, message))) if session_loss::error_may_mean_loss(code, &message) => {
+                let reason = alloc::format!("the server answered \"{}\"", settle::clip(&message));
+                let end =
+                    End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None };
+                self.restore_failed(key, &end);
+                return self.restore_may_mean_loss(reason);
             }
-            OwnEnd::Answered(Some((_, message))) => {
-                let method = self.forget(key).map_or_else(String::new, |request| request.method);
-                let message = settle::clip(&message);
-                self.log(
-                    Level::Warn,
-                    alloc::format!("{method} could not be restored: the server answered \"{message}\""),
-                );
+            OwnEnd::Answered(error) => return self.restore_answered(key, error),
+            OwnEnd::Failed(end) => end,
+        };
+        self.restore_failed(key, end);
+        let reason = end.reason.clone();
+        match (end.evidence, end.refusal) {
+            // The server is there, and says how it wants to be treated.
+            (Evidence::Busy { .. }, _) => {}
+            (Evidence::Refused, Some(refusal)) if refusal.error().is_some_and(|error| error.has_own_id) => {}
+            (Evidence::SessionLost | Evidence::Refused | Evidence::Unauthorized, _) => {
+                self.restore_may_mean_loss(reason)
             }
-            OwnEnd::Answered(None) => {
-                self.forget(key);
-            }
-            OwnEnd::Late => {
-                self.forget(key);
-                self.log(Level::Warn, "a restored subscription or log level was not confirmed in time".to_string());
-            }
+            (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
+            (Evidence::Unknown, None) => self.recover(ConnectionError::Broken(reason)),
+            (Evidence::Unknown, Some(_)) => self.suspect = true,
         }
     }
 
-    /// Queues a request of the engine's own once more. False if that was done before.
-    fn replay_own(&mut self, key: RequestKey) -> bool {
-        let hold = self.options.hold_timeout;
-        let Some(request) = self.requests.get_mut(&key).filter(|request| request.replays == 0) else { return false };
-        request.replays = 1;
-        request.hold_left = hold;
-        self.hold(key);
-        true
+    /// Without a list to ask for, only a new session tells; a server that refuses the restores of each is not given one after the
+    /// other.
+    fn restore_may_mean_loss(&mut self, reason: String) {
+        let has_list = self.session.as_ref().is_some_and(|session| session.server.list_method().is_some());
+        if has_list || self.settings.session_is_lost(self.now) {
+            self.verify_session(reason);
+        }
     }
 }

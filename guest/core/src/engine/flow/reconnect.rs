@@ -261,6 +261,7 @@ impl Engine {
     /// What a handshake that came to nothing leaves behind.
     fn handshake_failed(&mut self, cause: &ConnectionError, reason: &str) {
         let refused = matches!(cause, ConnectionError::Refused(_));
+        self.delete_unready(Some(cause));
         if self.has_session() {
             // The session of before was kept. That no other can be had says that it lives; that the server is away says nothing.
             if !matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_)) {
@@ -269,7 +270,6 @@ impl Engine {
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
-            self.delete_session();
             self.end_session(reason, false);
         }
     }
@@ -408,11 +408,13 @@ impl Engine {
         self.timers.clear(Timer::Attempt);
         let mut delete = None;
         if self.session.is_some() {
-            if self.down.is_none() {
+            if self.down.is_none() || self.is_unready() {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);
             self.end_session(&reason, false);
+        } else {
+            self.delete_unready(None);
         }
         self.begin_after(delete);
     }
@@ -451,6 +453,8 @@ impl Engine {
             self.timers.clear(timer);
         }
         self.notifying = None;
+        self.asides.clear();
+        self.progress_tokens.end_session();
         // The server's questions died with it. A late answer must not reach a question of the next session.
         for (id, asked) in core::mem::take(&mut self.server_requests) {
             if asked.epoch == session.epoch {
@@ -547,6 +551,7 @@ impl Engine {
 
     pub(crate) fn give_up_first_contact(&mut self) {
         self.cancel_session_exchanges(self.epoch_being_made());
+        self.delete_unready(None);
         self.session = None;
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);

@@ -9,6 +9,7 @@ use super::reconnect::{ConnectionError, ConnectionState};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::asides::Aside;
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -93,13 +94,6 @@ impl Engine {
         exchange
     }
 
-    /// A message that belongs to the current session and waits for nothing.
-    pub(crate) fn post_aside(&mut self, text: String) {
-        let epoch = self.epoch;
-        let expires = self.now + self.options.hold_timeout;
-        self.post_notification(Queued::note(0, Outgoing::Bound { epoch, text }, expires));
-    }
-
     /// Starts a GET of a stream.
     pub(crate) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
         let url = self.url.clone();
@@ -115,8 +109,13 @@ impl Engine {
         }
         let url = self.url.clone();
         let exchange = self.start(Role::Delete, Method::Delete, &url, Vec::new(), &[]);
-        self.timers.set(Timer::Head(exchange), self.now + DELETE_TIME);
+        self.limit_delete(exchange);
         Some(exchange)
+    }
+
+    /// Nobody need wait for the answer to a DELETE, but it must end.
+    pub(crate) fn limit_delete(&mut self, exchange: ExchangeId) {
+        self.timers.set(Timer::Head(exchange), self.now + DELETE_TIME);
     }
 
     pub(crate) fn start(
@@ -137,7 +136,9 @@ impl Engine {
             Method::Get => set("accept", "text/event-stream"),
             Method::Delete => {}
         }
-        let session = self.session.as_ref().filter(|_| !matches!(role, Role::Initialize | Role::Stream));
+        let session = self.session.as_ref().filter(|_| {
+            !matches!(role, Role::Initialize | Role::Stream) && extra.iter().all(|(name, _)| name != "mcp-session-id")
+        });
         if let Some(session) = session.filter(|session| session.transport == Transport::StreamableHttp) {
             if let Some(id) = &session.id {
                 set("mcp-session-id", id);
@@ -187,7 +188,7 @@ impl Engine {
         exchange.sent = true;
         if let Some(text) = exchange.cancel_after.take() {
             let epoch = exchange.epoch;
-            self.send_aside(text, epoch);
+            self.send_aside(Aside { epoch, text, reply: false });
         }
     }
 
@@ -328,9 +329,10 @@ impl Engine {
                 self.settle(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
             }
             Role::Notify(queued) => {
-                self.notifying = None;
-                self.held_bytes += queued.message.text().map_or(0, str::len);
-                self.requeue(queued);
+                if !matches!(queued.message, Outgoing::Aside(_)) {
+                    self.notifying = None;
+                }
+                self.requeue_unsent(queued);
             }
             Role::Resume(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {

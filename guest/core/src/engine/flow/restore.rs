@@ -1,36 +1,126 @@
 //! What a new session gets back, what the client is told of it, and what it was promised before there was one.
 
-use alloc::string::ToString;
-use alloc::vec::Vec;
+use alloc::string::{String, ToString};
 
-use crate::Level;
+use super::reconnect::ConnectionState;
+use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
-use crate::engine::state::requests::Origin;
+use crate::engine::state::requests::{Origin, RequestKey};
 use crate::engine::state::session::{Answered, Server};
+use crate::engine::state::settings::Change;
 use crate::engine::state::timers::Timer;
+use crate::policy::backoff;
+use crate::policy::replay::Evidence;
 use crate::wire::json;
+use crate::{Level, Nanos};
+
+/// Restores under way at once.
+const MAX_RESTORES: usize = 4;
+/// The pause after a restore that came to nothing: the first, and the longest.
+const RESTORE_DELAY: Nanos = SECOND;
+const RESTORE_CAP: Nanos = 60 * SECOND;
 
 impl Engine {
-    /// Gives the new session what the old one had. Nothing waits for it.
+    /// A new session is to get what the client set up in the old ones.
     pub(crate) fn restore(&mut self) {
-        let Some(server) = self.session.as_ref().map(|session| session.server.clone()) else { return };
-        if self.reconnects == 0 {
+        let logging = self.session.as_ref().is_some_and(|session| session.server.logging);
+        self.timers.clear(Timer::Restore);
+        self.settings.begin_session(logging);
+    }
+
+    /// Asks for what the client was told it has and the server may not hold, a few at a time. Nothing waits for it.
+    pub(crate) fn converge(&mut self) {
+        if !matches!(self.connection, ConnectionState::Ready) || self.closing {
             return;
         }
-        if server.logging
-            && let Some(level) = self.restorable.log_level.clone()
-        {
-            self.post_own(Origin::Restore, "logging/setLevel", &alloc::format!(r#"{{"level":{level}}}"#));
-        }
-        let subscriptions: Vec<_> = self.restorable.subscriptions.iter().cloned().collect();
-        for uri in subscriptions {
-            self.post_own(Origin::Restore, "resources/subscribe", &alloc::format!(r#"{{"uri":{uri}}}"#));
-            // What changed in the gap was told to nobody.
+        // What changed while a subscription did not hold was told to nobody.
+        while let Some(uri) = self.settings.take_update() {
             self.emit_message(alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":{uri}}}}}"#
             ));
         }
+        if self.timers.is_set(Timer::Restore) {
+            return;
+        }
+        while self.settings.under_way() < MAX_RESTORES
+            && let Some(change) = self.settings.next_due()
+        {
+            let (method, params) = change.request();
+            let key = self.post_own(Origin::Restore, method, &params);
+            self.settings.started(key, change);
+        }
+    }
+
+    /// The server answered a restore.
+    pub(crate) fn restore_answered(&mut self, key: RequestKey, error: Option<(i64, String)>) {
+        match error {
+            None => self.settings.confirmed(key),
+            Some((_, message)) => {
+                let message = super::settle::clip(&message);
+                if let Some(change) = self.settings.refused(key) {
+                    self.restore_given_up(&change, &alloc::format!("the server answered \"{message}\""));
+                }
+            }
+        }
+        self.forget(key);
+    }
+
+    /// A restore came to nothing. It is due again after a pause, unless the server refused it itself or something did so too
+    /// often.
+    pub(crate) fn restore_failed(&mut self, key: RequestKey, end: &End) {
+        if end.evidence == Evidence::Refused && end.refusal.is_some_and(|refusal| refusal.error().is_some()) {
+            if let Some(change) = self.settings.refused(key) {
+                self.restore_given_up(&change, &end.reason);
+            }
+            self.forget(key);
+            return;
+        }
+        let (refused, rest) = match end.evidence {
+            Evidence::SessionLost | Evidence::Refused | Evidence::Unauthorized => (true, None),
+            Evidence::Busy { retry_after } => (false, retry_after),
+            Evidence::NotSent | Evidence::Unknown => (false, None),
+        };
+        if let Some(change) = self.settings.failed(key, refused) {
+            self.restore_given_up(&change, &end.reason);
+        }
+        self.forget(key);
+        // Those that were under way together fail together.
+        if !self.timers.is_set(Timer::Restore) {
+            let before = self.settings.put_off();
+            if before == 0 {
+                let text = alloc::format!(
+                    "a subscription or the log level could not be restored yet ({}); it is tried again",
+                    end.reason
+                );
+                self.log(Level::Info, text);
+            }
+            let delay = backoff::idle_delay(&mut self.rng, before, RESTORE_DELAY, RESTORE_CAP).max(rest.unwrap_or(0));
+            self.timers.set(Timer::Restore, self.now + delay);
+        }
+    }
+
+    /// A restore was not answered in time. The tries that follow would keep the heartbeat silent, where their POSTs are taken and
+    /// never answered: a ping tells whether anything is.
+    pub(crate) fn restore_late(&mut self, key: RequestKey) {
+        let exchange = self.exchange_of(key);
+        let reason = "it was not confirmed in time".to_string();
+        self.restore_failed(key, &End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+        if let Some(exchange) = exchange {
+            self.cancel(exchange);
+        }
+        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
+        if matches!(self.connection, ConnectionState::Ready) && !pinging {
+            self.post_ping();
+        }
+    }
+
+    fn restore_given_up(&mut self, change: &Change, reason: &str) {
+        let text = alloc::format!(
+            "{} could not be restored ({reason}): it is given up for this session. Set it again to have it.",
+            change.describe()
+        );
+        self.log(Level::Warn, text);
     }
 
     /// The lists of a new session may be other ones. A session that nothing came of is not worth telling about twice.
@@ -67,6 +157,7 @@ impl Engine {
         self.client.answered =
             Some(Answered { server: Server { version: version.clone(), ..Server::default() }, provisional: true });
         self.client.promised = true;
+        self.client.negotiated = Some(version.clone());
         for key in pending {
             let Some(request) = self.forget(key) else { continue };
             self.emit_message(alloc::format!(

@@ -1,9 +1,13 @@
 //! What the server sends: told apart by epoch and by owner, and handed on.
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::Level;
+use crate::api::errors;
 use crate::engine::Engine;
+use crate::engine::state::asides::Aside;
+use crate::engine::state::progress_tokens::{TaskPart, status_params};
 use crate::engine::state::requests::RequestKey;
 use crate::engine::state::session::ServerRequest;
 use crate::policy::session_loss::speaks_of_lost_session;
@@ -31,10 +35,10 @@ pub(crate) struct Source {
 enum Verdict {
     Answer { wire: Option<u64>, id_at: Option<core::ops::Range<usize>>, error: Option<(i64, String)> },
     Ping { id: String },
-    Ask { id: String, id_at: core::ops::Range<usize>, token: Option<String> },
+    Ask { id: String, id_at: core::ops::Range<usize>, token: Option<String>, task: TaskPart },
     Progress { token: Option<String> },
     Cancelled { id: Option<(String, core::ops::Range<usize>)> },
-    Tell,
+    Tell { task_status: bool },
 }
 
 impl Engine {
@@ -82,20 +86,32 @@ impl Engine {
                 }
             }
             // Notifications and questions of a session that is over mean nothing.
-            _ if !current => self.log(Level::Debug, "a message of a session that is over: dropped"),
+            _ if !current => {
+                // But the request whose response they come in is being worked on.
+                if let Some(key) = owner {
+                    self.on_request_progress(key);
+                }
+                self.log(Level::Debug, "a message of a session that is over: dropped");
+            }
+            Verdict::Ping { id } if id.len() > MAX_ID => {
+                self.log_dropped("a ping of the server", "its id is over 1 KiB");
+            }
             Verdict::Ping { id } => {
-                self.send_aside(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#), epoch);
+                let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+                self.send_aside(Aside { epoch, text, reply: true });
             }
             Verdict::Progress { token } => {
-                let known = token.and_then(|token| self.progress_tokens.get(&json::canonical(&token)).copied());
-                match known {
-                    Some(key) => {
-                        self.on_request_progress(key);
-                        if !self.requests.get(&key).is_some_and(|request| request.cancelled) {
-                            self.emit_message(text);
-                        }
-                    }
-                    None => self.log(Level::Debug, "progress of nothing that is asked: dropped"),
+                let token = token.map(|token| json::canonical(&token)).unwrap_or_default();
+                let mut live = self.progress_tokens.is_of_task(&token, self.now);
+                let asked: Vec<_> = self.progress_tokens.requests(&token).collect();
+                for key in asked {
+                    live |= self.requests.get(&key).is_some_and(|request| !request.cancelled);
+                    self.on_request_progress(key);
+                }
+                if live {
+                    self.emit_message(text);
+                } else {
+                    self.log(Level::Debug, "progress of nothing that is asked: dropped");
                 }
             }
             // Before the result it is not known whether there will be a session to answer in.
@@ -110,18 +126,15 @@ impl Engine {
             Verdict::Ask { id, .. } if id.len() > MAX_ID => {
                 self.log_dropped("a question of the server", "its id is over 1 KiB");
             }
-            Verdict::Ask { id, id_at, token } => {
+            Verdict::Ask { id, id_at, token, task } => {
                 let token = token.filter(|token| token.len() <= MAX_ID);
                 if self.server_requests.len() >= MAX_ASKED {
-                    let text = "too many questions are open";
-                    return self.send_aside(
-                        crate::api::errors::response(&id, crate::api::errors::QUEUE_FULL, text, None),
-                        epoch,
-                    );
+                    let text = errors::response(&id, errors::QUEUE_FULL, "too many questions are open", None);
+                    return self.send_aside(Aside { epoch, text, reply: true });
                 }
                 let own = self.next_server_request;
                 self.next_server_request += 1;
-                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token: token });
+                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token: token, task });
                 self.emit_message(json::splice(&text, id_at, &own.to_string()));
             }
             Verdict::Cancelled { id: Some((id, id_at)) } => {
@@ -136,7 +149,10 @@ impl Engine {
                 }
             }
             Verdict::Cancelled { id: None } => {}
-            Verdict::Tell => {
+            Verdict::Tell { task_status } => {
+                if task_status && let Some(params) = status_params(&text) {
+                    self.progress_tokens.server_told(params);
+                }
                 if let Some(key) = owner {
                     self.on_request_progress(key);
                 }
@@ -175,10 +191,11 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
             error: envelope.error.map(json::error_of),
         },
         Kind::Request { id, method } if method == "ping" => Verdict::Ping { id: id.raw.to_string() },
-        Kind::Request { id, .. } => Verdict::Ask {
+        Kind::Request { id, method } => Verdict::Ask {
             id: id.raw.to_string(),
             id_at: id.range(),
-            token: params.own_progress_token().map(ToString::to_string),
+            token: params.own_progress_token().map(json::canonical),
+            task: TaskPart::of(method, params.task.map(|task| task.get()), params.task_id.map(|id| id.get())),
         },
         Kind::Notification { method } => match &**method {
             "notifications/progress" => {
@@ -190,7 +207,7 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
                     (at.raw.to_string(), at.range())
                 }),
             },
-            _ => Verdict::Tell,
+            method => Verdict::Tell { task_status: method == "notifications/tasks/status" },
         },
     }
 }

@@ -10,6 +10,9 @@ use super::reconnect::{ConnectionError, ConnectionState};
 use super::response::Role;
 use crate::api::errors;
 use crate::api::options::SECOND;
+use crate::engine::state::asides::Aside;
+use crate::engine::state::cursors::Page;
+use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
@@ -49,6 +52,8 @@ pub(crate) fn new_request(
         safe,
         cancelled: false,
         progress_token: None,
+        task: TaskPart::None,
+        page: None,
         learn,
         state: RequestState::Held,
         wire_id: 0,
@@ -82,9 +87,11 @@ impl Engine {
     /// Takes a request into the table.
     pub(crate) fn admit(&mut self, request: Request) -> RequestKey {
         let key = RequestKey(self.order());
-        self.held_bytes += request.text.len();
+        if request.origin == Origin::Client {
+            self.held_bytes += request.text.len();
+        }
         if let Some(token) = &request.progress_token {
-            self.progress_tokens.insert(token.clone(), key);
+            self.progress_tokens.add(token, key);
         }
         self.requests.insert(key, request);
         key
@@ -93,13 +100,15 @@ impl Engine {
     /// Drops everything about a request. What it still has on the network may end by itself for a moment.
     pub(crate) fn forget(&mut self, key: RequestKey) -> Option<Request> {
         let request = self.requests.remove(&key)?;
-        self.held_bytes -= request.text.len().min(self.held_bytes);
-        self.wire_ids.remove(&request.wire_id);
-        if let Some(token) = &request.progress_token
-            && self.progress_tokens.get(token) == Some(&key)
-        {
-            self.progress_tokens.remove(token);
+        if request.origin == Origin::Client {
+            self.held_bytes -= request.text.len().min(self.held_bytes);
         }
+        self.wire_ids.remove(&request.wire_id);
+        if let Some(token) = &request.progress_token {
+            self.progress_tokens.remove(token, key);
+        }
+        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        self.settings.dropped(key, in_session && (request.is_out() || request.replays > 0));
         for timer in [Timer::Hold(key), Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
@@ -170,7 +179,13 @@ impl Engine {
             can_refresh: self.options.can_refresh_credentials,
         };
         let method = request.method.clone();
-        match decide(end.evidence, facts) {
+        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let action = decide(end.evidence, facts);
+        if matches!(action, Action::AnswerUnstable | Action::AnswerUnauthorized | Action::AnswerRefused) {
+            // This sending of it did not run, so that it changed nothing.
+            self.settings.dropped(key, in_session && facts.replays > 0);
+        }
+        match action {
             Action::Drop => {
                 self.forget(key);
             }
@@ -298,7 +313,7 @@ impl Engine {
             let text = alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#
             );
-            self.send_aside(text, epoch);
+            self.send_aside(Aside { epoch, text, reply: false });
         }
         let text = alloc::format!(
             "{method} was not answered in time (option run-timeout: {} without progress); the server was told to cancel \
@@ -360,6 +375,10 @@ impl Engine {
         let Some(request) = self.requests.get_mut(&key).filter(|request| request.origin == Origin::Client) else {
             return;
         };
+        // A cancelled one is remembered for a while, and no longer.
+        if request.cancelled {
+            return;
+        }
         request.brought = true;
         if request.state == RequestState::PostLost {
             request.state = RequestState::Accepted(None);
@@ -419,6 +438,13 @@ impl Engine {
 
     /// Hands an answer to the client.
     pub(crate) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        if !success && in_session && request.replays > 0 {
+            // An earlier sending may have run.
+            self.settings.in_doubt(key);
+        }
+        self.settings.answered(key, success, !request.cancelled, in_session);
         let Some(request) = self.forget(key) else { return };
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
@@ -427,29 +453,27 @@ impl Engine {
             self.asked_for_headers = None;
             self.told_without_progress = false;
         }
-        if success {
-            self.learn(&request.learn, &text);
-        }
+        self.learn(&request, &text, success);
         if !request.cancelled {
             self.emit_message(text);
         }
     }
 
-    fn learn(&mut self, learn: &Learn, text: &str) {
-        match learn {
-            Learn::Nothing => {}
-            Learn::Tools => {
-                if let Ok(json::Parsed::One(json::Envelope { result: Some(result), .. })) = json::parse(text) {
-                    self.restorable.learn_tools(result.get());
-                }
-            }
-            Learn::LogLevel(level) => self.restorable.log_level = Some(level.clone()),
-            Learn::Subscribed(uri) => {
-                self.restorable.subscriptions.insert(uri.clone());
-            }
-            Learn::Unsubscribed(uri) => {
-                self.restorable.subscriptions.remove(uri);
-            }
+    fn learn(&mut self, request: &Request, text: &str, success: bool) {
+        if request.learn == Learn::Nothing && request.task == TaskPart::None {
+            return;
+        }
+        let Ok(json::Parsed::One(json::Envelope { result, .. })) = json::parse(text) else { return };
+        let result = result.filter(|_| success).map(|result| result.get());
+        let token = request.progress_token.as_deref().filter(|_| !request.cancelled);
+        self.progress_tokens.server_answered(&request.task, token, result, self.now);
+        let (Learn::List { annotations }, Some(result)) = (&request.learn, result) else { return };
+        if *annotations {
+            self.tool_hints.learn_tools(result);
+        }
+        if let Some(cursor) = json::next_cursor(result) {
+            let page = Page { method: request.method.clone(), cursor: json::canonical(cursor) };
+            self.cursors.given(page, request.epoch);
         }
     }
 

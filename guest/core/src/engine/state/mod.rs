@@ -1,5 +1,9 @@
 //! What the engine remembers.
 
+pub(crate) mod asides;
+pub(crate) mod cursors;
+pub(crate) mod progress_tokens;
 pub(crate) mod requests;
 pub(crate) mod session;
+pub(crate) mod settings;
 pub(crate) mod timers;

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::ops::Range;
 
+use crate::engine::state::cursors::Page;
+use crate::engine::state::progress_tokens::TaskPart;
 use crate::policy::session_loss::Refusal;
 use crate::{ExchangeId, Nanos};
 
@@ -23,6 +25,10 @@ pub(crate) struct Request {
     pub safe: bool,
     pub cancelled: bool,
     pub progress_token: Option<String>,
+    /// What it has to do with tasks.
+    pub task: TaskPart,
+    /// The page of a list that it asks for, but for the first.
+    pub page: Option<Page>,
     pub learn: Learn,
     pub state: RequestState,
     /// The id it carries on the wire, fresh for every sending.
@@ -107,14 +113,10 @@ impl UnverifiedAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Learn {
     Nothing,
-    /// The annotations in a `tools/list` result.
-    Tools,
-    /// `logging/setLevel`: the level, as raw JSON.
-    LogLevel(String),
-    /// `resources/subscribe`: the URI, as raw JSON.
-    Subscribed(String),
-    /// `resources/unsubscribe`: the URI, as raw JSON.
-    Unsubscribed(String),
+    /// A list: the cursor of its next page, and the annotations of tools if they are trusted.
+    List {
+        annotations: bool,
+    },
 }
 
 impl Request {

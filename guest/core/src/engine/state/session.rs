@@ -1,7 +1,7 @@
-//! What is known about the client and about the session: `initialize` as it was asked and answered, and what a new
-//! session must get back.
+//! What is known about the client and about the session: `initialize` as it was asked and answered, and what the server
+//! said of itself.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -9,6 +9,7 @@ use core::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::engine::state::progress_tokens::TaskPart;
 use crate::wire::json::splice;
 use crate::wire::url::Url;
 use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
@@ -26,6 +27,8 @@ pub(crate) struct Client {
     pub lists_changed: bool,
     /// It was told by a provisional result that there are tools, prompts and resources.
     pub promised: bool,
+    /// The protocol version that it was told. Sessions that it does not hear of may speak another one for a while.
+    pub negotiated: Option<String>,
 }
 
 /// A captured `initialize` request.
@@ -294,13 +297,9 @@ pub(crate) struct Standalone {
     pub failures: u32,
 }
 
-/// What the client set up and a new session must get back.
+/// What the server said of its tools.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Restorable {
-    /// The level of the last `logging/setLevel`, raw.
-    pub log_level: Option<String>,
-    /// The URIs subscribed to, raw.
-    pub subscriptions: BTreeSet<String>,
+pub(crate) struct ToolHints {
     /// Whether a tool may be called twice, by its name.
     pub tools: BTreeMap<String, bool>,
 }
@@ -308,7 +307,7 @@ pub(crate) struct Restorable {
 /// The most tools whose annotations are kept.
 const MAX_TOOLS: usize = 10_000;
 
-impl Restorable {
+impl ToolHints {
     /// Learns from the result of a `tools/list`.
     pub fn learn_tools(&mut self, result: &str) {
         #[derive(Deserialize)]
@@ -348,8 +347,10 @@ pub(crate) struct ServerRequest {
     pub epoch: u64,
     /// Its id as the server spelt it.
     pub id: String,
-    /// The token under which the client may report progress, raw.
+    /// The token under which the client may report progress, in one spelling.
     pub progress_token: Option<String>,
+    /// What it has to do with tasks.
+    pub task: TaskPart,
 }
 
 #[cfg(test)]
@@ -418,7 +419,7 @@ mod tests {
                 range.map(|tool| alloc::format!(r#"{{"name":"{tool}","annotations":{{{hints}}}}}"#)).collect();
             alloc::format!(r#"{{"tools":[{}]}}"#, tools.join(","))
         };
-        let mut known = Restorable::default();
+        let mut known = ToolHints::default();
         known.learn_tools(&list(0..10_001, ""));
         assert_eq!(known.tools.len(), 10_000);
         // What is known is still kept up to date.
@@ -428,7 +429,7 @@ mod tests {
 
     #[test]
     fn annotations_are_learned() {
-        let mut known = Restorable::default();
+        let mut known = ToolHints::default();
         known.learn_tools(
             r#"{"tools":[{"name":"a","annotations":{"readOnlyHint":true}},{"name":"b"},
                 {"name":"c","annotations":{"readOnlyHint":false,"idempotentHint":true}}]}"#,

@@ -41,6 +41,8 @@ pub(crate) enum Timer {
     Credentials,
     /// A new session has waited for fresh headers for long enough.
     Headers,
+    /// Subscriptions and the log level are to be restored, after a pause.
+    Restore,
     /// A DELETE before a new session has taken long enough.
     Delete,
     /// Draining before the close has taken long enough.

@@ -72,7 +72,11 @@ impl World {
 }
 
 /// What a request is about, and what it wants of it.
-fn about(method: &str, params: &Value) -> Option<(String, Option<String>)> {
+fn about(method: &str, params: &str) -> Option<(String, Option<String>)> {
+    if !matches!(method, "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe") {
+        return None;
+    }
+    let params: Value = serde_json::from_str(params).ok()?;
     let uri = || params["uri"].as_str().map(str::to_string);
     match method {
         "logging/setLevel" => Some((String::new(), params["level"].as_str().map(str::to_string))),
