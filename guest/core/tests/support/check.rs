@@ -26,6 +26,10 @@ pub struct Watch {
     /// A server asked for rest until then.
     pub rest_until: Nanos,
     pub closing: bool,
+    /// Pings that the server has sent in one piece.
+    pub flood: usize,
+    /// Too many exchanges were open at once; that was said.
+    pub crowded: bool,
     /// Since when nothing goes wrong any more.
     pub kind_since: Option<Nanos>,
     /// What was asked, sent, executed and answered.
@@ -229,7 +233,7 @@ impl World {
             self.violate(format!("{open} exchanges are still open"));
         }
         let size = format!("{:?}", self.engine).len();
-        if size > 40_000 {
+        if size > 40_000 + 500 * self.client.asked.len() {
             self.violate(format!("the idle engine is {size} bytes of text"));
         }
     }

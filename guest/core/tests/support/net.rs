@@ -86,6 +86,9 @@ impl Started {
     }
 }
 
+/// More exchanges than requests, at once: streams, notifications, answers and requests of the engine's own.
+const AT_ONCE: usize = 64;
+
 #[derive(Default)]
 pub struct Net {
     pub conns: BTreeMap<ExchangeId, Conn>,
@@ -156,9 +159,16 @@ impl World {
             format!("engine  → #{}{session}{cursor} {line}", id.0)
         });
         // The shortest delays allow some 40 attempts in a second, of up to three exchanges each.
-        let hasty = self.net.started.len().checked_sub(150).map(|at| self.net.started[at].at);
+        // What the client asks for, and answers to what the server asks, comes on top.
+        let most = 150 + 3 * self.client.asked.len() + self.watch.flood;
+        let hasty = self.net.started.len().checked_sub(most).map(|at| self.net.started[at].at);
         if hasty.is_some_and(|at| at + SECOND > self.now) && self.net.counts_haste {
-            self.violate("the engine spins: 150 exchanges within a second");
+            self.violate(format!("the engine spins: {most} exchanges within a second"));
+        }
+        let (open, status) = (self.open_exchanges(), self.engine.status());
+        if open > AT_ONCE + status.in_flight as usize && !self.watch.crowded {
+            self.watch.crowded = true;
+            self.violate(format!("{open} exchanges at once, with {} requests in flight", status.in_flight));
         }
         self.net.started.push(Started { at: self.now, id, request: request.clone() });
         let planned = self.net.fates.iter().position(|(part, _)| is_about(&line, part));

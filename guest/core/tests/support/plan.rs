@@ -541,6 +541,7 @@ impl World {
         } else {
             pings.map(|ping| format!("data: {ping}\n\n")).collect()
         };
+        self.watch.flood += count;
         self.write(stream, super::net::Down::Body(text.into_bytes()));
     }
 
