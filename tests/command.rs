@@ -91,7 +91,6 @@ fn lines_that_are_no_messages() {
     for (line, code) in [
         ("hello", -32700),
         ("{", -32700),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping"} trailing"#, -32700),
         ("{\"a\":\"\u{1}\"}", -32700),
         ("17", -32600),
         ("null", -32600),
@@ -103,6 +102,15 @@ fn lines_that_are_no_messages() {
     ] {
         let answer = bridge.refused(line);
         assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
+    }
+    // Where the id of a request can be read, the error has it.
+    for (id, line) in [
+        ("\"more\"", r#"{"jsonrpc":"2.0","id":"more","method":"ping"} trailing"#),
+        ("\"nan\"", r#"{"jsonrpc":"2.0","id":"nan","method":"tools/list","params":{"x":NaN}}"#),
+    ] {
+        bridge.expect_answer_to(id, "ping");
+        bridge.line(line);
+        assert_eq!(bridge.error(id)["code"], -32700, "{line}");
     }
     // Blank lines mean nothing, a CR at the end neither.
     bridge.line("");
@@ -122,6 +130,16 @@ fn a_line_that_is_not_utf8() {
     bridge.process().write(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":\"\xff\"}\n");
     assert_eq!(bridge.refused("also not")["error"]["code"], -32700);
     bridge.expect_refusals(1);
+    bridge.expect_answer_to("\"bytes\"", "tools/list");
+    bridge
+        .process()
+        .write(b"{\"jsonrpc\":\"2.0\",\"id\":\"bytes\",\"method\":\"tools/list\",\"params\":{\"x\":\"\xff\"}}\n");
+    let error = bridge.error("\"bytes\"");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("UTF-8")), "{error}");
+    // A byte order mark is no part of the line.
+    bridge.expect_answer_to("\"mark\"", "ping");
+    bridge.line("\u{FEFF}{\"jsonrpc\":\"2.0\",\"id\":\"mark\",\"method\":\"ping\"}");
+    bridge.result("\"mark\"");
     bridge.call("tools/list", json!({}));
     assert!(server.records_of("notifications/x").is_empty());
     bridge.finish();

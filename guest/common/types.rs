@@ -76,6 +76,10 @@ impl wit::GuestOptions for OptionsResource {
         self.0.borrow_mut().run_timeout = timeout;
     }
 
+    fn set_old_session_timeout(&self, timeout: wit::Duration) {
+        self.0.borrow_mut().old_session_timeout = timeout;
+    }
+
     fn set_run_limit(&self, limit: wit::Duration) {
         self.0.borrow_mut().run_limit = limit;
     }

@@ -74,6 +74,7 @@ async fn set_durations(raw: &mut Raw, options: ResourceAny, time: u64) {
     api.call_set_heartbeat_timeout(&mut *store, options, time).await.expect("no trap");
     api.call_set_hold_timeout(&mut *store, options, time).await.expect("no trap");
     api.call_set_run_timeout(&mut *store, options, time).await.expect("no trap");
+    api.call_set_old_session_timeout(&mut *store, options, time).await.expect("no trap");
     api.call_set_run_limit(&mut *store, options, time).await.expect("no trap");
     api.call_set_response_timeout(&mut *store, options, time).await.expect("no trap");
     api.call_set_backoff(&mut *store, options, time, time).await.expect("no trap");

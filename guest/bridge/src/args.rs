@@ -137,6 +137,7 @@ impl Given {
         self.set("heartbeat", maybe, |interval| options.set_heartbeat_interval(nanos(interval)))?;
         self.set("heartbeat-timeout", duration::parse, |timeout| options.set_heartbeat_timeout(nanos(timeout)))?;
         self.set("request-timeout", duration::parse, |timeout| options.set_run_timeout(nanos(timeout)))?;
+        self.set("old-session-timeout", maybe, |timeout| options.set_old_session_timeout(nanos(timeout)))?;
         self.set("hold-timeout", duration::parse, |timeout| options.set_hold_timeout(nanos(timeout)))?;
         self.set("start-timeout", maybe, |timeout| options.set_start_timeout(nanos(timeout)))?;
         self.set("max-event-bytes", size::parse, |bytes| options.set_max_event_bytes(bytes as u64))?;

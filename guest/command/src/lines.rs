@@ -80,7 +80,8 @@ impl Splitter {
 }
 
 /// A line as text. What is not UTF-8 must be refused and not be mended: a message with replacement characters in a string
-/// would be a valid one that the client never sent. A replacement character at its start makes it no JSON at all.
+/// would be a valid one that the client never sent. A replacement character at its start
+/// makes it no JSON at all; the engine answers it under its id, where that can be read.
 fn text(line: Vec<u8>) -> String {
     String::from_utf8(line).unwrap_or_else(|error| format!("\u{FFFD}{}", String::from_utf8_lossy(error.as_bytes())))
 }

@@ -1,6 +1,6 @@
 //! The scanner for messages that are too large to keep: a table of cases, agreement with serde_json, any chunking.
 
-use mcp_reconnect_core::scan::{Scanned, Scanner};
+use mcp_reconnect_core::scan::{Scanned, ScannedBatch, Scanner};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -65,7 +65,14 @@ const CASES: &[Case] = &[
     // Brackets, quotes and backslashes in strings.
     (r#"{"a":"}{][\"\\","b":{"c":"}\\","d":["]"]},"id":1}"#, Some("1"), None, false),
     (r#"{"a\"":1,"id\\":2,"\"id":3,"id":4}"#, Some("4"), None, false),
-    (r#"{"\u0069d":1}"#, None, None, false),
+    (r#"{"\u0069d":1}"#, Some("1"), None, false),
+    (
+        r#"{"\u006d\u0065\u0074\u0068\u006f\u0064":"m","\u0072esult":1,"idd":3,"\ud800":4,"methods":5}"#,
+        None,
+        Some("m"),
+        true,
+    ),
+    ("\u{FEFF}{\"id\":1}", Some("1"), None, false),
     (r#"{"a":[[[[{"b":[]}]]]],"id":1}"#, Some("1"), None, false),
     // The last of equal keys counts.
     (r#"{"id":1,"id":2}"#, Some("2"), None, false),
@@ -73,7 +80,6 @@ const CASES: &[Case] = &[
     (r#"{"id":1,"id":[]}"#, None, None, false),
     (r#"{"method":"a","method":"b"}"#, None, Some("b"), false),
     // Not an object.
-    (r#"[{"id":1,"method":"a","result":1}]"#, None, None, false),
     (r#""{\"id\":1}""#, None, None, false),
     ("1", None, None, false),
     (r#"x{"id":1}"#, None, None, false),
@@ -96,8 +102,13 @@ const CASES: &[Case] = &[
 #[test]
 fn the_table_holds_in_one_piece_and_byte_by_byte_and_in_any_two_pieces() {
     for &(text, id, method, is_response) in CASES {
-        let expected =
-            Scanned { id: id.map(Into::into), method: method.map(Into::into), is_response, bytes: text.len() as u64 };
+        let expected = Scanned {
+            id: id.map(Into::into),
+            method: method.map(Into::into),
+            is_response,
+            batch: None,
+            bytes: text.len() as u64,
+        };
         let bytes = text.as_bytes();
         assert_eq!(scan(&[bytes]), expected, "{text}, in one piece");
         assert_eq!(scan(&bytes.chunks(1).collect::<Vec<_>>()), expected, "{text}, byte by byte");
@@ -138,21 +149,44 @@ fn nesting_has_no_limit() {
     assert_eq!(scan(&[format!(r#"{{"a":{open}{close},"id":1}}"#).as_bytes()]).id.as_deref(), Some("1"));
 }
 
+#[test]
+fn of_a_batch_64_responses_are_kept_and_that_there_are_more_is_told() {
+    for (count, more) in [(0, false), (64, false), (65, true), (10_000, true)] {
+        let items: Vec<_> = (0..count).map(|id| format!(r#"{{"id":{id},"result":{{}}}}"#)).collect();
+        let batch = scan(&[format!("[{}]", items.join(" ,")).as_bytes()]).batch.expect("it is a batch");
+        let kept: Vec<_> = (0..count.min(64)).map(|id| id.to_string()).collect();
+        assert_eq!((batch.responses, batch.more), (kept, more), "{count}");
+    }
+    for (text, responses, more) in [
+        (r#"[{"id":1,"result":{}},{"id":2,"result":"cut o"#, vec!["1", "2"], false),
+        (r#"[1,"x",[{"id":3,"result":1}],null,{"id":4,"error":{}}]"#, vec!["4"], false),
+        (r#"[{"id":1,"method":"m"},{"result":1}]"#, vec![], true),
+        (r#" [ ] {"id":1,"result":1}"#, vec![], false),
+        (r#"[{"id":5,"result":{}}]]{"id":6,"result":{}}"#, vec!["5"], false),
+    ] {
+        let batch = scan(&[text.as_bytes()]).batch.expect("it is a batch");
+        assert_eq!((batch.responses, batch.more), (responses.into_iter().map(String::from).collect(), more), "{text}");
+    }
+}
+
 /// Any JSON, with the keys of interest more often than chance would have it.
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::Bool),
-        any::<i64>().prop_map(|number| json!(number)),
-        any::<f64>().prop_map(|number| json!(number)),
-        text().prop_map(Value::String),
-    ];
-    leaf.prop_recursive(4, 64, 6, |inner| {
+    scalar().prop_recursive(4, 64, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
             object(inner).prop_map(Value::Object),
         ]
     })
+}
+
+fn scalar() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(|number| json!(number)),
+        any::<f64>().prop_map(|number| json!(number)),
+        text().prop_map(Value::String),
+    ]
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -184,6 +218,7 @@ proptest! {
             id: id.filter(|id| id.len() <= 256),
             method: method.map(Into::into),
             is_response,
+            batch: None,
             bytes: text.len() as u64,
         };
         prop_assert_eq!(&scan(&[text.as_bytes()]), &expected);
@@ -191,8 +226,31 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_no_object_has_nothing(value in any_json()) {
-        prop_assume!(!value.is_object());
+    fn it_agrees_with_serde_json_on_batches(
+        items in prop::collection::vec(prop_oneof![any_json(), object(any_json()).prop_map(Value::Object)], 0..8),
+        pretty: bool,
+        size in 1usize..50,
+    ) {
+        let mut batch = ScannedBatch::default();
+        for item in &items {
+            if item.get("result").is_none() && item.get("error").is_none() {
+                continue;
+            }
+            let id = item.get("id").filter(|id| id.is_number() || id.is_string()).map(ToString::to_string);
+            match id.filter(|id| id.len() <= 256) {
+                Some(id) => batch.responses.push(id),
+                None => batch.more = true,
+            }
+        }
+        let value = Value::Array(items);
+        let text = if pretty { format!("{value:#}") } else { value.to_string() };
+        let expected = Scanned { batch: Some(batch), bytes: text.len() as u64, ..Scanned::default() };
+        prop_assert_eq!(&scan(&[text.as_bytes()]), &expected);
+        prop_assert_eq!(&scan(&text.as_bytes().chunks(size).collect::<Vec<_>>()), &expected);
+    }
+
+    #[test]
+    fn whatever_is_no_object_and_no_batch_has_nothing(value in scalar()) {
         let text = value.to_string();
         let nothing = Scanned { bytes: text.len() as u64, ..Scanned::default() };
         prop_assert_eq!(scan(&[text.as_bytes()]), nothing);

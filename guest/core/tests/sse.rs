@@ -134,7 +134,7 @@ fn oversized(scanned: Scanned, id: Option<&str>) -> Item {
 }
 
 fn scanned(id: Option<&str>, method: Option<&str>, is_response: bool, bytes: u64) -> Scanned {
-    Scanned { id: id.map(Into::into), method: method.map(Into::into), is_response, bytes }
+    Scanned { id: id.map(Into::into), method: method.map(Into::into), is_response, batch: None, bytes }
 }
 
 #[test]

@@ -116,7 +116,8 @@ fn an_oversized_event_takes_constant_memory() {
             parser.feed(&filler, &mut items);
         }
         parser.feed(b"\"}\n\n", &mut items);
-        let scanned = Scanned { id: Some("1".into()), method: None, is_response: true, bytes: 20 + (64 << 20) };
+        let scanned =
+            Scanned { id: Some("1".into()), method: None, is_response: true, batch: None, bytes: 20 + (64 << 20) };
         assert_eq!(items, [Item::Oversized { scanned, id: None }]);
     });
     assert!(most < 8192, "{most} bytes were held");

@@ -182,8 +182,10 @@ impl Driver {
         }
     }
 
-    /// Does what can be done without waiting: due timers, new exchanges.
+    /// Does what can be done without waiting: what came from the network, due timers, new exchanges. In this order, so that an
+    /// answer that waited for a driver that comes late is not overtaken by its own timeout.
     fn advance(&mut self) {
+        self.run_tasks();
         if !self.closed && self.engine.deadline().is_some_and(|deadline| deadline <= monotonic_clock::now()) {
             self.handle(Input::Tick);
         }

@@ -80,7 +80,8 @@ const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * A line as text. What is not UTF-8 must be refused and not be mended: a message with replacement characters in a string would be
- * a valid one that the client never sent. A replacement character at its start makes it no JSON at all.
+ * a valid one that the client never sent. A replacement character at its start
+ * makes it no JSON at all; the engine answers it under its id, where that can be read.
  */
 function text(line: Uint8Array): string {
   try {

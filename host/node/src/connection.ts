@@ -9,6 +9,8 @@ export type Start = (request: sansIo.Request, report: Report) => { cancel(): voi
 
 /** The longest wait that JavaScript's timers take, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
+/** A timer that fires so much too late, in nanoseconds, lets go first what came from the network meanwhile. */
+const LATE = 100_000_000n;
 
 /** Who hears of it. */
 export interface Listener {
@@ -166,9 +168,14 @@ export class Connection {
     if (deadline === undefined) return;
     const wait = Math.min(Math.max(Math.ceil(Number(deadline - now()) / 1e6), 0), LONGEST_TIMER);
     this.#timerAt = deadline;
-    this.#timer = setTimeout(() => {
+    const tick = (): void => {
       this.#timer = undefined;
       this.handle({ tag: "tick" });
+    };
+    this.#timer = setTimeout(() => {
+      // The next round of timers comes after one of I/O.
+      if (now() - this.#timerAt > LATE) this.#timer = setTimeout(tick, 0);
+      else tick();
     }, wait);
   }
 

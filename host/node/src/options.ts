@@ -42,6 +42,11 @@ export interface ReconnectingTransportOptions {
   runTimeout?: number | undefined;
   /** How long a request may run in all. Default: 24 h. */
   runLimit?: number | undefined;
+  /**
+   * How long the response to a request that was sent in a session that has been replaced since may be silent before its outcome
+   * counts as unknown. 0: as long as any request may run. Default: 5 min.
+   */
+  oldSessionTimeout?: number | undefined;
   /** How long the server may take to begin its answer to `initialize`, a notification, an HTTP+SSE POST. Default: 30 s. */
   responseTimeout?: number | undefined;
   /** The first and the largest step of the backoff. Default: 500 ms and 30 s. */
@@ -77,6 +82,7 @@ const SETTERS: Record<string, Setter> = {
   holdTimeout: (options, value: unknown, name) => options.setHoldTimeout(duration(value, name)),
   runTimeout: (options, value: unknown, name) => options.setRunTimeout(duration(value, name)),
   runLimit: (options, value: unknown, name) => options.setRunLimit(duration(value, name)),
+  oldSessionTimeout: (options, value: unknown, name) => options.setOldSessionTimeout(duration(value, name)),
   responseTimeout: (options, value: unknown, name) => options.setResponseTimeout(duration(value, name)),
   backoff: (options, value: { base?: unknown; cap?: unknown } | null, name) =>
     options.setBackoff(duration(value?.base, `${name}.base`), duration(value?.cap, `${name}.cap`)),

@@ -285,6 +285,9 @@ async fn fill_options(
     if let Some(timeout) = set.run_timeout {
         guest.call_set_run_timeout(&mut *store, resource, nanos(timeout)).await?;
     }
+    if let Some(timeout) = set.old_session_timeout {
+        guest.call_set_old_session_timeout(&mut *store, resource, nanos(timeout)).await?;
+    }
     if let Some(limit) = set.run_limit {
         guest.call_set_run_limit(&mut *store, resource, nanos(limit)).await?;
     }

@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub hold_timeout: Option<Duration>,
     pub run_timeout: Option<Duration>,
     pub run_limit: Option<Duration>,
+    pub old_session_timeout: Option<Duration>,
     pub response_timeout: Option<Duration>,
     pub backoff: Option<(Duration, Duration)>,
     pub max_attempts: Option<u32>,
@@ -150,6 +151,13 @@ impl Options {
     /// How long a request may run in all. Default: 24 h.
     pub fn run_limit(mut self, limit: Duration) -> Self {
         self.settings.run_limit = Some(limit);
+        self
+    }
+
+    /// How long the response to a request that was sent in a session that has been replaced since may be silent before its outcome
+    /// counts as unknown; zero: as long as any request may run. Default: 5 min.
+    pub fn old_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.old_session_timeout = Some(timeout);
         self
     }
 

@@ -12,7 +12,8 @@ pub struct ExchangeId(pub u64);
 /// What a driver tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The client sends a JSON-RPC message (or a batch of them).
+    /// The client sends a JSON-RPC message (or a batch of them). Bytes that are not UTF-8 are given with U+FFFD in their places
+    /// and one more before the whole: they are answered with an error, under their id where it can be read.
     Message(String),
     /// Nothing but time passes: call when [`crate::Engine::deadline`] is reached.
     Tick,

@@ -11,7 +11,7 @@ pub const SECOND: Nanos = 1_000_000_000;
 pub const MILLISECOND: Nanos = 1_000_000;
 
 /// No duration is longer: 146 years, so that the sum of an instant and two durations is one.
-const LONGEST: Nanos = Nanos::MAX / 4;
+pub(crate) const LONGEST: Nanos = Nanos::MAX / 4;
 /// The engine's clock stands still from here on: after 292 years.
 pub(crate) const LAST_INSTANT: Nanos = Nanos::MAX / 2;
 /// No step of the backoff is shorter, or a server that is down would be called without a pause.
@@ -65,6 +65,10 @@ pub struct Options {
     pub run_timeout: Nanos,
     /// How long a request may run in all, whatever progress is reported. Default: 24 h.
     pub run_limit: Nanos,
+    /// How long the response to a request that was sent in a session that has been replaced since may be silent: no byte of it
+    /// arrives. Its connection may be one that something on the way keeps open though nobody will answer any more. 0 leaves it
+    /// to [`Options::run_timeout`]. Default: 5 min.
+    pub old_session_timeout: Nanos,
     /// How long the server may take to begin its answer to `initialize`, a notification, or an HTTP+SSE POST; also the
     /// wait for the `endpoint` event is bounded by it (and by 10 s). Default: 30 s.
     pub response_timeout: Nanos,
@@ -107,6 +111,7 @@ impl Options {
             hold_timeout: 180 * SECOND,
             run_timeout: 3600 * SECOND,
             run_limit: 24 * 3600 * SECOND,
+            old_session_timeout: 300 * SECOND,
             response_timeout: 30 * SECOND,
             backoff_base: 500 * MILLISECOND,
             backoff_cap: 30 * SECOND,
@@ -129,6 +134,7 @@ impl Options {
             &mut self.hold_timeout,
             &mut self.run_timeout,
             &mut self.run_limit,
+            &mut self.old_session_timeout,
             &mut self.response_timeout,
             &mut self.start_timeout,
         ] {

@@ -12,6 +12,8 @@ use core::fmt;
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
 use crate::engine::state::cursors::Cursors;
+use crate::engine::state::lateness::Lateness;
+use crate::engine::state::pause::Pause;
 use crate::engine::state::progress_tokens::ProgressTokens;
 use crate::engine::state::requests::{Request, RequestKey};
 use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
@@ -38,10 +40,10 @@ pub struct Engine {
     configured_url: Url,
     /// Where the session is: moves with redirects inside the origin.
     url: Url,
-    redirects: u32,
     now: Nanos,
     rng: Rng,
     timers: Timers,
+    lateness: Lateness,
     outputs: VecDeque<Output>,
     next_exchange: u64,
     next_wire: u64,
@@ -86,14 +88,21 @@ pub struct Engine {
     last_attempt: Nanos,
     /// The server asked for rest until then.
     not_before: Nanos,
+    pause: Pause,
     /// When the server was last heard.
     heard_at: Nanos,
     /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
     suspect: bool,
     /// Pings in a row that were refused.
     refused_pings: u32,
-    /// The last session was lost by the refusal of a ping, and no ping was answered since.
-    lost_by_ping: bool,
+    /// Pings in a row that broke off.
+    broken_pings: u32,
+    /// A ping was refused or not answered, and none was answered since.
+    ping_missed: bool,
+    /// The session ends because a verification found it lost: what was answered in a like manner did not run.
+    verified_loss: bool,
+    /// Lists in a row that were to verify a session and broke off.
+    broken_verifications: u32,
     /// The next attempt is an `initialize`, though there is a session.
     initialize_next: bool,
     /// The session that was lost last, and the words of the server that turned out to mean it.
@@ -163,10 +172,10 @@ impl Engine {
             options: options.bounded(),
             configured_url: url.clone(),
             url,
-            redirects: 0,
             now,
             rng: Rng::new(seed),
             timers: Timers::default(),
+            lateness: Lateness::default(),
             outputs: VecDeque::new(),
             next_exchange: 1,
             next_wire: 1,
@@ -198,10 +207,14 @@ impl Engine {
             down: None,
             last_attempt: 0,
             not_before: 0,
+            pause: Pause::default(),
             heard_at: now,
             suspect: false,
             refused_pings: 0,
-            lost_by_ping: false,
+            broken_pings: 0,
+            ping_missed: false,
+            verified_loss: false,
+            broken_verifications: 0,
             initialize_next: false,
             lost_session: None,
             notifications_refused: false,
@@ -239,14 +252,15 @@ impl Engine {
 
     /// Takes one input. Drain [`Engine::poll_output`] afterwards. A `now` before an earlier one counts as that, one after
     /// 2⁶³ ns as 2⁶³ ns.
+    ///
+    /// When the driver comes late, give it the inputs that waited before [`Input::Tick`]: they are taken before the timers that
+    /// fell due meanwhile. Timers fire with the tick, or by themselves when inputs have gone before them for 100 ms.
     pub fn handle(&mut self, now: Nanos, input: Input) {
         self.now = self.now.max(now.min(LAST_INSTANT));
         if matches!(self.connection, ConnectionState::Closed) {
             return;
         }
-        while let Some(timer) = self.timers.pop(self.now) {
-            self.on_timer(timer);
-        }
+        let only_time_passes = matches!(input, Input::Tick);
         match input {
             Input::Tick => {}
             Input::Message(text) => self.on_client_message(text),
@@ -259,6 +273,12 @@ impl Engine {
             Input::Body { exchange, bytes } => self.on_body(exchange, bytes),
             Input::End(exchange) => self.on_end(exchange),
             Input::Failed { exchange, failure, detail } => self.on_failed(exchange, failure, &detail),
+        }
+        let due = self.timers.next().is_some_and(|at| at <= self.now);
+        if self.lateness.may_fire(self.now, due, only_time_passes) {
+            while let Some(timer) = self.timers.pop(self.now) {
+                self.on_timer(timer);
+            }
         }
         self.pump();
         self.finish_if_drained();
@@ -312,6 +332,7 @@ impl Engine {
             Timer::Heartbeat => self.on_heartbeat(),
             Timer::Hold(key) => self.on_hold_over(key),
             Timer::Run(key) => self.on_run_over(key),
+            Timer::OldSession(key) => self.on_old_session_silent(key),
             Timer::Head(exchange) => self.on_head_late(exchange),
             Timer::Linger(exchange) => self.on_linger_over(exchange),
             Timer::Grace(key) => self.on_grace_over(key),

@@ -1,7 +1,7 @@
 //! The delays between attempts, and the randomness that spreads them.
 
 use crate::Nanos;
-use crate::api::options::{MILLISECOND, SECOND};
+use crate::api::options::{LONGEST, MILLISECOND, SECOND};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough for jitter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,12 @@ impl Rng {
     }
 }
 
+/// A duration doubled so many times, at most [`LONGEST`]: a shift would lose the bits that leave it at the top.
+pub(crate) fn doubled(duration: Nanos, times: u32) -> Nanos {
+    let factor = 1u64.checked_shl(times).unwrap_or(Nanos::MAX);
+    duration.saturating_mul(factor).min(LONGEST)
+}
+
 /// No attempt follows a failed one sooner than this, unless a request waits.
 pub(crate) const FLOOR: Nanos = 100 * MILLISECOND;
 /// While a request waits, attempts are at most this far apart, unless they are known to be of little use.
@@ -35,7 +41,7 @@ const WAITING_FLOOR: Nanos = 50 * MILLISECOND;
 
 /// The delay before attempt `attempt` (from 0) when nobody waits: full jitter over a doubling, capped window.
 pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -> Nanos {
-    let window = base.saturating_mul(1u64 << attempt.min(32)).min(cap);
+    let window = doubled(base, attempt).min(cap);
     let floor = FLOOR.min(window);
     floor + rng.up_to(window - floor)
 }
@@ -45,8 +51,7 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 ///
 /// `unproductive` counts sessions in a row that nothing came of: each doubles the delay, up to `cap`.
 pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32, cap: Nanos) -> Nanos {
-    let doubled = WAITING_FLOOR.saturating_mul(1u64 << unproductive.min(32)).min(cap);
-    let window = (down_for / 32).min(WAITING_CAP).max(doubled);
+    let window = (down_for / 32).min(WAITING_CAP).max(doubled(WAITING_FLOOR, unproductive).min(cap));
     window / 2 + rng.up_to(window / 2)
 }
 
@@ -54,7 +59,7 @@ pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32, c
 /// longer it lasts, the longer the delay, up to `cap`.
 pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos, down_for: Nanos, cap: Nanos) -> Nanos {
     let most = (down_for / 4).min(cap).max(WAITING_CAP);
-    let window = base.saturating_mul(1u64 << attempt.min(32)).clamp(FLOOR, most);
+    let window = doubled(base, attempt).clamp(FLOOR, most);
     window / 2 + rng.up_to(window / 2)
 }
 
@@ -130,6 +135,20 @@ mod tests {
                 16_408_922_859_458_223_821
             ]
         );
+    }
+
+    /// Every number of doublings, on durations with their highest bit at every place.
+    #[test]
+    fn doubling_loses_nothing() {
+        for bits in 0..64 {
+            for duration in [1u64 << bits, (1u64 << bits) - 1, u64::MAX >> bits] {
+                for times in (0..=130).chain([u32::MAX - 1, u32::MAX]) {
+                    let exact = u128::from(duration) << times.min(64);
+                    let expected = exact.min(u128::from(LONGEST)) as u64;
+                    assert_eq!(doubled(duration, times), expected, "{duration} {times}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) enum Evidence {
     SessionLost,
     /// Rejected for its credentials (401, 403).
     Unauthorized,
-    /// Rejected for now: 429; 503 with `Retry-After` or with a body that says that nobody took it.
+    /// Rejected for now: 421, 425, 429; 503 with `Retry-After` or with a body that says that nobody took it.
     Busy { retry_after: Option<Nanos> },
     /// Anything may have happened.
     Unknown,

@@ -44,7 +44,7 @@ impl Refusal {
             #[serde(borrow, default)]
             id: Option<&'a RawValue>,
         }
-        let body: Body = serde_json::from_str(&self.body).ok()?;
+        let body: Body = serde_json::from_str(crate::wire::json::without_bom(&self.body)).ok()?;
         let has_own_id = body.id.is_some_and(|id| crate::wire::json::integer(id.get()).is_some());
         let (code, message) = crate::wire::json::error_of(body.error);
         if code == 0 && message.is_empty() {
@@ -72,7 +72,8 @@ impl Refusal {
     pub fn evidence(&self, transport: Transport, had_session: bool) -> Evidence {
         match self.status {
             401 | 403 => Evidence::Unauthorized,
-            429 => Evidence::Busy { retry_after: self.retry_after },
+            // 421 and 425: it was not processed (RFC 9110, section 15.5.20; RFC 8470, section 5.2).
+            421 | 425 | 429 => Evidence::Busy { retry_after: self.retry_after },
             _ if had_session && self.session_is_gone(transport) => Evidence::SessionLost,
             503 if self.retry_after.is_some() || nobody_took_it(&self.body) => {
                 Evidence::Busy { retry_after: self.retry_after }
@@ -206,7 +207,9 @@ mod tests {
         let evidence = |status, body| refusal(status, body).evidence(Transport::StreamableHttp, true);
         assert_eq!(evidence(401, ""), Evidence::Unauthorized);
         assert_eq!(evidence(403, ""), Evidence::Unauthorized);
-        assert_eq!(evidence(429, ""), Evidence::Busy { retry_after: None });
+        for status in [421, 425, 429] {
+            assert_eq!(evidence(status, ""), Evidence::Busy { retry_after: None });
+        }
         assert_eq!(evidence(503, "no healthy upstream"), Evidence::Busy { retry_after: None });
         assert_eq!(evidence(503, "upstream reset"), Evidence::Unknown);
         assert_eq!(evidence(500, ""), Evidence::Unknown);

@@ -18,8 +18,26 @@ use serde_json::value::RawValue;
 pub(crate) struct Envelope<'a> {
     pub kind: Kind<'a>,
     pub params: Params<'a>,
+    /// Of `result` and `error` a response has one: a `null` beside the other counts for nothing.
     pub result: Option<&'a RawValue>,
     pub error: Option<&'a RawValue>,
+    /// There is such a `null`.
+    has_null_twin: bool,
+}
+
+impl Envelope<'_> {
+    /// The text of a response without a `null` in place of the member that it does not have: many clients and servers refuse
+    /// a response that has both. `None`: there is none, and the text can pass as it is.
+    pub fn without_null_twin(&self) -> Option<String> {
+        let Kind::Response { id } = &self.kind else { return None };
+        let (name, value) = match (self.result, self.error) {
+            _ if !self.has_null_twin => return None,
+            (Some(result), _) => ("result", result.get()),
+            (None, error) => ("error", error?.get()),
+        };
+        let id = id.as_ref().map_or("null", |id| id.raw);
+        Some(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"{name}":{value}}}"#))
+    }
 }
 
 /// What sort of message it is (JSON-RPC 2.0 §§ 4, 5).
@@ -55,11 +73,13 @@ pub(crate) enum Malformed {
     Json(String),
     /// JSON, but no JSON-RPC message: `-32600`, and the id if one can be told.
     Envelope { id: Option<String>, problem: &'static str },
+    /// A batch of more messages than [`MAX_BATCH`].
+    Batch,
 }
 
 /// The most messages in a batch. Each one may cost a line of log or an error, which is a hundred times the two bytes
 /// that a worthless one takes.
-const MAX_BATCH: usize = 10_000;
+pub(crate) const MAX_BATCH: usize = 10_000;
 
 /// One message, or a batch of them (2025-03-26).
 #[derive(Debug)]
@@ -120,7 +140,7 @@ fn items<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<&'de st
 }
 
 /// Keeps `null` apart from an absent member.
-fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(crate) fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
@@ -130,7 +150,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
         let Items(items) = serde_json::from_str(text).map_err(|error| not_json(&error))?;
         return match items {
             Some(items) => Ok(Parsed::Batch(items)),
-            None => Err(Malformed::Envelope { id: None, problem: "a batch may hold 10,000 messages" }),
+            None => Err(Malformed::Batch),
         };
     }
     let raw: RawEnvelope = match serde_json::from_str(text) {
@@ -145,16 +165,22 @@ pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Malformed> {
     if raw.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
         return fail("the member jsonrpc is not \"2.0\"");
     }
+    let is_null = |value: Option<&RawValue>| value.is_some_and(|value| value.get() == "null");
+    let (mut result, mut error) = (raw.result, raw.error);
+    let has_null_twin = result.is_some() && error.is_some() && (is_null(result) || is_null(error));
+    if has_null_twin && is_null(error) {
+        error = None;
+    } else if has_null_twin {
+        result = None;
+    }
     let kind = match (raw.method, id) {
         (Some(method), Some(id)) if is_id(id.raw) => Kind::Request { id, method },
         (Some(_), Some(_)) => return fail("the id of a request must be a string or a number"),
         (Some(method), None) => Kind::Notification { method },
-        (None, id) if raw.result.is_some() != raw.error.is_some() => {
-            Kind::Response { id: id.filter(|id| is_id(id.raw)) }
-        }
+        (None, id) if result.is_some() != error.is_some() => Kind::Response { id: id.filter(|id| is_id(id.raw)) },
         (None, _) => return fail("it has neither a method nor one of result and error"),
     };
-    Ok(Parsed::One(Envelope { kind, params: raw.params, result: raw.result, error: raw.error }))
+    Ok(Parsed::One(Envelope { kind, params: raw.params, result, error, has_null_twin }))
 }
 
 fn is_id(raw: &str) -> bool {
@@ -324,8 +350,11 @@ pub(crate) fn string(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// A raw id or token in one spelling, for comparisons: strings may be escaped in many ways.
+/// A raw id or token in one spelling, for comparisons: strings may be escaped in many ways, and numbers written in many.
 pub(crate) fn canonical(raw: &str) -> String {
+    if let Some(number) = Decimal::parse(raw) {
+        return number.spelt();
+    }
     if raw.contains('\\')
         && let Ok(text) = serde_json::from_str::<String>(raw)
     {
@@ -334,14 +363,104 @@ pub(crate) fn canonical(raw: &str) -> String {
     String::from(raw)
 }
 
-/// An id that the engine gave out. Some servers parse ids as doubles and print `5` as `5.0`.
+/// An id that the engine gave out: a whole number. Some peers parse ids as doubles and print `5` as `5.0` or `5e0`, others keep
+/// them as strings.
 pub(crate) fn integer(raw: &str) -> Option<u64> {
-    let digits = match raw.split_once('.') {
-        Some((digits, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => digits,
-        Some(_) => return None,
-        None => raw,
-    };
-    digits.parse().ok()
+    if let Some(inner) = raw.strip_prefix('"') {
+        let inner = inner.strip_suffix('"')?;
+        // Of strings only the plain spelling, or `"05"` would be an id that was never given.
+        let plain = inner == "0" || !inner.starts_with('0') && inner.bytes().all(|byte| byte.is_ascii_digit());
+        return if plain { inner.parse().ok() } else { None };
+    }
+    let number = Decimal::parse(raw)?;
+    let zeros = usize::try_from(number.exponent).ok().filter(|zeros| *zeros < 20)?;
+    if number.negative && !number.digits.is_empty() {
+        return None;
+    }
+    let mut digits = number.digits;
+    digits.extend(core::iter::repeat_n('0', zeros));
+    if digits.is_empty() { Some(0) } else { digits.parse().ok() }
+}
+
+/// A JSON number (RFC 8259, section 6) by its exact value: `digits` times ten to the `exponent`.
+struct Decimal {
+    negative: bool,
+    /// Without zeros at either end; empty for 0.
+    digits: String,
+    exponent: i64,
+}
+
+impl Decimal {
+    /// `None`: it is no number, or one whose exponent is beyond all use.
+    fn parse(raw: &str) -> Option<Self> {
+        let (negative, rest) = raw.strip_prefix('-').map_or((false, raw), |rest| (true, rest));
+        let (mantissa, power) = match rest.split_once(['e', 'E']) {
+            Some((mantissa, power)) => (mantissa, power.parse::<i32>().ok()?),
+            None => (rest, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_number(whole) || !is_number(fraction) || mantissa.ends_with('.') {
+            return None;
+        }
+        let all = alloc::format!("{whole}{fraction}");
+        let kept = all.trim_end_matches('0');
+        let dropped = all.len() - kept.len();
+        let digits = String::from(kept.trim_start_matches('0'));
+        let exponent = if digits.is_empty() { 0 } else { i64::from(power) - fraction.len() as i64 + dropped as i64 };
+        Some(Self { negative, digits, exponent })
+    }
+
+    /// A whole number that is not long as such, all others with an exponent.
+    fn spelt(&self) -> String {
+        let sign = if self.negative && !self.digits.is_empty() { "-" } else { "" };
+        match (self.digits.as_str(), self.exponent) {
+            ("", _) => String::from("0"),
+            (digits, zeros @ 0..=20) => alloc::format!("{sign}{digits}{:0<1$}", "", zeros as usize),
+            (digits, exponent) => alloc::format!("{sign}{digits}e{exponent}"),
+        }
+    }
+}
+
+/// A JSON value in one spelling: the order of members, white space, escapes, and how numbers are written count for nothing. As
+/// it came where it is nested too deeply to be read.
+pub(crate) fn canonical_value(raw: &str) -> String {
+    fn write(value: &serde_json::Value, to: &mut String) {
+        use serde_json::Value;
+        match value {
+            Value::Number(number) => to.push_str(&canonical(&alloc::format!("{number}"))),
+            Value::Array(items) => {
+                to.push('[');
+                for item in items {
+                    write(item, to);
+                    to.push(',');
+                }
+                to.push(']');
+            }
+            // In the order of the names.
+            Value::Object(members) => {
+                to.push('{');
+                for (name, value) in members {
+                    to.push_str(&quote(name));
+                    to.push(':');
+                    write(value, to);
+                    to.push(',');
+                }
+                to.push('}');
+            }
+            Value::String(text) => to.push_str(&quote(text)),
+            Value::Null | Value::Bool(_) => to.push_str(&alloc::format!("{value}")),
+        }
+    }
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(raw) else { return String::from(raw) };
+    let mut text = String::new();
+    write(&value, &mut text);
+    text
+}
+
+/// Without the byte order mark that some software puts before a text (RFC 8259, section 8.1: it may be ignored).
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{FEFF}').unwrap_or(text)
 }
 
 /// `text` as a JSON string, quotes included.
@@ -446,9 +565,32 @@ mod tests {
             ("5.", None),
             ("5.5", None),
             ("5.05", None),
-            ("\"5\"", None),
+            ("5e0", Some(5)),
+            ("5E+00", Some(5)),
+            ("50e-1", Some(5)),
+            ("0.5e1", Some(5)),
+            ("5e1", Some(50)),
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("0.0e7", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("1e19", Some(10_000_000_000_000_000_000)),
+            ("1e20", None),
+            ("1e400000000", None),
+            ("1e99999999999999999999", None),
+            ("5e-1", None),
             ("-5", None),
-            ("5e0", None),
+            ("\"5\"", Some(5)),
+            ("\"0\"", Some(0)),
+            ("\"05\"", None),
+            ("\"5.0\"", None),
+            ("\"+5\"", None),
+            ("\"\"", None),
+            ("\"", None),
+            ("", None),
+            ("-", None),
+            ("null", None),
         ] {
             assert_eq!(integer(raw), id, "{raw}");
         }
@@ -456,11 +598,59 @@ mod tests {
 
     #[test]
     fn ids_are_compared_by_what_they_mean() {
-        for (raw, one_spelling) in
-            [("1", "1"), ("\"a\"", "\"a\""), ("\"\\u0061\"", "\"a\""), ("\"\\/\"", "\"/\""), ("\"\\n\"", "\"\\n\"")]
-        {
+        for (raw, one_spelling) in [
+            ("1", "1"),
+            ("\"a\"", "\"a\""),
+            ("\"\\u0061\"", "\"a\""),
+            ("\"\\/\"", "\"/\""),
+            ("\"\\n\"", "\"\\n\""),
+            ("\"caf\\u00e9\"", "\"caf\u{e9}\""),
+            ("\"5\"", "\"5\""),
+            ("5.0", "5"),
+            ("5e0", "5"),
+            ("50e-1", "5"),
+            ("5e1", "50"),
+            ("-5.0", "-5"),
+            ("-0", "0"),
+            ("1.50", "15e-1"),
+            ("0.015e2", "15e-1"),
+            ("9007199254740993.0", "9007199254740993"),
+            ("1e300", "1e300"),
+            ("10e299", "1e300"),
+            ("\"\\ud800\"", "\"\\ud800\""),
+        ] {
             assert_eq!(canonical(raw), one_spelling);
         }
+    }
+
+    #[test]
+    fn values_are_compared_by_what_they_mean() {
+        for (one, other, same) in [
+            (r#"{"a":1,"b":[1.0,{"c":"\u00e9"}]}"#, r#"{ "b" : [1,{"c":"é"}], "a":1e0 }"#, true),
+            (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#, false),
+            (r#"{"a":null}"#, "{}", false),
+            (r#"{"a":"1"}"#, r#"{"a":1}"#, false),
+            ("", "", true),
+        ] {
+            assert_eq!(canonical_value(one) == canonical_value(other), same, "{one} {other}");
+        }
+        let deep = alloc::format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(canonical_value(&deep), deep);
+    }
+
+    #[test]
+    fn a_null_beside_the_other_member_counts_for_nothing() {
+        for (members, tidy) in [
+            (r#""result":{},"error":null"#, Some(r#""result":{}"#)),
+            (r#""error":{"code":1},"result":null"#, Some(r#""error":{"code":1}"#)),
+            (r#""result":null,"error":null"#, Some(r#""result":null"#)),
+            (r#""result":null"#, None),
+            (r#""error":null"#, None),
+        ] {
+            let text = |members| alloc::format!(r#"{{"jsonrpc":"2.0","id":7,{members}}}"#);
+            assert_eq!(one(&text(members)).without_null_twin(), tidy.map(text), "{members}");
+        }
+        assert!(parse(r#"{"jsonrpc":"2.0","id":7,"result":{},"error":{}}"#).is_err());
     }
 
     #[test]
@@ -493,7 +683,7 @@ mod tests {
     fn a_batch_is_bounded() {
         let batch = |count| alloc::format!("[{}]", alloc::vec!["1"; count].join(","));
         assert!(matches!(parse(&batch(MAX_BATCH)), Ok(Parsed::Batch(items)) if items.len() == MAX_BATCH));
-        assert!(matches!(parse(&batch(MAX_BATCH + 1)), Err(Malformed::Envelope { id: None, .. })));
+        assert!(matches!(parse(&batch(MAX_BATCH + 1)), Err(Malformed::Batch)));
         assert!(matches!(parse(&batch(MAX_BATCH + 1)[..2 * MAX_BATCH + 2]), Err(Malformed::Json(_))));
     }
 }

@@ -1,7 +1,7 @@
 //! A scanner that finds the envelope of a JSON-RPC message too large to keep.
 //!
 //! It reads one JSON text in pieces of any size, keeps a few hundred bytes however long the text is, and reports the
-//! top-level `id` and `method` and whether there is a `result` or an `error`.
+//! top-level `id` and `method` and whether there is a `result` or an `error`. Of a batch it reports the ids of the responses.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,14 +11,16 @@ use serde_json::value::RawValue;
 /// The longest `id` or `method` that is kept, in bytes of JSON text, quotes included.
 const MAX_VALUE: usize = 256;
 
-/// The longest key that is of interest: `method` and `result`.
-const MAX_KEY: usize = 6;
+/// The longest key that is of interest: `method` and `result`, with every letter escaped in six bytes.
+const MAX_KEY: usize = 36;
+
+/// The most responses of a batch whose ids are kept.
+const MAX_RESPONSES: usize = 64;
 
 /// Reads one JSON text, a piece at a time, in constant memory.
 ///
 /// It does not validate: of a malformed or truncated text it reports what it had found until then. Of a key that
-/// occurs twice the last one counts, as in serde_json's maps. A key spelled with escapes (`"\u0069d"`) is not
-/// recognised.
+/// occurs twice the last one counts, as in serde_json's maps. A byte order mark before the text is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scanner {
     at: At,
@@ -32,6 +34,10 @@ pub struct Scanner {
     id: Option<Vec<u8>>,
     method: Option<Vec<u8>>,
     is_response: bool,
+    /// The text is an array, and this is what its items were.
+    batch: Option<ScannedBatch>,
+    /// In such an array: outside its objects.
+    between_items: bool,
     bytes: u64,
 }
 
@@ -40,6 +46,8 @@ pub struct Scanner {
 enum At {
     /// Before the text's first byte that is not white space.
     Start,
+    /// In an array: before an item, or before the end.
+    Item,
     /// Before a key, or before the end of the object.
     Key,
     /// Inside a key.
@@ -58,7 +66,7 @@ enum At {
     NestedString { escaped: bool },
     /// After a value.
     Comma,
-    /// Nothing that follows is of interest: the object has ended, or this is not a JSON object.
+    /// Nothing that follows is of interest: the text has ended, or it is neither an object nor an array.
     Done,
 }
 
@@ -81,8 +89,19 @@ pub struct Scanned {
     pub method: Option<String>,
     /// Whether there is a `result` or an `error`.
     pub is_response: bool,
+    /// What is in it, if it is a batch; all of the above is then empty.
+    pub batch: Option<ScannedBatch>,
     /// The bytes read.
     pub bytes: u64,
+}
+
+/// What a [`Scanner`] found in a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ScannedBatch {
+    /// The ids of its responses as they are written, at most 64 of them.
+    pub responses: Vec<String>,
+    /// It holds other responses too: more, or some without an id that can be read.
+    pub more: bool,
 }
 
 impl Scanner {
@@ -97,6 +116,8 @@ impl Scanner {
             id: None,
             method: None,
             is_response: false,
+            batch: None,
+            between_items: false,
             bytes: 0,
         }
     }
@@ -118,15 +139,32 @@ impl Scanner {
     }
 
     /// What was found, at the end of the text.
-    pub fn finish(self) -> Scanned {
+    pub fn finish(mut self) -> Scanned {
+        if self.batch.is_some() {
+            self.item_ends();
+            return Scanned { batch: self.batch, bytes: self.bytes, ..Scanned::default() };
+        }
         Scanned {
-            id: self.id.and_then(|raw| checked(raw, |first| first == b'"' || first == b'-' || first.is_ascii_digit())),
+            id: self.id.and_then(checked_id),
             method: self
                 .method
                 .and_then(|raw| checked(raw, |first| first == b'"'))
                 .and_then(|text| serde_json::from_str(&text).ok()),
             is_response: self.is_response,
+            batch: None,
             bytes: self.bytes,
+        }
+    }
+
+    /// An object of a batch has ended, or the text has in the middle of one.
+    fn item_ends(&mut self) {
+        let (id, is_response) = (self.id.take(), core::mem::take(&mut self.is_response));
+        self.method = None;
+        self.between_items = true;
+        let Some(batch) = self.batch.as_mut().filter(|_| is_response) else { return };
+        match id.and_then(checked_id) {
+            Some(id) if batch.responses.len() < MAX_RESPONSES => batch.responses.push(id),
+            _ => batch.more = true,
         }
     }
 
@@ -178,7 +216,7 @@ impl Scanner {
         let byte = rest[0];
         let white = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         match (self.at, byte) {
-            (At::InScalar, b',' | b'}') => {
+            (At::InScalar, b',' | b'}' | b']') => {
                 // The comma or bracket is read again, as what it is.
                 self.value_ends();
                 return rest;
@@ -186,7 +224,27 @@ impl Scanner {
             (At::InScalar, _) if white => self.value_ends(),
             (At::InScalar, _) => self.take(&rest[..1]),
             _ if white => {}
-            (At::Start, b'{') => self.at = At::Key,
+            // A byte order mark.
+            (At::Start, 0xEF | 0xBB | 0xBF) => {}
+            (At::Start | At::Item, b'{') => {
+                self.between_items = false;
+                self.at = At::Key;
+            }
+            (At::Start, b'[') => {
+                self.batch = Some(ScannedBatch::default());
+                self.between_items = true;
+                self.at = At::Item;
+            }
+            (At::Item, b']') => self.at = At::Done,
+            (At::Item, _) => {
+                self.key = Key::Other;
+                self.value_begins(byte);
+            }
+            (At::Comma, b',') if self.between_items => self.at = At::Item,
+            (At::Key | At::Comma, b'}') if self.batch.is_some() && !self.between_items => {
+                self.item_ends();
+                self.at = At::Comma;
+            }
             (At::Key, b'"') => {
                 self.taken.clear();
                 self.room = MAX_KEY + 1;
@@ -212,10 +270,10 @@ impl Scanner {
 
     /// The closing quote of a top-level key was read (and taken).
     fn key_ends(&mut self) {
-        self.key = match self.taken.as_slice() {
-            b"id\"" => Key::Id,
-            b"method\"" => Key::Method,
-            b"result\"" | b"error\"" => {
+        self.key = match decoded_key(&self.taken).as_slice() {
+            b"id" => Key::Id,
+            b"method" => Key::Method,
+            b"result" | b"error" => {
                 self.is_response = true;
                 Key::Other
             }
@@ -265,6 +323,20 @@ impl Default for Scanner {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A key that was taken with its closing quote.
+fn decoded_key(taken: &[u8]) -> Vec<u8> {
+    if taken.contains(&b'\\') {
+        let quoted = [b"\"", taken].concat();
+        return serde_json::from_slice::<String>(&quoted).map(String::into_bytes).unwrap_or_default();
+    }
+    taken.strip_suffix(b"\"").unwrap_or_default().to_vec()
+}
+
+/// The raw bytes of an id as text, if they are one.
+fn checked_id(raw: Vec<u8>) -> Option<String> {
+    checked(raw, |first| first == b'"' || first == b'-' || first.is_ascii_digit())
 }
 
 /// The raw bytes as text, if they are well-formed JSON and begin as wanted.

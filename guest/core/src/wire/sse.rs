@@ -44,7 +44,7 @@ pub enum Item {
 /// Turns the bytes of a response's body into [`Item`]s.
 ///
 /// Feed it the body in pieces of any size. What it holds at the end of the body is an incomplete event, which counts
-/// for nothing: drop the parser. Whatever arrives, it keeps no more than `max_event_bytes` of it (in buffers of at most
+/// for nothing by the standard: drop the parser, or see what it is with [`Parser::finish`]. Whatever arrives, it keeps no more than `max_event_bytes` of it (in buffers of at most
 /// twice that) and a small constant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Parser {
@@ -160,6 +160,16 @@ impl Parser {
             self.after_cr = rest[end] == b'\r';
             rest = &rest[end + 1..];
         }
+    }
+
+    /// What would be the next event if the body had gone on with the blank line that ends it.
+    pub fn finish(mut self) -> Option<Item> {
+        let mut out = Vec::new();
+        if self.line != NEW_LINE {
+            self.end_line(&mut out);
+        }
+        self.end_event(&mut out);
+        out.into_iter().find(|item| matches!(item, Item::Event(_) | Item::Oversized { .. }))
     }
 
     /// Reads one of the three lines that most streams are made of, if `bytes` begin with one; gives what comes after it. All

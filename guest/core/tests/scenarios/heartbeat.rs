@@ -95,6 +95,8 @@ fn strict_means_that_a_silent_server_is_given_up_with_its_calls() {
     for knobs in [Knobs::http(), Knobs::sse()] {
         let mut options = Options::new(URL);
         options.heartbeat_strict = true;
+        // Before the network gives up a connection that it cannot make.
+        options.heartbeat_timeout = 8 * SECOND;
         let mut world = World::with(knobs, options, 1);
         world.open();
         let call = world.call("slow", 3_600_000);

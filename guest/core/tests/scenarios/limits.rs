@@ -407,6 +407,7 @@ fn durations_without_end_are_long_and_not_short() {
         &mut options.hold_timeout,
         &mut options.run_timeout,
         &mut options.run_limit,
+        &mut options.old_session_timeout,
         &mut options.response_timeout,
         &mut options.backoff_base,
         &mut options.backoff_cap,
@@ -464,7 +465,9 @@ fn a_worthless_batch_costs_one_line() {
     world.run_for(SECOND);
     assert_eq!(world.events.len() - before, 1);
     assert_eq!(
-        world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("not JSON-RPC"))),
+        world.count(
+            |event| matches!(event, Event::Diagnostic { text, .. } if text.contains("more than 10000 messages"))
+        ),
         1
     );
     let told = world.client.nulls.len();

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod backoff;
 mod breaks;
 mod cancelling;
@@ -13,6 +14,7 @@ mod detection;
 mod epochs;
 mod heartbeat;
 mod idle;
+mod late;
 mod limits;
 mod lost;
 mod messages;
@@ -25,6 +27,7 @@ mod replay;
 mod restore;
 mod resume;
 mod settings;
+mod spellings;
 mod standalone;
 mod start;
 mod status;

@@ -151,12 +151,13 @@ fn the_defaults_are_those_that_the_documentation_names() {
             options.hold_timeout,
             options.run_timeout,
             options.run_limit,
+            options.old_session_timeout,
             options.response_timeout,
             options.backoff_cap,
             options.start_timeout,
         ]
         .map(seconds),
-        [15, 30, 10, 180, 3600, 86_400, 30, 30, 20]
+        [15, 30, 10, 180, 3600, 86_400, 300, 30, 30, 20]
     );
     assert_eq!(options.backoff_base, 500_000_000);
     assert_eq!((options.max_queue_messages, options.max_queue_bytes), (1024, 134_217_728));

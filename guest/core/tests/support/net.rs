@@ -419,6 +419,12 @@ impl World {
         self.run_for(2 * MILLISECOND);
     }
 
+    /// The same with bytes that need not be text.
+    pub fn body_bytes(&mut self, id: ExchangeId, bytes: &[u8]) {
+        self.write(id, Down::Body(bytes.to_vec()));
+        self.run_for(2 * MILLISECOND);
+    }
+
     /// The server begins a response by hand.
     pub fn head(&mut self, id: ExchangeId, status: u16) {
         self.write(id, Down::Head(status, Vec::new()));

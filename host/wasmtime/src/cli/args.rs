@@ -96,6 +96,9 @@ pub struct BridgeArgs {
     /// How long a request may run without progress [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     request_timeout: Option<Duration>,
+    /// How long a request of a replaced session may be silent, or off [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = span_or_off)]
+    old_session_timeout: Option<Span>,
     /// How long a request may wait for an absent server [default: 3m]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     hold_timeout: Option<Duration>,
@@ -180,6 +183,9 @@ impl BridgeArgs {
         }
         if let Some(timeout) = self.request_timeout {
             options = options.run_timeout(timeout);
+        }
+        if let Some(Span(timeout)) = self.old_session_timeout {
+            options = options.old_session_timeout(timeout.unwrap_or_default());
         }
         if let Some(timeout) = self.hold_timeout {
             options = options.hold_timeout(timeout);
@@ -290,6 +296,8 @@ mod tests {
             "--heartbeat-strict",
             "--request-timeout",
             "3s",
+            "--old-session-timeout",
+            "9s",
             "--hold-timeout",
             "4s",
             "--start-timeout",
@@ -309,6 +317,7 @@ mod tests {
             "heartbeat_timeout: Some(2s)",
             "heartbeat_strict: Some(true)",
             "run_timeout: Some(3s)",
+            "old_session_timeout: Some(9s)",
             "hold_timeout: Some(4s)",
             "start_timeout: Some(5s)",
             "max_event_bytes: Some(6144)",

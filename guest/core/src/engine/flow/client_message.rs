@@ -55,7 +55,13 @@ pub(crate) enum Outgoing {
     Bound { epoch: u64, text: String },
     /// A message of the engine's own; it never stands in the queue.
     Aside(Aside),
+    /// The answer to a question that was asked in this epoch, and how often it was sent. The id makes it the same answer however
+    /// often it arrives.
+    Answer { epoch: u64, text: String, sendings: u32 },
 }
+
+/// How often an answer of the client is sent while it is not known whether it arrived.
+const MAX_ANSWER_SENDINGS: u32 = 4;
 
 impl Outgoing {
     pub fn text(&self) -> Option<&str> {
@@ -64,8 +70,22 @@ impl Outgoing {
             Self::Notification(text)
             | Self::RootsChanged(text)
             | Self::Bound { text, .. }
-            | Self::Aside(Aside { text, .. }) => Some(text),
+            | Self::Aside(Aside { text, .. })
+            | Self::Answer { text, .. } => Some(text),
         }
+    }
+
+    /// The one epoch in which it means something.
+    fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Bound { epoch, .. } | Self::Answer { epoch, .. } | Self::Aside(Aside { epoch, .. }) => Some(*epoch),
+            Self::Request(_) | Self::Notification(_) | Self::RootsChanged(_) => None,
+        }
+    }
+
+    /// Whether it may be sent again although it may have arrived.
+    pub fn may_repeat(&self) -> bool {
+        matches!(self, Self::Answer { sendings, .. } if *sendings < MAX_ANSWER_SENDINGS)
     }
 }
 
@@ -73,18 +93,20 @@ impl Outgoing {
 const NOTIFY_HOLD: u64 = 1000 * MILLISECOND;
 
 impl Engine {
+    /// Before a text that was not UTF-8 stands U+FFFD, see [`crate::Input::Message`].
     pub(crate) fn on_client_message(&mut self, text: String) {
+        let text = json::without_bom(&text);
         if text.len() > self.options.max_message_bytes {
             let mut scanner = crate::wire::scan::Scanner::new();
-            scanner.feed(text.as_bytes());
+            scanner.feed(text.strip_prefix(NOT_UTF8).unwrap_or(text).as_bytes());
             match errors::oversized_message(&scanner.finish(), self.options.max_message_bytes) {
                 Some(answer) => self.emit_message(answer),
                 None => self.log(Level::Warn, "a notification of the client is over max-message-bytes: dropped"),
             }
             return;
         }
-        match json::parse(&text) {
-            Ok(Parsed::One(envelope)) => self.on_client_envelope(envelope, &text),
+        match json::parse(text) {
+            Ok(Parsed::One(envelope)) => self.on_client_envelope(envelope, text),
             Ok(Parsed::Batch(items)) if items.is_empty() => {
                 self.emit_message(response("null", errors::INVALID_REQUEST, "An empty batch is no request.", None));
             }
@@ -93,33 +115,46 @@ impl Engine {
                 for item in items {
                     match json::parse(item) {
                         Ok(Parsed::One(envelope)) => self.on_client_envelope(envelope, item),
-                        Ok(Parsed::Batch(_)) => {
-                            self.on_malformed(Malformed::Envelope { id: None, problem: "a batch stands in a batch" })
-                        }
-                        Err(problem) => self.on_malformed(problem),
+                        Ok(Parsed::Batch(_)) => self
+                            .on_malformed(Malformed::Envelope { id: None, problem: "a batch stands in a batch" }, item),
+                        Err(problem) => self.on_malformed(problem, item),
                     }
                 }
             }
-            Err(problem) => self.on_malformed(problem),
+            Err(problem) => self.on_malformed(problem, text),
         }
     }
 
-    fn on_malformed(&mut self, problem: Malformed) {
-        let answer = match problem {
-            Malformed::Json(what) => {
-                response("null", errors::PARSE_ERROR, &alloc::format!("This line is not JSON: {what}."), None)
+    /// Answers what is no message: under the id of the request that it was to be, if that can be read.
+    fn on_malformed(&mut self, problem: Malformed, text: &str) {
+        let whole = matches!(problem, Malformed::Envelope { .. });
+        let id = || request_id(text.strip_prefix(NOT_UTF8).unwrap_or(text), whole);
+        let (id, code, problem) = match problem {
+            Malformed::Json(_) if text.starts_with(NOT_UTF8) => {
+                (id(), errors::PARSE_ERROR, "This line is not UTF-8.".to_string())
             }
-            Malformed::Envelope { id, problem } => response(
-                id.as_deref().unwrap_or("null"),
+            Malformed::Json(what) => (id(), errors::PARSE_ERROR, alloc::format!("This line is not JSON: {what}.")),
+            Malformed::Envelope { id: known, problem } => (
+                known.or_else(id),
                 errors::INVALID_REQUEST,
-                &alloc::format!("This is no JSON-RPC 2.0 message: {problem}."),
+                alloc::format!("This is no JSON-RPC 2.0 message: {problem}."),
+            ),
+            Malformed::Batch => (
                 None,
+                errors::INVALID_REQUEST,
+                alloc::format!("A batch may hold {} messages; none of this one was sent.", json::MAX_BATCH),
             ),
         };
+        let answer = response(id.as_deref().unwrap_or("null"), code, &problem, None);
         self.emit_message(answer);
     }
 
     fn on_client_envelope(&mut self, envelope: Envelope, text: &str) {
+        if let Some(text) = envelope.without_null_twin()
+            && let Ok(Parsed::One(envelope)) = json::parse(&text)
+        {
+            return self.on_client_envelope(envelope, &text);
+        }
         match envelope.kind {
             Kind::Request { id, method } => match &*method {
                 "ping" => self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.raw)),
@@ -144,7 +179,7 @@ impl Engine {
             },
             Kind::Notification { method } => self.on_notification(&method, text, &envelope.params),
             Kind::Response { id: Some(id) } => {
-                let asked = id.raw.parse().ok().and_then(|id: u64| self.server_requests.remove(&id));
+                let asked = json::integer(id.raw).and_then(|id| self.server_requests.remove(&id));
                 match asked {
                     Some(asked) => {
                         let (task, token) = (&asked.task, asked.progress_token.as_deref());
@@ -153,7 +188,7 @@ impl Engine {
                             self.progress_tokens.client_answered(task, token, result, self.now);
                         }
                         let text = json::splice(text, id.range(), &asked.id);
-                        self.enqueue(Outgoing::Bound { epoch: asked.epoch, text });
+                        self.enqueue(Outgoing::Answer { epoch: asked.epoch, text, sendings: 0 });
                     }
                     None => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
                 }
@@ -188,7 +223,7 @@ impl Engine {
         self.settings = Default::default();
         self.progress_tokens.forget_tasks();
         let key = self.admit(request);
-        self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
+        self.start_hold(key, self.options.hold_timeout);
         if self.options.start_timeout > 0 {
             self.timers.set(Timer::Start, self.now + self.options.start_timeout);
         }
@@ -263,7 +298,7 @@ impl Engine {
         if let Some(change) = change {
             self.settings.asked(key, change);
         }
-        self.timers.set(Timer::Hold(key), self.now + hold);
+        self.start_hold(key, hold);
         self.requeue(Queued::request(key));
         self.on_demand(key);
     }
@@ -378,21 +413,29 @@ impl Engine {
 
     /// Notifications and responses that could not be sent in time mean little later.
     pub(crate) fn drop_late_notifications(&mut self) {
-        let now = self.now;
-        let (mut late, mut bytes) = (0, 0);
+        let time = crate::engine::seconds(self.options.hold_timeout);
+        let why = alloc::format!("it could not be sent for {time} (option hold-timeout)");
+        self.drop_notifications_until(self.now, &why);
+    }
+
+    /// Drops every notification and response that waits.
+    pub(crate) fn drop_notifications(&mut self, why: &str) {
+        self.drop_notifications_until(Nanos::MAX - 1, why);
+    }
+
+    fn drop_notifications_until(&mut self, end: Nanos, why: &str) {
+        let (mut dropped, mut bytes) = (0, 0);
         self.outbox.retain(|queued| {
-            let keep = queued.expires > now;
+            let keep = queued.expires > end;
             if !keep {
-                late += 1;
+                dropped += 1;
                 bytes += queued.message.text().map_or(0, str::len);
             }
             keep
         });
         self.held_bytes -= bytes.min(self.held_bytes);
-        if late > 0 {
-            let time = crate::engine::seconds(self.options.hold_timeout);
-            let what = alloc::format!("a notification or answer of the client ({late} of them)");
-            self.log_dropped(&what, &alloc::format!("it could not be sent for {time} (option hold-timeout)"));
+        if dropped > 0 {
+            self.log_dropped(&alloc::format!("a notification or answer of the client ({dropped} of them)"), why);
         }
         self.time_notifications();
     }
@@ -479,6 +522,12 @@ impl Engine {
         }
     }
 
+    /// Whether what is told to the server of this session goes out at once.
+    pub(crate) fn can_tell(&self, epoch: u64) -> bool {
+        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        current && matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized)
+    }
+
     fn pump_asides(&mut self) {
         if !matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized) {
             return;
@@ -524,14 +573,17 @@ impl Engine {
                 // One that was refused waits until it is known whether its session lives.
                 _ if self.notifying.is_some() || queued.lost && self.is_verifying() => break,
                 _ => {
-                    let Some(queued) = self.outbox.pop_front() else { break };
+                    let Some(mut queued) = self.outbox.pop_front() else { break };
                     self.held_bytes -= queued.message.text().map_or(0, str::len).min(self.held_bytes);
                     let epoch = self.session.as_ref().map_or(0, |session| session.epoch);
-                    match &queued.message {
-                        Outgoing::Bound { epoch: bound, .. } if *bound != epoch => {
+                    match queued.message.epoch() {
+                        Some(bound) if bound != epoch => {
                             self.log(Level::Debug, "a message for a session that is gone: dropped");
                         }
                         _ => {
+                            if let Outgoing::Answer { sendings, .. } = &mut queued.message {
+                                *sendings += 1;
+                            }
                             // What the server refused once holds up nothing behind it.
                             let first = queued.refusals == 0;
                             let exchange = self.post_notification(queued);
@@ -567,6 +619,19 @@ impl Engine {
         let endpoint = self.session.as_ref().and_then(|session| session.endpoint.as_ref());
         endpoint.unwrap_or(&self.url).clone()
     }
+}
+
+/// What stands before a text that was not UTF-8 and was decoded with replacement characters.
+const NOT_UTF8: char = '\u{FFFD}';
+
+/// The id of a request that is no valid message. A response has none: its id is that of a question. Unless the text is `whole`,
+/// only a method tells which of the two it was to be.
+fn request_id(text: &str, whole: bool) -> Option<String> {
+    let mut scanner = crate::wire::scan::Scanner::new();
+    scanner.feed(text.as_bytes());
+    let scanned = scanner.finish();
+    let is_request = (whole || scanned.method.is_some()) && !scanned.is_response;
+    scanned.id.filter(|id| is_request && !id.contains(NOT_UTF8))
 }
 
 /// Whether two raw ids are the same id: strings may be escaped differently.

@@ -6,6 +6,7 @@ use super::response::Role;
 use super::server_message::Source;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::requests::RequestKey;
 use crate::wire::sse::Item;
 use crate::{ExchangeId, Level, http};
 
@@ -13,7 +14,7 @@ impl Engine {
     pub(crate) fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
         let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (role, epoch) = (exchange.role.clone(), exchange.epoch);
+        let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
         if let Role::Resume(key) = role {
             self.resumed_stream_speaks(key);
         }
@@ -54,16 +55,8 @@ impl Engine {
                     self.set_cursor(&role, epoch, &cursor);
                 }
                 let limit = self.options.max_event_bytes;
-                let wire = scanned.id.as_deref().and_then(|id| id.parse().ok());
-                let answers = wire.and_then(|wire: u64| self.wire_ids.get(&wire).copied());
-                match answers.filter(|_| scanned.is_response) {
-                    Some(key) => self.answer_too_large(key, "the event", limit, "max-event-bytes"),
-                    None => {
-                        let what =
-                            scanned.method.as_deref().map_or_else(|| "an event".to_string(), super::settle::clip);
-                        self.log_dropped(&what, "the event is over max-event-bytes");
-                    }
-                }
+                let problem = alloc::format!("the event is over {limit} bytes (option max-event-bytes)");
+                self.on_unread(owner_of(&role), &scanned, limit, &problem);
             }
         }
     }
@@ -96,11 +89,16 @@ impl Engine {
     /// A text of the server on this exchange.
     pub(crate) fn on_text(&mut self, id: ExchangeId, text: String) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
-        let owner = match exchange.role {
-            Role::Post(key) | Role::Resume(key) => Some(key),
-            _ => None,
-        };
-        let source = Source { epoch: exchange.epoch, owner, handshake: exchange.role == Role::Initialize };
+        let owner = owner_of(&exchange.role);
+        let source = Source { epoch: exchange.context.epoch, owner, handshake: exchange.role == Role::Initialize };
         self.on_server_text(source, text);
+    }
+}
+
+/// The request whose response is read in this role.
+fn owner_of(role: &Role) -> Option<RequestKey> {
+    match role {
+        Role::Post(key) | Role::Resume(key) => Some(*key),
+        _ => None,
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;
+use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Parsed};
@@ -166,7 +167,15 @@ impl Engine {
     /// may be a hole; a slow server gets its time from the later ones.
     fn handshake_time(&self) -> Nanos {
         let limit = self.options.response_timeout;
-        if self.sessions == 0 { limit } else { (self.options.heartbeat_timeout << self.attempts.min(8)).min(limit) }
+        // The session that is kept is not looked after meanwhile.
+        if self.has_session() {
+            return limit.min(self.options.heartbeat_timeout);
+        }
+        if self.sessions == 0 {
+            limit
+        } else {
+            backoff::doubled(self.options.heartbeat_timeout, self.attempts.min(8)).min(limit)
+        }
     }
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
@@ -199,6 +208,8 @@ impl Engine {
 
     pub(crate) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
         let ConnectionState::Handshake(handshake) = &mut self.connection else { return };
+        // A session of HTTP+SSE is its stream.
+        let session_id = session_id.filter(|_| handshake.transport == Transport::StreamableHttp);
         match session_id.map(http::session_id) {
             None => {}
             Some(Some(id)) => handshake.session_id = Some(id),
@@ -245,7 +256,8 @@ impl Engine {
             let reason = if self.last_error.is_empty() { "its session is gone" } else { &self.last_error }.to_string();
             self.disconnected(&reason);
             self.delete_session();
-            self.end_session(&reason, true);
+            self.verified_loss = true;
+            self.end_session(&reason);
         }
         self.epoch = handshake.epoch;
         let mut changed = false;
@@ -364,7 +376,6 @@ impl Engine {
         self.connection = ConnectionState::Ready;
         self.suspect = false;
         self.down = None;
-        self.redirects = 0;
         self.announce(info, changed);
         self.arm_heartbeat();
         self.open_standalone();
@@ -449,7 +460,7 @@ impl Engine {
                     | ConnectionState::Credentials(_)
                     | ConnectionState::Handshake(_) => {
                         self.disconnected(&reason);
-                        self.end_session(&reason, false);
+                        self.end_session(&reason);
                     }
                     _ => self.recover(ConnectionError::Broken(reason)),
                 }
@@ -464,7 +475,7 @@ impl Engine {
             return false;
         }
         match (self.transport, self.detected_at) {
-            (None, _) => (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 429),
+            (None, _) => (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 421 | 425 | 429),
             (Some(_), Some(at)) if self.now < at + DETECT_AGAIN => false,
             (Some(_), _) => matches!(status, 400 | 404 | 405),
         }

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use super::client_message::{Outgoing, Queued};
 use super::own_requests::OwnEnd;
 use super::reconnect::ConnectionError;
-use super::response::Role;
+use super::response::{Context, Role};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
@@ -33,12 +33,13 @@ pub(crate) enum Outcome<'a> {
 impl Engine {
     /// Takes note of how an exchange went, for whatever it was for.
     pub(crate) fn finish_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
+        let context;
         let role = if matches!(outcome, Outcome::Accepted) {
             let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+            context = exchange.context;
             core::mem::replace(&mut exchange.role, Role::Retired)
         } else {
             let Some(exchange) = self.exchanges.get(&id) else { return };
-            let (epoch, had_session) = (exchange.epoch, exchange.had_session);
             let outdated = exchange.headers_given != self.headers_given;
             let Some(exchange) = self.exchange_over(id) else { return };
             if let Outcome::Refused(Refusal { status: 401 | 403, .. }) = &outcome
@@ -47,7 +48,7 @@ impl Engine {
             {
                 return;
             }
-            return self.dispatch_outcome(id, exchange.role, epoch, had_session, outcome);
+            return self.dispatch_outcome(id, exchange.role, exchange.context, outcome);
         };
         self.timers.set(Timer::Linger(id), self.now + 5 * SECOND);
         match role {
@@ -58,7 +59,7 @@ impl Engine {
                 self.notification_over(id);
             }
             Role::Delete => self.on_delete_over(),
-            Role::Post(key) => self.on_post_accepted(key),
+            Role::Post(key) => self.on_post_accepted(key, context),
             _ => {}
         }
     }
@@ -72,9 +73,10 @@ impl Engine {
 
     /// A request was taken without an answer. On HTTP+SSE that is how it is; on Streamable HTTP the answer may still come
     /// on the standalone stream, or the session is a zombie: find out.
-    pub(crate) fn on_post_accepted(&mut self, key: RequestKey) {
+    pub(crate) fn on_post_accepted(&mut self, key: RequestKey, context: Context) {
         if let Some(request) = self.requests.get_mut(&key) {
-            if request.origin != Origin::Client && self.transport == Some(Transport::StreamableHttp) {
+            let sse = context.transport == Transport::HttpSse;
+            if request.origin != Origin::Client && !sse {
                 let (origin, method) = (request.origin, request.method.clone());
                 let reason = alloc::format!("the server takes a {method} and does not answer it");
                 let evidence = if origin == Origin::Ping { Evidence::SessionLost } else { Evidence::Unknown };
@@ -82,25 +84,25 @@ impl Engine {
                 return self.own_request_ended(key, origin, OwnEnd::Failed(&end));
             }
             request.state = RequestState::Accepted(None);
-            let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != request.epoch);
-            let sse = self.transport == Some(Transport::HttpSse);
+            let is_client = request.origin == Origin::Client;
+            let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != context.epoch);
             if sse && stream_is_gone {
                 let reason = "the event stream was lost after the request was accepted".to_string();
                 self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
             } else if !sse {
-                self.probe_soon();
+                if is_client && !self.standalone_may_answer(context.epoch) {
+                    let reason = "the server accepted it without an answer, and no stream could bring one".to_string();
+                    self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                }
+                if !stream_is_gone {
+                    self.probe_soon();
+                }
             }
         }
     }
 
-    pub(crate) fn dispatch_outcome(
-        &mut self,
-        id: ExchangeId,
-        role: Role,
-        epoch: u64,
-        had_session: bool,
-        outcome: Outcome,
-    ) {
+    pub(crate) fn dispatch_outcome(&mut self, id: ExchangeId, role: Role, context: Context, outcome: Outcome) {
+        let epoch = context.epoch;
         let current = epoch == self.epoch;
         let being_made = self.is_being_made(epoch);
         match role {
@@ -121,15 +123,15 @@ impl Engine {
             }
             Role::Notify(queued) => {
                 self.notification_over(id);
-                self.on_notification_over(queued, current, had_session, outcome);
+                self.on_notification_over(queued, context, outcome);
             }
-            Role::Post(key) => self.on_post_over(key, current, had_session, outcome),
+            Role::Post(key) => self.on_post_over(key, context, outcome),
             Role::Resume(key) => self.on_resume_over(key, current, outcome),
         }
     }
 
-    pub(crate) fn on_post_over(&mut self, key: RequestKey, current: bool, had_session: bool, outcome: Outcome) {
-        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+    pub(crate) fn on_post_over(&mut self, key: RequestKey, context: Context, outcome: Outcome) {
+        let current = context.epoch == self.epoch;
         let grace = self.timers.is_set(Timer::Grace(key));
         // What the engine's own requests mean for the connection is decided where they end.
         let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
@@ -137,6 +139,10 @@ impl Engine {
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
+                // A session that ends with it ends first, so that what is said of the request is true.
+                if !clean && current && !self.session_may_survive() {
+                    self.recover(ConnectionError::Broken(reason.to_string()));
+                }
                 // Answered requests are gone from the table.
                 if self.requests.contains_key(&key) {
                     self.response_broke_off(key, clean, reason);
@@ -146,7 +152,7 @@ impl Engine {
                 }
             }
             Outcome::Refused(refusal) => {
-                let evidence = refusal.evidence(transport, had_session);
+                let evidence = refusal.evidence(context.transport, context.had_session);
                 let reason = refusal.describe();
                 if asked && current && self.must_verify_refusal(&refusal, evidence) {
                     return self.verify(key, UnverifiedAnswer::Refusal(refusal));
@@ -167,6 +173,9 @@ impl Engine {
                     Failure::Lost => Evidence::Unknown,
                 };
                 let awaited = evidence == Evidence::Unknown && !grace && self.await_on_stream(key);
+                if evidence == Evidence::Unknown && !awaited && current && !grace && !self.session_may_survive() {
+                    self.recover(ConnectionError::Broken(reason.to_string()));
+                }
                 if !awaited {
                     self.settle(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
                 }
@@ -209,7 +218,7 @@ impl Engine {
                 }
             }
             // The call still runs; its stream can be asked for later.
-            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 429) => {
+            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 421 | 425 | 429) => {
                 self.resume_later(key);
                 if current {
                     let evidence = refusal.evidence(Transport::StreamableHttp, true);
@@ -232,20 +241,14 @@ impl Engine {
         }
     }
 
-    /// A notification is sent at most once: it goes back only if it provably was not taken.
-    pub(crate) fn on_notification_over(
-        &mut self,
-        mut queued: Queued,
-        current: bool,
-        had_session: bool,
-        outcome: Outcome,
-    ) {
-        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+    /// A notification is sent at most once: it goes back only if it provably was not taken. An answer may arrive twice.
+    pub(crate) fn on_notification_over(&mut self, mut queued: Queued, context: Context, outcome: Outcome) {
+        let current = context.epoch == self.epoch;
         let (evidence, reason, refusal) = match outcome {
             Outcome::Accepted | Outcome::Ended { clean: true, .. } => return,
             Outcome::Ended { clean: false, reason } => (Evidence::Unknown, reason.to_string(), None),
             Outcome::Refused(refusal) => {
-                let evidence = refusal.evidence(transport, had_session);
+                let evidence = refusal.evidence(context.transport, context.had_session);
                 (evidence, refusal.describe(), Some(refusal))
             }
             Outcome::Failed { failure: Failure::Dns | Failure::Connect | Failure::Tls, reason } => {
@@ -262,7 +265,8 @@ impl Engine {
             // Some servers refuse all notifications so, or all of a kind.
             Evidence::SessionLost => !queued.lost && !self.notifications_refused,
             Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),
-            Evidence::Unknown | Evidence::Refused => false,
+            Evidence::Unknown => current && queued.message.may_repeat(),
+            Evidence::Refused => false,
         };
         if lost && !again {
             self.notifications_refused = true;

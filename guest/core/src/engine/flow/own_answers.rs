@@ -14,11 +14,15 @@ use crate::wire::json;
 impl Engine {
     pub(crate) fn answer_unknown(&mut self, key: RequestKey, accepted: bool, reason: String) {
         let Some(request) = self.requests.get(&key) else { return };
-        let (method, epoch, replays) = (request.method.clone(), request.epoch, request.replays);
+        let (method, epoch) = (request.method.clone(), request.epoch);
+        let again = match (request.replays, request.sent_again) {
+            (0, _) => "was not sent again",
+            (_, true) => "was sent again once, which is as often as it is",
+            (_, false) => "could not be sent again",
+        };
         let changed = self.session.as_ref().is_none_or(|session| session.epoch != epoch);
         let data =
             alloc::format!(r#"{{"method":{},"accepted":{accepted},"sessionChanged":{changed}}}"#, json::quote(&method));
-        let again = if replays == 0 { "was not sent again" } else { "was sent again once, which is as often as it is" };
         let text = alloc::format!(
             "The outcome of {method} is unknown: {reason}. It may or may not have run and {again}; check before you repeat \
              it."
@@ -74,7 +78,9 @@ impl Engine {
 
     pub(crate) fn answer_closed(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
-        let text = if request.is_out() {
+        let text = if request.method == "initialize" {
+            "The connection was closed before initialize was answered.".into()
+        } else if request.is_out() {
             alloc::format!(
                 "The connection was closed before {} was answered; it may or may not have run.",
                 request.method
@@ -85,17 +91,14 @@ impl Engine {
         self.answer_error(key, errors::CLOSED, &text, None);
     }
 
-    /// An event for this request was over the limit. It has run, so it is never sent again.
-    pub(crate) fn answer_too_large(&mut self, key: RequestKey, what: &str, limit: usize, option: &str) {
+    /// The answer to this request was over a limit. It has run, so it is never sent again.
+    pub(crate) fn answer_too_large(&mut self, key: RequestKey, problem: &str, limit: usize) {
         let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Client {
             let origin = request.origin;
             return self.own_request_ended(key, origin, OwnEnd::Answered(None));
         }
-        let text = alloc::format!(
-            "The answer to {} is too large: {what} is over {limit} bytes (option {option}). The request ran.",
-            request.method
-        );
+        let text = alloc::format!("The answer to {} is too large: {problem}. The request ran.", request.method);
         self.answer_error(key, errors::TOO_LARGE, &text, Some(&alloc::format!(r#"{{"limit":{limit}}}"#)));
     }
 }

@@ -16,6 +16,9 @@ use crate::policy::session_loss;
 /// Pings in a row that may be refused before the session is verified.
 const MAX_REFUSED_PINGS: u32 = 2;
 
+/// Pings in a row that may break off before a list is asked for in their place.
+const MAX_BROKEN_PINGS: u32 = 3;
+
 /// What a request of the engine's own came to.
 pub(crate) enum OwnEnd<'a> {
     /// A JSON-RPC response, with the code and message of its error if it is one.
@@ -72,37 +75,57 @@ impl Engine {
             }
             OwnEnd::Answered(_) => {
                 self.refused_pings = 0;
-                self.lost_by_ping = false;
+                self.broken_pings = 0;
+                self.ping_missed = false;
                 self.alive();
             }
             OwnEnd::Late => {
                 let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
-                self.ping_unanswered(probing, reason);
+                // The last one went unanswered too, and led to this session: perhaps it is pings that are not answered.
+                if self.pings_are_not_heard() && (!self.is_busy() || self.options.heartbeat_strict) {
+                    self.verify_session(reason);
+                } else {
+                    self.ping_missed = true;
+                    self.ping_unanswered(probing, reason);
+                }
             }
             OwnEnd::Failed(end) => self.ping_failed(probing, end),
         }
     }
 
+    /// Whether no ping was answered since one was missed, in this session or the one before, and a list can be asked for.
+    fn pings_are_not_heard(&self) -> bool {
+        let has_list = self.session.as_ref().is_some_and(|session| {
+            session.initialized && !session.refuses_pings && session.server.list_method().is_some()
+        });
+        self.ping_missed && has_list
+    }
+
     fn ping_failed(&mut self, probing: bool, end: &End) {
         let reason = end.reason.clone();
+        let unheard = self.pings_are_not_heard();
         if let Some(refusal) = end.refusal {
             self.refused_pings = self.refused_pings.saturating_add(1);
+            let missed = core::mem::replace(&mut self.ping_missed, true);
             return match end.evidence {
-                // The session before this one was lost in the same way, and this one answered no ping yet: perhaps it is pings
-                // that are refused.
-                Evidence::SessionLost if self.lost_by_ping => self.verify_session(reason),
-                Evidence::SessionLost => {
-                    self.lost_by_ping = true;
-                    self.recover(ConnectionError::SessionLost(reason));
+                Evidence::Busy { retry_after } => self.pause(retry_after, reason),
+                // Without a list nothing tells a server that refuses pings from one that lost its session twice in a row.
+                _ if missed && !unheard && self.has_session() && refusal.status < 500 => {
+                    if let Some(session) = &mut self.session {
+                        session.refuses_pings = true;
+                    }
+                    self.alive();
                 }
+                Evidence::SessionLost if unheard => self.verify_session(reason),
+                Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
                 Evidence::Refused => self.verify_session(reason),
                 // Fresh headers come first. With them, or without any to be had, a new session may be granted: then it was the
                 // old one that is unknown.
                 Evidence::Unauthorized if self.options.can_refresh_credentials && !self.asked_lately() => {
                     self.on_unauthorized(refusal);
                 }
+                Evidence::Unauthorized if unheard => self.verify_session(reason),
                 Evidence::Unauthorized => self.initialize_again(),
-                Evidence::Busy { retry_after } => self.pause(retry_after, reason),
                 _ if self.refused_pings >= MAX_REFUSED_PINGS => self.verify_session(reason),
                 _ if probing => self.attempt_failed(ConnectionError::Refused(refusal.clone())),
                 _ => self.recover(ConnectionError::Broken(reason)),
@@ -111,7 +134,11 @@ impl Engine {
         match end.evidence {
             Evidence::NotSent if probing => self.attempt_failed(ConnectionError::Unreachable(reason)),
             Evidence::NotSent => self.recover(ConnectionError::Unreachable(reason)),
-            Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
+            Evidence::SessionLost if unheard => self.verify_session(reason),
+            Evidence::SessionLost => {
+                self.ping_missed = true;
+                self.recover(ConnectionError::SessionLost(reason));
+            }
             // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
             _ if probing
                 && self.transport == Some(Transport::HttpSse)
@@ -119,8 +146,18 @@ impl Engine {
             {
                 self.unresponsive(reason);
             }
-            _ if probing => self.attempt_failed(ConnectionError::Broken(reason)),
-            _ => self.recover(ConnectionError::Broken(reason)),
+            _ => {
+                self.broken_pings = self.broken_pings.saturating_add(1);
+                // Whoever breaks off the answers to pings may answer a list.
+                if self.broken_pings.is_multiple_of(MAX_BROKEN_PINGS) {
+                    self.ping_missed = true;
+                    self.verify_session(reason);
+                } else if probing {
+                    self.attempt_failed(ConnectionError::Broken(reason));
+                } else {
+                    self.recover(ConnectionError::Broken(reason));
+                }
+            }
         }
     }
 

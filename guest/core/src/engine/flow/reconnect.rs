@@ -100,7 +100,7 @@ impl ConnectionError {
     pub fn will_pass(&self) -> bool {
         match self {
             Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => true,
-            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 421 | 425 | 429 | 500..),
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
     }
@@ -118,7 +118,7 @@ impl Engine {
             ConnectionState::Handshake(_) if lost && self.has_session() => {
                 let reason = cause.reason();
                 self.disconnected(&reason);
-                return self.end_session(&reason, true);
+                return self.end_session(&reason);
             }
             // The way back is under way already.
             _ => return,
@@ -140,7 +140,7 @@ impl Engine {
         }
         self.disconnected(&reason);
         if lost || !self.session_may_survive() {
-            self.end_session(&reason, lost);
+            self.end_session(&reason);
         }
         // A server that says that the session is gone is there; but one that says so again and again is not asked
         // without pause.
@@ -162,9 +162,10 @@ impl Engine {
         let Some(session) = &self.session else { return false };
         match session.transport {
             Transport::StreamableHttp => session.id.is_some(),
-            Transport::HttpSse => {
-                self.exchanges.values().any(|exchange| exchange.role == Role::Stream && exchange.epoch == session.epoch)
-            }
+            Transport::HttpSse => self
+                .exchanges
+                .values()
+                .any(|exchange| exchange.role == Role::Stream && exchange.context.epoch == session.epoch),
         }
     }
 
@@ -184,6 +185,9 @@ impl Engine {
             .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
             .map(|(key, request)| (*key, matches!(request.state, RequestState::Sent(_) | RequestState::PostLost)))
             .collect();
+        // The session ends first, so that what is said of its requests is true.
+        let delete = self.delete_session();
+        self.end_session(&reason);
         for (key, unacknowledged) in out {
             if let Some(exchange) = self.exchange_of(key) {
                 self.cancel(exchange);
@@ -191,8 +195,6 @@ impl Engine {
             let reason = reason.clone();
             self.settle(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
         }
-        let delete = self.delete_session();
-        self.end_session(&reason, false);
         self.attempts = self.attempts.saturating_add(1);
         self.tell_attempt(0, reason);
         self.begin_after(delete);
@@ -270,7 +272,7 @@ impl Engine {
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
-            self.end_session(reason, false);
+            self.end_session(reason);
         }
     }
 
@@ -302,7 +304,7 @@ impl Engine {
     /// Sets the time of the next attempt and tells the client.
     fn schedule(&mut self, cause: &ConnectionError) {
         if let ConnectionError::Refused(Refusal { retry_after: Some(rest), .. }) = cause {
-            self.not_before = self.now + rest;
+            self.server_asks_for_pause(*rest);
         }
         let delay = match cause {
             ConnectionError::Refused(refusal) => self.next_delay(Some(!matches!(refusal.status, 404 | 429 | 500..))),
@@ -412,7 +414,7 @@ impl Engine {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);
-            self.end_session(&reason, false);
+            self.end_session(&reason);
         } else {
             self.delete_unready(None);
         }
@@ -443,9 +445,9 @@ impl Engine {
         }
     }
 
-    /// Forgets the session, and settles what depended on it. `lost`: the server does not know it any more, so that what it was
-    /// not known for did not run.
-    pub(crate) fn end_session(&mut self, reason: &str, lost: bool) {
+    /// Forgets the session, and settles what depended on it.
+    pub(crate) fn end_session(&mut self, reason: &str) {
+        let verified_loss = core::mem::take(&mut self.verified_loss);
         let Some(session) = self.session.take() else { return };
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges(session.epoch);
@@ -481,7 +483,7 @@ impl Engine {
         for (key, state) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
-                RequestState::Verifying(answer) if lost => {
+                RequestState::Verifying(answer) if verified_loss => {
                     self.lost_session = Some((session.epoch, answer.said().to_string()));
                     self.settle(key, end(Evidence::SessionLost, false));
                 }
@@ -490,8 +492,8 @@ impl Engine {
                 RequestState::Resuming | RequestState::Resumed(_) | RequestState::Accepted(None) => {
                     self.settle(key, end(Evidence::Unknown, true));
                 }
-                // Open POSTs of the old session still count.
-                _ => {}
+                // Open POSTs of the old session still count, for as long as there is a sign of life in them.
+                _ => self.limit_the_silence(key),
             }
         }
     }
@@ -501,13 +503,18 @@ impl Engine {
         if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
             return;
         }
+        let asked_for = retry_after.is_some();
         let rest = retry_after.unwrap_or_else(|| {
             let cap = self.options.backoff_cap;
             backoff::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
         });
         self.attempts = self.attempts.saturating_add(1);
         self.last_error = reason.clone();
-        self.not_before = self.now + rest;
+        if asked_for {
+            self.server_asks_for_pause(rest);
+        } else {
+            self.not_before = self.now + rest;
+        }
         self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
         self.wait(rest.max(backoff::FLOOR));
     }
@@ -523,11 +530,16 @@ impl Engine {
     fn fail_held(&mut self, reason: &str) {
         for key in self.waiting_requests() {
             let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
-            let text = alloc::format!(
-                "{method} was not sent: {} could not be used after {} attempts ({reason}). It did not run.",
-                self.server_name(),
-                self.attempts
-            );
+            let (server, attempts) = (self.server_name(), self.attempts);
+            let text = if method == "initialize" {
+                alloc::format!(
+                    "initialize came to nothing: {server} could not be used after {attempts} attempts ({reason})."
+                )
+            } else {
+                alloc::format!(
+                    "{method} was not sent: {server} could not be used after {attempts} attempts ({reason}). It did not run."
+                )
+            };
             self.answer_error(key, errors::UNAVAILABLE, &text, None);
         }
     }
@@ -561,6 +573,7 @@ impl Engine {
             let text = "The first contact with the server failed; this request was not sent.";
             self.answer_error(key, errors::UNAVAILABLE, text, None);
         }
+        self.drop_notifications("the first contact with the server failed");
         self.client.initialize = None;
         self.down = None;
         self.attempts = 0;

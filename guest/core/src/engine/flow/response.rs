@@ -3,7 +3,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::client_message::{Outgoing, Queued};
+use super::client_message::Queued;
+use super::handshake::Step;
 use super::outcome::Outcome;
 use super::reconnect::{ConnectionError, ConnectionState};
 use super::settle::End;
@@ -15,9 +16,10 @@ use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::buffer::append;
-use crate::wire::sse::Parser;
+use crate::wire::json::{self, Envelope, Kind, Malformed, Parsed};
+use crate::wire::sse::{Item, Parser};
 use crate::wire::url::Url;
-use crate::wire::utf8::from_utf8;
+use crate::wire::utf8::from_utf8_lossy;
 use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
 
 /// The most that is read of a response that is no success.
@@ -33,16 +35,29 @@ const MAX_REDIRECTS: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Exchange {
     pub role: Role,
-    pub epoch: u64,
+    pub context: Context,
+    /// Where it was sent.
+    url: Url,
+    /// How many redirects led to it.
+    redirects: u32,
     /// Its body was written, or answered, which proves the same.
     pub sent: bool,
-    /// It carried a session.
-    pub had_session: bool,
     /// How often the host had given headers when it was started.
     pub headers_given: u64,
     /// A notification about this exchange's request that must not overtake it.
     pub cancel_after: Option<String>,
     reading: Reading,
+}
+
+/// What its response is read by: that of the moment when it was sent, whatever the connection has become since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Context {
+    pub transport: Transport,
+    pub epoch: u64,
+    /// It carried a session.
+    pub had_session: bool,
+    /// The id on the wire of the request that it posts.
+    pub wire_id: Option<u64>,
 }
 
 /// What an exchange is for.
@@ -75,7 +90,8 @@ enum Reading {
     Events(Parser),
     /// What has come, and the most that can come in all.
     Json(Vec<u8>, usize),
-    Refusal(Refusal, Vec<u8>),
+    /// What has come of the body, and the most that is read of it.
+    Refusal(Refusal, Vec<u8>, usize),
     /// Nothing in it matters; the count bounds it.
     Drain(usize),
 }
@@ -153,17 +169,23 @@ impl Engine {
         self.next_exchange += 1;
         let had_session =
             session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
+        let wire_id = match &role {
+            Role::Post(key) => self.requests.get(key).map(|request| request.wire_id),
+            _ => None,
+        };
+        let epoch = match role {
+            Role::Initialize | Role::Stream => self.epoch_being_made(),
+            _ => self.epoch,
+        };
+        let context = Context { transport: self.transport_now(), epoch, had_session, wire_id };
         self.exchanges.insert(
             exchange,
             Exchange {
-                epoch: if matches!(role, Role::Initialize | Role::Stream) {
-                    self.epoch_being_made()
-                } else {
-                    self.epoch
-                },
                 role,
+                context,
+                url: url.clone(),
+                redirects: 0,
                 sent: false,
-                had_session,
                 headers_given: self.headers_given,
                 cancel_after: None,
                 reading: Reading::Head,
@@ -187,7 +209,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         exchange.sent = true;
         if let Some(text) = exchange.cancel_after.take() {
-            let epoch = exchange.epoch;
+            let epoch = exchange.context.epoch;
             self.send_aside(Aside { epoch, text, reply: false });
         }
     }
@@ -198,7 +220,7 @@ impl Engine {
             return;
         }
         self.timers.clear(Timer::Head(id));
-        self.heard_at = self.now;
+        self.on_sign_of_life(id);
         let header = |name: &str| {
             headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
         };
@@ -207,9 +229,16 @@ impl Engine {
         }
         let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let success = (200..300).contains(&status);
+        if success && self.exchanges.get(&id).is_some_and(|exchange| exchange.role == Role::Initialize) {
+            self.on_initialize_head(header("mcp-session-id"));
+        }
         let Some(exchange) = self.exchanges.get(&id) else { return };
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
-        let is_sse_post = self.speaks_sse();
+        let is_sse_post = exchange.context.transport == Transport::HttpSse && !is_get;
+        let is_json = kind == "application/json";
+        let length = header("content-length").and_then(http::content_length);
+        // Without a type it may be anything.
+        let may_be_json = (is_json || kind.is_empty()) && status != 204;
         let reading = match &exchange.role {
             Role::Retired | Role::Delete => Reading::Drain(0),
             _ if success && is_get && kind == "text/event-stream" && status != 204 => {
@@ -223,20 +252,23 @@ impl Engine {
                     body: String::new(),
                 },
                 Vec::new(),
+                // It may be the answer.
+                if is_json { MAX_REFUSAL.max(self.options.max_body_bytes) } else { MAX_REFUSAL },
             ),
-            // HTTP+SSE answers on the stream; the status is all that counts here.
-            _ if is_sse_post => Reading::Drain(0),
             Role::Notify(_) | Role::Initialized => Reading::Drain(0),
-            _ if kind == "text/event-stream" => Reading::Events(Parser::new(self.options.max_event_bytes)),
-            _ if status == 202 || status == 204 => Reading::Drain(0),
-            _ if kind == "application/json" || kind.is_empty() => {
+            _ if kind == "text/event-stream" && status != 204 && !is_sse_post => {
+                Reading::Events(Parser::new(self.options.max_event_bytes))
+            }
+            _ if may_be_json => {
                 let limit = self.options.max_body_bytes;
-                let length = header("content-length").and_then(http::content_length);
                 Reading::Json(Vec::new(), length.map_or(limit, |length| length.min(limit)))
             }
+            // HTTP+SSE answers on the stream.
+            _ if is_sse_post || status == 202 || status == 204 => Reading::Drain(0),
             _ => Reading::Refusal(
                 Refusal { status, challenge: String::new(), retry_after: None, body: String::new() },
                 Vec::new(),
+                MAX_REFUSAL,
             ),
         };
         let (refused, drained) = (matches!(reading, Reading::Refusal(..)), matches!(reading, Reading::Drain(_)));
@@ -248,15 +280,27 @@ impl Engine {
         } else if drained {
             self.finish_exchange(id, Outcome::Accepted);
         } else {
-            self.on_stream_open(id, header("mcp-session-id"));
+            if is_sse_post {
+                self.timers.set(Timer::Linger(id), self.now + REFUSAL_TIME);
+            }
+            self.on_stream_open(id);
+        }
+    }
+
+    /// Something came from the server.
+    fn on_sign_of_life(&mut self, id: ExchangeId) {
+        self.heard_at = self.now;
+        if let Some(Exchange { role: Role::Post(key), .. }) = self.exchanges.get(&id)
+            && self.timers.is_set(Timer::OldSession(*key))
+        {
+            self.timers.set(Timer::OldSession(*key), self.now + self.options.old_session_timeout);
         }
     }
 
     /// A body that matters begins.
-    fn on_stream_open(&mut self, id: ExchangeId, session_id: Option<&[u8]>) {
+    fn on_stream_open(&mut self, id: ExchangeId) {
         let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         match role {
-            Role::Initialize => self.on_initialize_head(session_id),
             Role::Post(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.state = RequestState::Accepted(Some(id));
@@ -273,24 +317,31 @@ impl Engine {
     /// user's headers to a stranger, or turn a POST into a GET.
     fn on_redirect(&mut self, id: ExchangeId, status: u16, location: Option<&[u8]>) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (role, had_session) = (exchange.role.clone(), exchange.had_session);
+        let (role, context, url, redirects) =
+            (exchange.role.clone(), exchange.context, exchange.url.clone(), exchange.redirects);
         let target = location
             .and_then(|location| core::str::from_utf8(location).ok())
-            .and_then(|location| self.post_url().resolve(location).ok());
+            .and_then(|location| url.resolve(location).ok());
         // Where HTTP+SSE messages go is said by the stream, and by nothing else.
-        let is_sse_post = !matches!(role, Role::Stream) && self.speaks_sse();
+        let is_sse_post = !matches!(role, Role::Stream) && context.transport == Transport::HttpSse;
         match target {
             Some(target)
                 if matches!(status, 307 | 308)
                     && target.same_origin(&self.url)
-                    && self.redirects < MAX_REDIRECTS
+                    && redirects < MAX_REDIRECTS
                     && !is_sse_post =>
             {
-                self.redirects += 1;
-                self.log(Level::Info, alloc::format!("the server redirects to {}", target.path_and_query()));
-                self.url = target;
+                self.log(Level::Info, alloc::format!("the server redirects to {}", clip_path(target.path_and_query())));
+                // Others that were sent to the same place may have been redirected before; those of an old session tell nothing.
+                if context.epoch == self.epoch && url == self.url {
+                    self.url = target;
+                }
                 self.cancel(id);
-                self.restart(role);
+                let next = self.next_exchange;
+                self.restart(id, role, context.epoch);
+                for exchange in self.exchanges.range_mut(ExchangeId(next)..).map(|(_, exchange)| exchange) {
+                    exchange.redirects = redirects + 1;
+                }
             }
             target => {
                 let to = target.map_or_else(
@@ -305,7 +356,6 @@ impl Engine {
                 );
                 let refusal = Refusal { status, challenge: String::new(), retry_after: None, body };
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
-                    exchange.had_session = had_session;
                     exchange.reading = Reading::Drain(0);
                 }
                 self.finish_exchange(id, Outcome::Refused(refusal));
@@ -313,25 +363,32 @@ impl Engine {
         }
     }
 
-    /// Whether what is sent now is sent over HTTP+SSE.
-    fn speaks_sse(&self) -> bool {
-        match &self.connection {
-            ConnectionState::Handshake(handshake) => handshake.transport == Transport::HttpSse,
-            _ => self.transport == Some(Transport::HttpSse),
+    /// The transport over which something is sent now.
+    fn transport_now(&self) -> Transport {
+        match (&self.connection, &self.session) {
+            (ConnectionState::Handshake(handshake), _) if handshake.step != Step::Delete => handshake.transport,
+            (_, Some(session)) => session.transport,
+            _ => self.transport.unwrap_or(Transport::StreamableHttp),
         }
     }
 
-    /// Does again what was redirected.
-    fn restart(&mut self, role: Role) {
+    /// Does again what was redirected, at once if the connection that it was sent on is up.
+    fn restart(&mut self, id: ExchangeId, role: Role, epoch: u64) {
+        let up = matches!(self.connection, ConnectionState::Ready) && epoch == self.epoch;
         match role {
+            Role::Post(key) if up || self.connection == ConnectionState::Probing(key) => self.post_request_again(key),
+            Role::Notify(queued) if up => {
+                let exchange = self.post_notification(queued);
+                if self.notifying == Some(id) {
+                    self.notifying = Some(exchange);
+                }
+            }
             Role::Post(key) => {
                 let reason = "it was redirected".to_string();
                 self.settle(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
             }
             Role::Notify(queued) => {
-                if !matches!(queued.message, Outgoing::Aside(_)) {
-                    self.notifying = None;
-                }
+                self.notification_over(id);
                 self.requeue_unsent(queued);
             }
             Role::Resume(key) => {
@@ -340,7 +397,12 @@ impl Engine {
                 }
                 self.resume(key);
             }
-            Role::Standalone => self.open_standalone(),
+            Role::Standalone => {
+                if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
+                    session.standalone.exchange = None;
+                }
+                self.open_standalone();
+            }
             Role::Initialize | Role::Stream => self.restart_handshake(),
             Role::Initialized => self.send_initialized(),
             Role::Delete | Role::Retired => {}
@@ -348,7 +410,7 @@ impl Engine {
     }
 
     pub(crate) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
-        self.heard_at = self.now;
+        self.on_sign_of_life(id);
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match &mut exchange.reading {
             Reading::Head => {}
@@ -358,9 +420,9 @@ impl Engine {
                     self.cancel(id);
                 }
             }
-            Reading::Refusal(_, body) => {
-                body.extend_from_slice(&bytes[..bytes.len().min(MAX_REFUSAL - body.len())]);
-                if body.len() == MAX_REFUSAL {
+            Reading::Refusal(_, body, most) => {
+                body.extend_from_slice(&bytes[..bytes.len().min(*most - body.len())]);
+                if body.len() == *most {
                     self.on_linger_over(id);
                 }
             }
@@ -392,7 +454,10 @@ impl Engine {
         let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         self.cancel(id);
         match role {
-            Role::Post(key) => self.answer_too_large(key, "its body", limit, "max-body-bytes"),
+            Role::Post(key) => {
+                let problem = alloc::format!("its body is over {limit} bytes (option max-body-bytes)");
+                self.answer_too_large(key, &problem, limit);
+            }
             Role::Initialize => {
                 self.attempt_failed(ConnectionError::Fatal(alloc::format!(
                     "the initialize result is over {limit} bytes"
@@ -413,28 +478,60 @@ impl Engine {
             Reading::Drain(_) => {
                 self.exchange_over(id);
             }
-            Reading::Events(_) => {
+            Reading::Events(parser) => {
+                match parser.finish() {
+                    // A whole answer frames itself, also without the blank line after it.
+                    Some(Item::Event(event)) if event.name.is_empty() && is_response(&event.data) => {
+                        self.on_text(id, event.data);
+                    }
+                    Some(item @ Item::Oversized { .. }) => self.on_item(id, item),
+                    _ => {}
+                }
                 self.finish_exchange(id, Outcome::Ended { clean: true, reason: "the event stream ended" })
             }
-            Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
-            Reading::Json(body, _) if body.trim_ascii().is_empty() => {
-                self.finish_exchange(id, Outcome::Accepted);
-                self.exchange_over(id);
+            Reading::Refusal(refusal, body, _) => self.on_refusal(id, refusal, body),
+            Reading::Json(body, _) if body.trim_ascii().is_empty() => self.on_accepted(id),
+            Reading::Json(body, _) if exchange.context.transport == Transport::HttpSse => {
+                // Most say in it that they accept the message; few answer here, and not on the stream.
+                let text = from_utf8_lossy(body);
+                if is_response(&text) {
+                    self.on_text(id, text);
+                }
+                self.on_accepted(id);
             }
             Reading::Json(body, _) => {
-                match from_utf8(body) {
-                    Ok(text) => self.on_text(id, text),
-                    Err(_) => self.log_dropped("a body", "it is not UTF-8"),
-                }
+                self.on_text(id, from_utf8_lossy(body));
                 let reason = "the response held no answer";
                 self.finish_exchange(id, Outcome::Ended { clean: true, reason });
             }
         }
     }
 
-    fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: &[u8]) {
-        refusal.body = String::from_utf8_lossy(body).into_owned();
+    /// A message was taken, in a response that is over.
+    fn on_accepted(&mut self, id: ExchangeId) {
+        self.finish_exchange(id, Outcome::Accepted);
+        self.exchange_over(id);
+    }
+
+    fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: Vec<u8>) {
+        let text = from_utf8_lossy(body);
+        if self.is_answer_of_refusal(id, &refusal, &text) {
+            self.on_text(id, text);
+            self.exchange_over(id);
+            return;
+        }
+        refusal.body = text.get(..text.floor_char_boundary(MAX_REFUSAL)).unwrap_or_default().to_string();
         self.finish_exchange(id, Outcome::Refused(refusal));
+    }
+
+    /// Whether a response that is no success holds the answer: a JSON-RPC response under the id on the wire of the request, where
+    /// the status alone tells nothing better.
+    fn is_answer_of_refusal(&self, id: ExchangeId, refusal: &Refusal, text: &str) -> bool {
+        let Some(Exchange { role: Role::Post(key), context, .. }) = self.exchanges.get(&id) else { return false };
+        let asked = context.wire_id.filter(|wire| self.wire_ids.get(wire) == Some(key));
+        let refusal = Refusal { body: text.to_string(), ..refusal.clone() };
+        let evidence = refusal.evidence(context.transport, context.had_session);
+        asked.is_some() && response_id(text) == asked && matches!(evidence, Evidence::Unknown | Evidence::Refused)
     }
 
     pub(crate) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
@@ -442,11 +539,13 @@ impl Engine {
         // Of the host, and longer than what a server may say: it tells how to mend things.
         let detail: String = detail.chars().filter(|c| !c.is_control()).take(300).collect();
         let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
+        let is_sse = exchange.context.transport == Transport::HttpSse && !matches!(exchange.role, Role::Stream);
         match reading {
             Reading::Drain(_) => {
                 self.exchange_over(id);
             }
-            Reading::Refusal(refusal, body) => self.on_refusal(id, refusal, &body),
+            Reading::Refusal(refusal, body, _) => self.on_refusal(id, refusal, body),
+            Reading::Json(..) if is_sse => self.on_accepted(id),
             Reading::Events(_) | Reading::Json(..) => {
                 let reason = alloc::format!("the connection broke while the answer was awaited ({detail})");
                 self.finish_exchange(id, Outcome::Ended { clean: false, reason: &reason });
@@ -478,9 +577,14 @@ impl Engine {
     pub(crate) fn on_linger_over(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
-            Reading::Refusal(refusal, body) => {
+            Reading::Refusal(refusal, body, _) => {
                 self.outputs.push_back(Output::Cancel(id));
-                self.on_refusal(id, refusal, &body);
+                self.on_refusal(id, refusal, body);
+            }
+            // The body of an HTTP+SSE POST.
+            Reading::Json(..) => {
+                self.outputs.push_back(Output::Cancel(id));
+                self.on_accepted(id);
             }
             _ => self.cancel(id),
         }
@@ -502,7 +606,7 @@ impl Engine {
             .exchanges
             .iter()
             .filter(|(_, exchange)| {
-                exchange.epoch == epoch
+                exchange.context.epoch == epoch
                     && matches!(
                         exchange.role,
                         Role::Stream | Role::Standalone | Role::Resume(_) | Role::Initialize | Role::Initialized
@@ -522,6 +626,23 @@ impl Engine {
 
 fn printable(value: &[u8]) -> String {
     String::from_utf8_lossy(value).chars().filter(|c| !c.is_control()).take(1024).collect()
+}
+
+/// Whether a text of the server is the answer to something, or a batch, which may hold one.
+fn is_response(text: &str) -> bool {
+    match json::parse(json::without_bom(text)) {
+        Ok(Parsed::One(envelope)) => matches!(envelope.kind, Kind::Response { .. }),
+        Ok(Parsed::Batch(_)) | Err(Malformed::Batch) => true,
+        Err(_) => false,
+    }
+}
+
+/// The id of a response, if it is one of the engine's.
+fn response_id(text: &str) -> Option<u64> {
+    match json::parse(json::without_bom(text)) {
+        Ok(Parsed::One(Envelope { kind: Kind::Response { id: Some(id) }, .. })) => json::integer(id.raw),
+        _ => None,
+    }
 }
 
 /// A path for people: the query may hold a secret.

@@ -36,13 +36,14 @@ impl Engine {
             let reason = reason.to_string();
             return self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
         }
-        self.limit_the_cut(key);
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.state = RequestState::Resuming;
-        let wish = request.retry.unwrap_or(RESUME_DELAY).max(backoff::FLOOR) << empty_resumes.min(4);
+        let asked = request.retry.is_some();
+        let wish = backoff::doubled(request.retry.unwrap_or(RESUME_DELAY).max(backoff::FLOOR), empty_resumes.min(4));
         // `retry:` is obeyed to the letter after an orderly end; after a break everyone comes back at once.
         let jitter = if clean && empty_resumes == 0 { 0 } else { self.rng.up_to(wish) };
         self.timers.set(Timer::Resume(key), self.now + wish + jitter);
+        self.limit_the_cut(key, if asked { wish + jitter } else { 0 });
     }
 
     /// Opens the response stream again where it broke off. While there is no connection it waits for one.
@@ -52,7 +53,7 @@ impl Engine {
             return;
         }
         let Some(cursor) = request.cursor.clone() else { return };
-        let silence = RESUME_SILENCE << request.silent.min(2);
+        let silence = backoff::doubled(RESUME_SILENCE, request.silent.min(2));
         let exchange = self.get_stream(Role::Resume(key), Some(&cursor));
         if let Some(request) = self.requests.get_mut(&key) {
             request.state = RequestState::Resumed(exchange);
@@ -61,22 +62,27 @@ impl Engine {
         self.timers.set(Timer::Reopen(key), self.now + silence);
     }
 
-    /// A request cut off from its answer waits for the server no longer than one that was never sent.
-    fn limit_the_cut(&mut self, key: RequestKey) {
+    /// A request cut off from its answer waits for the server no longer than one that was never sent, apart from the time that
+    /// the server asked for by `retry:`.
+    fn limit_the_cut(&mut self, key: RequestKey, asked_for: Nanos) {
         if !self.timers.is_set(Timer::Hold(key)) {
-            self.timers.set(Timer::Hold(key), self.now + self.options.hold_timeout);
+            self.start_hold(key, self.options.hold_timeout);
+        }
+        if let Some(end) = self.timers.next_of(Timer::Hold(key)) {
+            self.timers.set(Timer::Hold(key), end + asked_for);
         }
     }
 
     /// The stream could not be opened now. It is asked for again when the connection is up, or in a while.
     pub(crate) fn resume_later(&mut self, key: RequestKey) {
         self.timers.clear(Timer::Reopen(key));
-        self.limit_the_cut(key);
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.state = RequestState::Resuming;
+        let asked = request.retry.is_some();
         let wish = request.retry.unwrap_or(RESUME_DELAY).max(RESUME_DELAY);
         let delay = wish + self.rng.up_to(wish);
         self.timers.set(Timer::Resume(key), self.now + delay);
+        self.limit_the_cut(key, if asked { delay } else { 0 });
     }
 
     pub(crate) fn resume_all(&mut self) {
@@ -103,6 +109,7 @@ impl Engine {
                 request.state = RequestState::Resuming;
                 request.silent = request.silent.saturating_add(1);
             }
+            self.limit_the_cut(key, 0);
             self.resume(key);
         }
     }

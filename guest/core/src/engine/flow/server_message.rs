@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::settle;
 use crate::Level;
 use crate::api::errors;
 use crate::engine::Engine;
@@ -11,7 +12,8 @@ use crate::engine::state::progress_tokens::{TaskPart, status_params};
 use crate::engine::state::requests::RequestKey;
 use crate::engine::state::session::ServerRequest;
 use crate::policy::session_loss::speaks_of_lost_session;
-use crate::wire::json::{self, Envelope, Kind, Params, Parsed};
+use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
+use crate::wire::scan::{Scanned, Scanner};
 
 /// What may come before the client's `initialize` is answered.
 const MAX_EARLY: usize = 64;
@@ -44,8 +46,15 @@ enum Verdict {
 impl Engine {
     /// A JSON text of the server.
     pub(crate) fn on_server_text(&mut self, via: Source, text: String) {
+        let text = match text.strip_prefix('\u{FEFF}') {
+            Some(after) => after.to_string(),
+            None => text,
+        };
         match json::parse(&text) {
             Ok(Parsed::One(envelope)) => {
+                if let Some(tidy) = envelope.without_null_twin() {
+                    return self.on_server_text(via, tidy);
+                }
                 let verdict = judge(&envelope, &text);
                 self.on_server_message(via, verdict, text);
             }
@@ -53,15 +62,47 @@ impl Engine {
             Ok(Parsed::Batch(items)) => {
                 for item in items {
                     match json::parse(item) {
-                        Ok(Parsed::One(envelope)) => {
-                            let verdict = judge(&envelope, item);
-                            self.on_server_message(via, verdict, item.to_string());
-                        }
+                        Ok(Parsed::One(envelope)) => match envelope.without_null_twin() {
+                            Some(tidy) => self.on_server_text(via, tidy),
+                            None => {
+                                let verdict = judge(&envelope, item);
+                                self.on_server_message(via, verdict, item.to_string());
+                            }
+                        },
                         _ => self.log_dropped("a message of the server", "it is not JSON-RPC"),
                     }
                 }
             }
+            Err(Malformed::Batch) => {
+                let mut scanner = Scanner::new();
+                scanner.feed(text.as_bytes());
+                let problem = alloc::format!("it came in a batch of more than {} messages", json::MAX_BATCH);
+                self.on_unread(via.owner, &scanner.finish(), json::MAX_BATCH, &problem);
+            }
             Err(_) => self.log_dropped("a message of the server", "it is not JSON-RPC"),
+        }
+    }
+
+    /// A text of the server that is too large to be read. The requests that it answers have run: they are not sent again. In the
+    /// response to a request, what cannot be told is taken for its answer.
+    pub(crate) fn on_unread(&mut self, owner: Option<RequestKey>, scanned: &Scanned, limit: usize, problem: &str) {
+        let (ids, more) = match &scanned.batch {
+            Some(batch) => (batch.responses.as_slice(), batch.more),
+            None if scanned.is_response => (scanned.id.as_slice(), scanned.id.is_none()),
+            None => (&[][..], scanned.method.is_none()),
+        };
+        let mut answered: Vec<_> = ids
+            .iter()
+            .filter_map(|id| self.wire_ids.get(&json::integer(id)?).copied())
+            .chain(owner.filter(|_| more))
+            .collect();
+        answered.dedup();
+        if answered.is_empty() {
+            let what = scanned.method.as_deref().map_or_else(|| "a message of the server".to_string(), settle::clip);
+            return self.log_dropped(&what, problem);
+        }
+        for key in answered {
+            self.answer_too_large(key, problem, limit);
         }
     }
 
@@ -134,14 +175,15 @@ impl Engine {
                 }
                 let own = self.next_server_request;
                 self.next_server_request += 1;
-                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token: token, task });
+                let progress_token = token.map(|token| json::canonical(&token));
+                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token, task });
                 self.emit_message(json::splice(&text, id_at, &own.to_string()));
             }
             Verdict::Cancelled { id: Some((id, id_at)) } => {
                 let asked = self
                     .server_requests
                     .iter()
-                    .find(|(_, asked)| asked.epoch == epoch && asked.id == id)
+                    .find(|(_, asked)| asked.epoch == epoch && json::canonical(&asked.id) == json::canonical(&id))
                     .map(|(own, _)| *own);
                 if let Some(own) = asked {
                     self.server_requests.remove(&own);

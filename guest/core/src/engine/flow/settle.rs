@@ -12,6 +12,7 @@ use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::cursors::Page;
+use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
@@ -60,7 +61,9 @@ pub(crate) fn new_request(
         epoch: 0,
         sent_at: None,
         hold_left: 0,
+        paused: Paused::default(),
         replays: 0,
+        sent_again: false,
         accepted: false,
         losses: 0,
         rejections: 0,
@@ -109,9 +112,8 @@ impl Engine {
         }
         let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
         self.settings.dropped(key, in_session && (request.is_out() || request.replays > 0));
-        for timer in [Timer::Hold(key), Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
-            self.timers.clear(timer);
-        }
+        self.timers.clear(Timer::Hold(key));
+        self.clear_sent_timers(key);
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
         }
@@ -137,6 +139,7 @@ impl Engine {
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
         self.wire_ids.remove(&request.wire_id);
         request.wire_id = wire;
+        request.sent_again |= request.replays > 0;
         request.epoch = self.epoch;
         request.cursor = None;
         request.brought = false;
@@ -159,6 +162,15 @@ impl Engine {
         }
         if self.session.as_ref().is_some_and(|session| session.transport == Transport::HttpSse) {
             self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
+        }
+    }
+
+    /// Sends a request whose POST was redirected, and so not taken. Its clocks go on.
+    pub(crate) fn post_request_again(&mut self, key: RequestKey) {
+        let run = self.timers.next_of(Timer::Run(key));
+        self.post_request(key);
+        if let Some(run) = run {
+            self.timers.set(Timer::Run(key), run);
         }
     }
 
@@ -231,16 +243,23 @@ impl Engine {
         }
     }
 
+    /// Stops the clocks of a request that was sent.
+    fn clear_sent_timers(&mut self, key: RequestKey) {
+        for timer in
+            [Timer::Run(key), Timer::OldSession(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)]
+        {
+            self.timers.clear(timer);
+        }
+    }
+
     /// Back to the queue, in its place.
     pub(crate) fn hold(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         self.wire_ids.remove(&request.wire_id);
         request.state = RequestState::Held;
-        for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
-            self.timers.clear(timer);
-        }
         let left = request.hold_left;
-        self.timers.set(Timer::Hold(key), self.now + left);
+        self.clear_sent_timers(key);
+        self.start_hold(key, left);
         self.requeue(Queued::request(key));
         // Some links are not waited for.
         match self.connection.clone() {
@@ -290,11 +309,16 @@ impl Engine {
         let method = request.method.clone();
         let initialize = request.state == RequestState::Handshake;
         let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };
-        let text = alloc::format!(
-            "{method} was not sent: {} could not be used for {}{last}. It did not run; it can be tried again.",
-            self.server_name(),
-            seconds(self.options.hold_timeout),
-        );
+        let (server, time) = (self.server_name(), seconds(self.options.hold_timeout));
+        let text = if initialize {
+            alloc::format!(
+                "initialize came to nothing: {server} could not be used for {time}{last}. It can be tried again."
+            )
+        } else {
+            alloc::format!(
+                "{method} was not sent: {server} could not be used for {time}{last}. It did not run; it can be tried again."
+            )
+        };
         self.answer_error(key, errors::UNAVAILABLE, &text, None);
         if initialize {
             self.give_up_first_contact();
@@ -309,16 +333,18 @@ impl Engine {
         }
         let (method, wire, epoch, exchange) =
             (request.method.clone(), request.wire_id, request.epoch, request.exchange());
+        let mut told = false;
         if !request.cancelled {
+            told = self.can_tell(epoch);
             let text = alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#
             );
             self.send_aside(Aside { epoch, text, reply: false });
         }
         let text = alloc::format!(
-            "{method} was not answered in time (option run-timeout: {} without progress); the server was told to cancel \
-             it. It may or may not have run.",
+            "{method} was not answered in time (option run-timeout: {} without progress); {}. It may or may not have run.",
             seconds(self.options.run_timeout),
+            if told { "the server was told to cancel it" } else { "the server could not be told to cancel it" },
         );
         self.answer_error(key, errors::TIMED_OUT, &text, None);
         if let Some(exchange) = exchange {
@@ -331,7 +357,10 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         match request.state {
             // The status that proves that it was not taken may be milliseconds behind the stream's end.
-            RequestState::Sent(_) => self.timers.set(Timer::Grace(key), self.now + GRACE),
+            // And the body that may hold the answer may be under way.
+            RequestState::Sent(_) | RequestState::Accepted(Some(_)) => {
+                self.timers.set(Timer::Grace(key), self.now + GRACE);
+            }
             RequestState::Accepted(_) | RequestState::Verifying(_) | RequestState::PostLost => {
                 let accepted = request.state != RequestState::PostLost;
                 let reason = reason.to_string();
@@ -359,7 +388,9 @@ impl Engine {
     }
 
     pub(crate) fn on_grace_over(&mut self, key: RequestKey) {
-        let reason = match self.requests.get(&key).map(|request| &request.state) {
+        let state = self.requests.get(&key).map(|request| request.state.clone());
+        let accepted = matches!(state, Some(RequestState::Accepted(_)));
+        let reason = match state {
             Some(RequestState::PostLost) => "its connection broke, and no answer came on the event stream",
             _ => "the event stream was lost while the request was being sent",
         };
@@ -367,7 +398,28 @@ impl Engine {
             self.cancel(exchange);
         }
         let reason = reason.to_string();
-        self.settle(key, End { evidence: Evidence::Unknown, accepted: false, reason, refusal: None });
+        self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
+    }
+
+    /// The session of a request with an open POST is over. Its answer still counts, but only a sign of life keeps the POST: a
+    /// forwarder may hold the connection of a server that is gone for good.
+    pub(crate) fn limit_the_silence(&mut self, key: RequestKey) {
+        if self.options.old_session_timeout > 0 && self.exchange_of(key).is_some() {
+            self.timers.set(Timer::OldSession(key), self.now + self.options.old_session_timeout);
+        }
+    }
+
+    pub(crate) fn on_old_session_silent(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(&key) else { return };
+        let accepted = !matches!(request.state, RequestState::Sent(_));
+        if let Some(exchange) = request.exchange() {
+            self.cancel(exchange);
+        }
+        let reason = alloc::format!(
+            "its session was replaced, and nothing came on its connection for {} (option old-session-timeout)",
+            seconds(self.options.old_session_timeout)
+        );
+        self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
     }
 
     /// A message came for the request, so that its clock starts anew.
@@ -415,7 +467,7 @@ impl Engine {
                 self.answered_lost(key, &message);
             }
             Some((code, message)) if !brought && current && self.must_verify(Some(&(code, message.clone()))) => {
-                self.verify(key, UnverifiedAnswer::Response { text, message });
+                self.verify(key, UnverifiedAnswer::Response { text, code, message });
             }
             error => self.deliver(key, text, error.is_none()),
         }
@@ -449,7 +501,6 @@ impl Engine {
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
             self.attempts = 0;
-            self.redirects = 0;
             self.asked_for_headers = None;
             self.told_without_progress = false;
         }

@@ -1,12 +1,18 @@
 //! The standalone GET stream of Streamable HTTP, on which a server speaks unasked. It is optional, and its loss is never the
 //! session's.
 
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
 use super::reconnect::{ConnectionError, ConnectionState};
 use super::response::Role;
+use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::requests::RequestState;
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
+use crate::policy::replay::Evidence;
 use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
@@ -37,6 +43,29 @@ impl Engine {
         }
     }
 
+    /// Whether the answer to a request of this epoch that was accepted without one may come on the standalone stream.
+    pub(crate) fn standalone_may_answer(&self, epoch: u64) -> bool {
+        self.session.as_ref().is_some_and(|session| {
+            let stream = &session.standalone;
+            let awaited = stream.exchange.is_some() || self.timers.is_set(Timer::Standalone);
+            session.transport == Transport::StreamableHttp && session.epoch == epoch && !stream.absent && awaited
+        })
+    }
+
+    /// There is no standalone stream any more: what was to be answered on it is not.
+    fn standalone_brings_nothing(&mut self) {
+        let waiting: Vec<_> = self
+            .client_requests()
+            .filter(|(_, request)| request.state == RequestState::Accepted(None) && request.epoch == self.epoch)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in waiting {
+            let reason =
+                "the server accepted it without an answer, and no stream is left that could bring one".to_string();
+            self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+        }
+    }
+
     /// The standalone stream ended or was refused. Never a session loss by itself.
     pub(crate) fn on_standalone_over(&mut self, clean: bool, cause: ConnectionError) {
         let Some(session) = &mut self.session else { return };
@@ -48,7 +77,7 @@ impl Engine {
         let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
         match cause {
             // 409: a lost stream still holds the place.
-            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 429 | 500..) => {
+            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 421 | 425 | 429 | 500..) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
@@ -57,6 +86,7 @@ impl Engine {
             ConnectionError::Refused(refusal) => {
                 stream.absent = true;
                 stream.denied = matches!(refusal.status, 401 | 403);
+                self.standalone_brings_nothing();
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();
                 }

@@ -17,6 +17,9 @@ use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::{self, Refusal};
 
+/// Lists in a row that may break off before what the server said is the answer.
+const MAX_BROKEN: u32 = 2;
+
 impl Engine {
     /// Whether this error, under a request's own id, may mean that the session is gone or was never initialised.
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
@@ -90,65 +93,77 @@ impl Engine {
 
     /// The list of a verification was answered, or not.
     pub(crate) fn verification_ended(&mut self, key: RequestKey, probing: bool, end: OwnEnd) {
-        let mut reason = String::new();
-        let verdict = match &end {
-            OwnEnd::Answered(None) => Verdict::Alive,
-            OwnEnd::Answered(Some((code, message))) => {
-                reason = alloc::format!("the server answered \"{}\"", super::settle::clip(message));
-                if *code == session_loss::UNINITIALISED_CODE {
-                    Verdict::Lost
-                } else if session_loss::error_may_mean_loss(*code, message) {
-                    Verdict::Initialize
-                } else {
-                    Verdict::Alive
-                }
-            }
-            OwnEnd::Late => Verdict::Open,
-            OwnEnd::Failed(end) => {
-                reason.clone_from(&end.reason);
-                match (end.refusal, end.evidence) {
-                    (_, Evidence::SessionLost) => Verdict::Lost,
-                    (Some(_), Evidence::Busy { .. }) => Verdict::Open,
-                    (Some(_), _) => Verdict::Initialize,
-                    (None, _) => Verdict::Broken,
-                }
-            }
-        };
         self.forget(key);
-        match verdict {
-            Verdict::Alive => {
-                if let Some(session) = &mut self.session {
-                    session.verified = true;
-                    session.refuses_pings |= self.refused_pings > 0;
+        match end {
+            OwnEnd::Answered(None) => self.session_lives(),
+            OwnEnd::Answered(Some((code, message))) => {
+                let reason = alloc::format!("the server answered \"{}\"", super::settle::clip(&message));
+                self.answers_stand_unless(|answer| answer.is_like_error(code, &message));
+                if code == session_loss::UNINITIALISED_CODE {
+                    self.verified_loss = true;
+                    self.recover(ConnectionError::SessionLost(reason));
+                } else if session_loss::error_may_mean_loss(code, &message) {
+                    self.last_error = reason;
+                    self.initialize_again();
+                } else {
+                    self.session_lives();
                 }
-                self.refused_pings = 0;
-                self.answers_stand();
-                self.alive();
             }
-            Verdict::Lost => self.recover(ConnectionError::SessionLost(reason)),
-            Verdict::Initialize => {
-                self.last_error = reason;
-                self.initialize_again();
-            }
-            Verdict::Broken if probing => self.attempt_failed(ConnectionError::Broken(reason)),
-            Verdict::Broken => self.recover(ConnectionError::Broken(reason)),
-            Verdict::Open => {
+            OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
                 self.answers_stand();
-                match end {
-                    OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
-                        self.pause(*retry_after, reason.clone());
-                    }
-                    _ => {
-                        let time = crate::engine::seconds(self.options.heartbeat_timeout);
-                        self.ping_unanswered(probing, alloc::format!("a list went unanswered for {time}"));
-                    }
+                self.pause(*retry_after, reason.clone());
+            }
+            OwnEnd::Failed(End { refusal: Some(refusal), evidence, reason, .. }) => {
+                self.answers_stand_unless(|answer| answer.is_like_refusal(refusal.status));
+                if *evidence == Evidence::SessionLost {
+                    self.verified_loss = true;
+                    self.recover(ConnectionError::SessionLost(reason.clone()));
+                } else {
+                    self.last_error.clone_from(reason);
+                    self.initialize_again();
                 }
+            }
+            OwnEnd::Failed(end) => {
+                self.broken_verifications += 1;
+                if self.broken_verifications >= MAX_BROKEN {
+                    self.answers_stand();
+                }
+                let cause = match end.evidence {
+                    Evidence::NotSent => ConnectionError::Unreachable(end.reason.clone()),
+                    _ => ConnectionError::Broken(end.reason.clone()),
+                };
+                if probing { self.attempt_failed(cause) } else { self.recover(cause) }
+            }
+            OwnEnd::Late => {
+                self.answers_stand();
+                let time = crate::engine::seconds(self.options.heartbeat_timeout);
+                self.ping_unanswered(probing, alloc::format!("a list went unanswered for {time}"));
+            }
+        }
+    }
+
+    fn session_lives(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.verified = true;
+            session.refuses_pings |= self.ping_missed;
+        }
+        self.refused_pings = 0;
+        self.answers_stand();
+        self.alive();
+    }
+
+    /// What the server said is the answer, unless the list failed in a like manner.
+    fn answers_stand_unless(&mut self, like: impl Fn(&UnverifiedAnswer) -> bool) {
+        for (key, answer) in self.unverified() {
+            if !like(&answer) {
+                self.answer_stands(key, answer);
             }
         }
     }
 
     /// The session lives, or nothing more can be found out: what the server said is the answer.
     pub(crate) fn answers_stand(&mut self) {
+        self.broken_verifications = 0;
         for (key, answer) in self.unverified() {
             if let Some(session) = &mut self.session {
                 session.know_answer(answer.said(), self.now);
@@ -191,16 +206,4 @@ impl Engine {
             self.verify_session("an answer of the server is to be verified".to_string());
         }
     }
-}
-
-/// What a list says of the session.
-enum Verdict {
-    Alive,
-    Lost,
-    /// It failed in a like manner: an `initialize` decides.
-    Initialize,
-    /// The connection broke: the way back tells.
-    Broken,
-    /// The server did not say.
-    Open,
 }

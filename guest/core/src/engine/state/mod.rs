@@ -2,6 +2,8 @@
 
 pub(crate) mod asides;
 pub(crate) mod cursors;
+pub(crate) mod lateness;
+pub(crate) mod pause;
 pub(crate) mod progress_tokens;
 pub(crate) mod requests;
 pub(crate) mod session;

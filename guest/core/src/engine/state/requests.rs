@@ -4,8 +4,9 @@ use alloc::string::String;
 use core::ops::Range;
 
 use crate::engine::state::cursors::Page;
+use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
-use crate::policy::session_loss::Refusal;
+use crate::policy::session_loss::{self, Refusal};
 use crate::{ExchangeId, Nanos};
 
 /// Names a request in the engine: the order in which requests came.
@@ -39,7 +40,11 @@ pub(crate) struct Request {
     pub sent_at: Option<Nanos>,
     /// How much longer it may be held. Time under way does not count.
     pub hold_left: Nanos,
+    /// The pauses of the server that its hold clock stood still for.
+    pub paused: Paused,
     pub replays: u32,
+    /// It was sent after such a decision, too.
+    pub sent_again: bool,
     /// The server had acknowledged a sending whose outcome is unknown.
     pub accepted: bool,
     pub losses: u32,
@@ -93,8 +98,8 @@ pub(crate) enum RequestState {
 /// What a request was answered with, while it is not known whether its session lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum UnverifiedAnswer {
-    /// A JSON-RPC error response, with the client's id, and the error's message.
-    Response { text: String, message: String },
+    /// A JSON-RPC error response, with the client's id, and the error's code and message.
+    Response { text: String, code: i64, message: String },
     /// An HTTP response that is no success.
     Refusal(Refusal),
 }
@@ -106,6 +111,21 @@ impl UnverifiedAnswer {
             Self::Response { message, .. } => message,
             Self::Refusal(refusal) => &refusal.body,
         }
+    }
+
+    /// Whether another request was answered with the same error. `-32602` is the same whatever its text.
+    pub fn is_like_error(&self, code: i64, message: &str) -> bool {
+        match self {
+            Self::Response { code: own, message: text, .. } => {
+                *own == code && (text == message || code == session_loss::UNINITIALISED_CODE)
+            }
+            Self::Refusal(_) => false,
+        }
+    }
+
+    /// Whether another request was refused with the same HTTP status.
+    pub fn is_like_refusal(&self, status: u16) -> bool {
+        matches!(self, Self::Refusal(refusal) if refusal.status == status)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::engine::state::progress_tokens::TaskPart;
-use crate::wire::json::splice;
+use crate::wire::json::{canonical_value, present, splice};
 use crate::wire::url::Url;
 use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
 
@@ -64,7 +64,7 @@ pub(crate) struct Answered {
     pub provisional: bool,
 }
 
-/// What an initialize result says, in the parts that are compared and used.
+/// What an initialize result says, in the parts that are compared and used. JSON values are kept in one spelling.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
     pub version: String,
@@ -116,7 +116,7 @@ impl Server {
     pub fn parse(result: &str) -> Result<Self, String> {
         let raw: RawResult = serde_json::from_str(result)
             .map_err(|error| alloc::format!("the initialize result is not one: {error}"))?;
-        let text = |value: Option<&RawValue>| value.map_or_else(String::new, |value| value.get().to_string());
+        let text = |value: Option<&RawValue>| value.map_or_else(String::new, |value| canonical_value(value.get()));
         let can: RawCapabilities =
             raw.capabilities.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default();
         let info: RawInfo =
@@ -173,7 +173,7 @@ pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String 
     for capability in declared.iter().flat_map(|raw| [raw.tools, raw.prompts, raw.resources]).flatten() {
         #[derive(Deserialize)]
         struct Capability<'a> {
-            #[serde(borrow, default, rename = "listChanged")]
+            #[serde(borrow, default, rename = "listChanged", deserialize_with = "present")]
             list_changed: Option<&'a RawValue>,
         }
         let raw = capability.get();
@@ -184,7 +184,6 @@ pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String 
                 edits.push((at..at + value.get().len(), String::from("true")));
             }
             Ok(Capability { list_changed: None }) if raw.starts_with('{') => {
-                // `"listChanged": null` reads as absent too; a second member after it wins in every parser.
                 let empty = raw[1..raw.len() - 1].trim().is_empty();
                 let end = start + raw.len() - 1;
                 edits.push((
@@ -371,6 +370,7 @@ mod tests {
     fn list_changed_is_declared_where_there_are_lists_and_nowhere_else() {
         for (from, to) in [
             (r#"{"tools":{}}"#, r#"{"tools":{"listChanged":true}}"#),
+            (r#"{"tools":{"listChanged":null}}"#, r#"{"tools":{"listChanged":true}}"#),
             (r#"{"tools":{"listChanged":false}}"#, r#"{"tools":{"listChanged":true}}"#),
             (
                 r#"{"resources":{"subscribe":true}, "tools": { }}"#,

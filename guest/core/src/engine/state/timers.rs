@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Hold(RequestKey),
     /// A request ran for too long.
     Run(RequestKey),
+    /// A request was sent in a session that has been replaced, and its response has been silent for too long.
+    OldSession(RequestKey),
     /// The answer to this exchange should have begun.
     Head(ExchangeId),
     /// What is left of this exchange is of no use: let it end by itself until then.
