@@ -25,7 +25,9 @@ pub fn problem(
         && options.heartbeat_interval > 0
         && status.session.is_some()
         && status.state == State::Ready;
-    let (longest, what) = longest_wait(options, &status, beats, rest_until.saturating_sub(now).min(LONGEST_REST));
+    let rest = rest_until.saturating_sub(now).min(LONGEST_REST);
+    let rested = if rest_until > 0 { LONGEST_REST } else { 0 };
+    let (longest, what) = longest_wait(options, &status, beats, rest, rested);
     let problem = match engine.deadline() {
         None if works || beats => String::from("nothing is waited for"),
         Some(at) if at > now.saturating_add(longest) => {
@@ -43,13 +45,14 @@ pub fn problem(
 }
 
 /// The longest wait that an option allows in this state, and the options that do.
-fn longest_wait(options: &Options, status: &Status, beats: bool, rest: Nanos) -> (Nanos, &'static str) {
+fn longest_wait(options: &Options, status: &Status, beats: bool, rest: Nanos, rested: Nanos) -> (Nanos, &'static str) {
     match status.state {
         State::Ready | State::Idle if beats => {
             (options.heartbeat_interval.max(options.heartbeat_timeout), "the heartbeat")
         }
         State::Ready | State::Idle => (
-            options.run_timeout.max(options.hold_timeout).max(options.heartbeat_timeout).max(CANCELLED),
+            // The hold clock stands still while a server asks for rest.
+            options.run_timeout.max(options.hold_timeout + rested).max(options.heartbeat_timeout).max(CANCELLED),
             "run-timeout or hold-timeout",
         ),
         State::Connecting => (

@@ -299,7 +299,7 @@ impl World {
             let body = json!({"jsonrpc":"2.0","id":message["id"],"error":{"code":complaint.1,"message":complaint.2}});
             return self.answer_json(id, complaint.0, &body);
         }
-        if !http && self.server.knobs.in_body && method != "initialize" && method != "ping" {
+        if !http && self.server.knobs.in_body && matches!(method.as_str(), "tools/call" | "resources/read") {
             self.run(&message, &sid);
             let body = json!({"jsonrpc":"2.0","id":message["id"],"result":{"content":[],"tag":super::tag_of(&message)}});
             return self.answer_json(id, 200, &body);

@@ -60,7 +60,7 @@ pub enum Accent {
     Exponent,
     /// The id 5 as "5".
     Text,
-    /// A member twice.
+    /// A member of the result twice.
     Twice,
     /// A byte that is no UTF-8 in a string of the result.
     Garbled,
