@@ -17,7 +17,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::{self, Refusal};
 
-/// Lists in a row that may break off before what the server said is the answer.
+/// Lists in a row that may break off before what the server said is the answer, and an `initialize` decides.
 const MAX_BROKEN: u32 = 2;
 
 impl Engine {
@@ -123,16 +123,23 @@ impl Engine {
                     self.initialize_again();
                 }
             }
-            OwnEnd::Failed(end) => {
-                self.broken_verifications += 1;
-                if self.broken_verifications >= MAX_BROKEN {
-                    self.answers_stand();
-                }
-                let cause = match end.evidence {
-                    Evidence::NotSent => ConnectionError::Unreachable(end.reason.clone()),
-                    _ => ConnectionError::Broken(end.reason.clone()),
-                };
+            OwnEnd::Failed(End { evidence: Evidence::NotSent, reason, .. }) => {
+                let cause = ConnectionError::Unreachable(reason.clone());
                 if probing { self.attempt_failed(cause) } else { self.recover(cause) }
+            }
+            OwnEnd::Failed(end) => {
+                self.broken_verifications = self.broken_verifications.saturating_add(1);
+                let cause = ConnectionError::Broken(end.reason.clone());
+                // Taken and not answered, or broken off again and again: only another session tells.
+                if end.accepted || self.broken_verifications >= MAX_BROKEN {
+                    self.answers_stand();
+                    self.last_error.clone_from(&end.reason);
+                    self.initialize_again();
+                } else if probing {
+                    self.attempt_failed(cause);
+                } else {
+                    self.recover(cause);
+                }
             }
             OwnEnd::Late => {
                 self.answers_stand();
