@@ -71,7 +71,7 @@ ci:
 bench:
     cargo bench
 
-# Fuzz one of: sse, scan, envelope, engine (needs a nightly compiler and cargo-fuzz)
+# Fuzz one of: sse, scan, envelope, engine, diagnosis (needs a nightly compiler and cargo-fuzz)
 fuzz TARGET SECONDS="300":
     cd guest/core && mkdir -p fuzz/corpus/{{TARGET}} && cargo +nightly fuzz run {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}}
 

@@ -1,7 +1,8 @@
 //! Random runs of the engine against a model server and a hostile network, under a virtual clock.
 //!
 //! `simulate --seeds 100000` runs so many seeds on all cores and stops at the first that fails, whose story it prints, made
-//! shorter. `simulate --seed 7 --trace` tells the story of one. `simulate --herd docs/herd.svg` plots how ten thousand
+//! shorter. `simulate --seed 7 --trace` tells the story of one, up to the first
+//! violation (`--whole`: to its end). `simulate --herd docs/herd.svg` plots how ten thousand
 //! engines come back to one server.
 
 #[path = "../tests/support/mod.rs"]
@@ -15,25 +16,30 @@ use support::SECOND;
 use support::herd::{Herd, svg};
 use support::plan::{Outcome, Plan};
 
-const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going]
-       simulate --seed SEED [--trace] [--shrink]
+const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going] [--generation 1]
+       simulate --seed SEED [--trace] [--shrink] [--whole] [--generation 1]
        simulate --herd FILE.svg";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut count, mut from, mut seed) = (20_000, 0, None);
-    let (mut trace, mut shrink, mut keep_going) = (false, false, false);
+    let (mut generation, mut count, mut from, mut seed) = (2, 20_000, 0, None);
+    let (mut trace, mut shrink, mut keep_going, mut whole) = (false, false, false, false);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--trace" => trace = true,
             "--shrink" => shrink = true,
             "--keep-going" => keep_going = true,
+            "--whole" => whole = true,
             "--herd" => match arguments.next() {
                 Some(file) => return herd(&file),
                 None => return usage(),
             },
             "--seed" => match arguments.next().and_then(|text| text.parse().ok()) {
                 Some(number) => seed = Some(number),
+                None => return usage(),
+            },
+            "--generation" => match arguments.next().and_then(|text| text.parse().ok()) {
+                Some(number) => generation = number,
                 None => return usage(),
             },
             "--seeds" => match arguments.next().and_then(|text| text.parse().ok()) {
@@ -48,8 +54,8 @@ fn main() -> ExitCode {
         }
     }
     match seed {
-        Some(seed) => one(seed, trace, shrink),
-        None => many(from, count, keep_going),
+        Some(seed) => one(generation, seed, trace, shrink, whole),
+        None => many(generation, from, count, keep_going),
     }
 }
 
@@ -58,15 +64,18 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn one(seed: u64, trace: bool, shrink: bool) -> ExitCode {
-    let mut plan = Plan::of(seed);
+fn one(generation: u32, seed: u64, trace: bool, shrink: bool, whole: bool) -> ExitCode {
+    let mut plan = Plan::of_generation(generation, seed);
     if shrink {
         plan = plan.shrink();
     }
     let outcome = plan.run(true);
     println!("{}", plan.describe());
     if trace {
-        println!("{}", outcome.story);
+        // What follows on the first violation is seldom of interest.
+        let end =
+            outcome.story.find("!!!").filter(|_| !whole).map(|at| at + outcome.story[at..].find('\n').unwrap_or(0));
+        println!("{}", &outcome.story[..end.unwrap_or(outcome.story.len())]);
     }
     judge(&outcome)
 }
@@ -103,7 +112,7 @@ fn judge(outcome: &Outcome) -> ExitCode {
     }
 }
 
-fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
+fn many(generation: u32, from: u64, count: u64, keep_going: bool) -> ExitCode {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
@@ -118,7 +127,7 @@ fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
                     if seed >= from + count {
                         break;
                     }
-                    let outcome = Plan::of(seed).run(false);
+                    let outcome = Plan::of_generation(generation, seed).run(false);
                     for (total, add) in totals.iter().zip([
                         1,
                         outcome.asked as u64,
@@ -149,7 +158,7 @@ fn many(from: u64, count: u64, keep_going: bool) -> ExitCode {
         println!("seed {seed}: {what}");
     }
     match failed.first() {
-        Some((seed, _)) if !keep_going => one(*seed, true, true),
+        Some((seed, _)) if !keep_going => one(generation, *seed, true, true, false),
         Some(_) => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
     }

@@ -46,6 +46,40 @@ fn every_promise_holds_in_every_run() {
     }
 }
 
+/// Every seed that ever failed, with its generation and what it found.
+const FOUND: &str = include_str!("seeds.txt");
+
+#[test]
+fn what_was_found_once_stays_mended() {
+    let seeds: Vec<(u32, u64, &str)> = FOUND
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let mut words = line.splitn(3, ' ');
+            let mut number =
+                || words.next().and_then(|word| word.parse::<u64>().ok()).expect("a generation and a seed");
+            (number() as u32, number(), words.next().unwrap_or(""))
+        })
+        .collect();
+    let failed = std::sync::Mutex::new(Vec::new());
+    all(seeds.len() as u64, |at| {
+        let (generation, seed, found) = seeds[at as usize];
+        if let Some(first) = Plan::of_generation(generation, seed).run(false).violations.first() {
+            failed.lock().unwrap().push(format!("{generation} {seed} ({found}): {first}"));
+        }
+        true
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    assert!(
+        failed.is_empty(),
+        "{} of {} fail:\n{}\nrun one again: cargo run -p mcp-reconnect-core --example simulate -- --generation G --seed SEED --shrink --trace",
+        failed.len(),
+        seeds.len(),
+        failed.join("\n")
+    );
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let differs = all(500, |seed| {

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Method, Nanos, Options, Output, Request, State};
 
+#[path = "../support/waits.rs"]
+mod waits;
+
 /// A fault between the engine and the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -70,6 +73,11 @@ impl Machine {
             return None;
         }
         self.engine.deadline()
+    }
+
+    /// Whether whatever is under way is waited for, and no longer than an option allows. Nobody asks for rest in the model.
+    pub fn waits_well(&self, options: &Options, now: Nanos, initialized: bool) -> bool {
+        self.fault.is_some() || waits::problem(&self.engine, options, now, initialized, 0).is_none()
     }
 
     pub fn is_ready(&self) -> bool {

@@ -275,8 +275,8 @@ impl Model for World {
             Property::<Self>::always("5: always another attempt", |world, state| {
                 kept(state, Promise::AnotherAttempt) && world.recovers(state)
             }),
-            Property::<Self>::always("6: every wait has an end", |_, state| {
-                kept(state, Promise::Ends) && state.is_awake()
+            Property::<Self>::always("6: every wait has an end", |world, state| {
+                kept(state, Promise::Ends) && state.is_awake(&world.options())
             }),
             Property::<Self>::always("8: nothing goes elsewhere", |_, state| kept(state, Promise::Origin)),
             Property::<Self>::always("9: determinism", |_, state| kept(state, Promise::Determinism)),
@@ -352,8 +352,10 @@ impl State {
             || self.wires.values().any(waits_for)
     }
 
-    /// Whoever waits is waited for.
-    fn is_awake(&self) -> bool {
-        self.audit.closed || !(self.audit.someone_waits() || self.audit.closing) || self.machine.deadline().is_some()
+    /// Whoever waits is waited for, and no longer than an option allows.
+    fn is_awake(&self, options: &Options) -> bool {
+        self.audit.closed
+            || (!(self.audit.someone_waits() || self.audit.closing) || self.machine.deadline().is_some())
+                && self.machine.waits_well(options, self.now, self.audit.initialized)
     }
 }

@@ -1,10 +1,61 @@
 //! What must always be true: the promises, each checked where it could break.
 
-use mcp_reconnect_core::{ExchangeId, Method, Request};
+use std::collections::{BTreeMap, BTreeSet};
+
+use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request, Transport, errors};
 use serde_json::Value;
 
 use super::client::{Answer, DID_NOT_RUN, Tag};
+use super::history::{Entry, Verdict, judge};
 use super::world::World;
+
+mod alive;
+mod converged;
+mod delivered;
+mod facts;
+mod sessions;
+
+pub use delivered::Delivered;
+pub use facts::Sending;
+
+/// What the checks remember.
+#[derive(Default)]
+pub struct Watch {
+    /// The engine waits for nothing; that was said.
+    pub stuck: bool,
+    /// A server asked for rest until then.
+    pub rest_until: Nanos,
+    pub closing: bool,
+    /// Pings that the server has sent in one piece.
+    pub flood: usize,
+    /// Too many exchanges were open at once; that was said.
+    pub crowded: bool,
+    /// Since when nothing goes wrong any more.
+    pub kind_since: Option<Nanos>,
+    /// What was asked, sent, executed and answered.
+    pub history: Vec<Entry>,
+    /// Every POST of each request of the client.
+    pub sendings: BTreeMap<Tag, Vec<Sending>>,
+    exchanges: BTreeMap<ExchangeId, Tag>,
+    /// The requests of the client by their ids on the wire.
+    wires: BTreeMap<u64, Tag>,
+    /// The first answer to each that reached the engine.
+    delivered: BTreeMap<Tag, Delivered>,
+    /// Requests whose last exchange is over, and since when.
+    over: BTreeMap<Tag, Nanos>,
+    /// Every status that the engine got.
+    pub statuses: BTreeSet<u16>,
+    /// Requests whose cancellation was said to be told, and their ids on the wire.
+    promised_cancels: Vec<(Tag, u64)>,
+    /// Sessions whose id the engine got.
+    known_sessions: BTreeSet<String>,
+    /// Sessions that the engine has ended, or was told are gone.
+    ended_sessions: BTreeSet<String>,
+    /// The server has refused a restore for good.
+    pub restore_refused: bool,
+    /// When each session began at the server.
+    pub begun: Vec<Nanos>,
+}
 
 impl World {
     /// An HTTP request of the engine's.
@@ -25,20 +76,18 @@ impl World {
                 self.violate(format!("#{} has {name} {times} times", id.0));
             }
         }
+        self.note_end_of_session(request);
         if request.method != Method::Post {
             return;
         }
-        self.check_order(&request.body);
+        if let Some(tag) = tag_in(&request.body) {
+            self.note_sending(id, request, tag);
+            self.check_order(tag);
+        }
     }
 
     /// Promise 4: first sendings follow the order of the client's messages.
-    fn check_order(&mut self, body: &[u8]) {
-        let body = std::str::from_utf8(body).unwrap_or("");
-        // Reading the whole message here would cost half of a run's time.
-        let tag = body.split_once(r#""tag":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse::<Tag>().ok());
-        let Some(tag) = tag.filter(|_| !body.contains(r#""method":"initialize""#)) else {
-            return;
-        };
+    fn check_order(&mut self, tag: Tag) {
         if !self.client.first_sent.insert(tag) {
             return;
         }
@@ -103,13 +152,13 @@ impl World {
     }
 
     /// An answer that reaches the client.
-    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer) {
+    pub(super) fn check_answer(&mut self, tag: Tag, answer: &Answer, data: &Value, twins: bool) {
         let asked = self.client.asked[&tag].clone();
         // Promise 1.
         if !asked.answers.is_empty() {
             self.violate(format!("tag {tag} is answered twice: {answer:?}"));
         }
-        if asked.cancelled.is_some() {
+        if asked.cancelled.is_some() && !twins {
             self.violate(format!("tag {tag} was cancelled and is answered: {answer:?}"));
         }
         match answer {
@@ -120,11 +169,39 @@ impl World {
                     self.violate(format!("tag {tag} gets the result of tag {named}"));
                 }
             }
-            // An error that says that the request did not run must be true.
-            Answer::Error(code, text) if DID_NOT_RUN.contains(code) && self.server.runs_of(tag) > 0 && !asked.safe => {
-                self.violate(format!("tag {tag} has run and got {code}: {text}"));
-            }
-            Answer::Error(..) => {}
+            // Among requests with one id nobody knows whose error it is.
+            Answer::Error(..) if twins => {}
+            Answer::Error(code, text) => self.check_error(tag, *code, text, data),
+        }
+    }
+
+    /// The replay table, at the end, by a reader of its own.
+    pub fn check_history(&mut self) {
+        let twins = self.client.twins();
+        let history: Vec<_> =
+            self.watch.history.iter().filter(|entry| !twins.contains(&tag_of(entry))).cloned().collect();
+        for what in judge(&history, !self.watch.closing, true) {
+            self.violate(format!("history of {what}"));
+        }
+    }
+
+    /// An answer, for the history.
+    pub(super) fn note_answer(&mut self, tag: Tag, answer: &Answer) {
+        let verdict = match answer {
+            // Pings and lists that were promised are answered by the engine.
+            Answer::Result(result) if result["tag"].is_null() => Verdict::Other,
+            Answer::Result(_) => Verdict::Result,
+            Answer::Error(code, _) if DID_NOT_RUN.contains(code) => Verdict::DidNotRun,
+            Answer::Error(errors::OUTCOME_UNKNOWN, _) => Verdict::Unknown,
+            Answer::Error(..) => Verdict::Other,
+        };
+        self.log(tag, |tag| Entry::Answered { tag, verdict });
+    }
+
+    /// Handshakes are no part of the history.
+    pub(super) fn log(&mut self, tag: Tag, entry: impl Fn(Tag) -> Entry) {
+        if self.client.asked.get(&tag).is_some_and(|asked| asked.method != "initialize") {
+            self.watch.history.push(entry(tag));
         }
     }
 
@@ -157,9 +234,30 @@ impl World {
             self.violate(format!("{open} exchanges are still open"));
         }
         let size = format!("{:?}", self.engine).len();
-        if size > 40_000 {
+        if size > 40_000 + 500 * self.client.asked.len() {
             self.violate(format!("the idle engine is {size} bytes of text"));
         }
+    }
+}
+
+/// The tag of a message that is no `initialize`. To read the whole message would cost half of a run's time.
+fn tag_in(body: &[u8]) -> Option<Tag> {
+    let body = std::str::from_utf8(body).ok()?;
+    let tag = body.split_once(r#""tag":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse().ok());
+    tag.filter(|_| !body.contains(r#""method":"initialize""#))
+}
+
+fn tag_of(entry: &Entry) -> Tag {
+    match entry {
+        Entry::Asked { tag, .. }
+        | Entry::Cancelled { tag }
+        | Entry::Sent { tag }
+        | Entry::Rejected { tag }
+        | Entry::Doubtful { tag }
+        | Entry::ServerError { tag }
+        | Entry::Ran { tag }
+        | Entry::Answered { tag, .. } => *tag,
+        Entry::NewSession => 0,
     }
 }
 

@@ -52,6 +52,10 @@ pub struct Client {
     pub heard: Vec<(Nanos, String)>,
     /// It says `initialized` as soon as `initialize` is answered, unless this is set.
     pub silent: bool,
+    /// Where the last list ended.
+    pub cursor: Option<String>,
+    /// It has said `initialized` since its last `initialize`.
+    pub said_initialized: bool,
     /// It does not answer questions.
     pub mute: bool,
     /// It answers questions even after they were cancelled.
@@ -104,6 +108,11 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
 pub const VERSION: &str = "2025-11-25";
 
 impl Client {
+    /// Requests that share their id with another one: whose an error is cannot be told.
+    pub fn twins(&self) -> BTreeSet<Tag> {
+        self.by_id.values().filter(|tags| tags.len() > 1).flatten().copied().collect()
+    }
+
     /// A tag for a message that the test writes itself.
     pub fn reserve(&mut self) -> Tag {
         self.next += 1;
@@ -176,6 +185,8 @@ impl World {
             },
         );
         self.client.by_id.entry(id).or_default().push(tag);
+        let safe = self.client.asked[&tag].safe;
+        self.log(tag, |tag| super::history::Entry::Asked { tag, safe });
         (tag, text)
     }
 
@@ -209,9 +220,11 @@ impl World {
             return;
         }
         asked.cancelled = Some(self.now);
+        let id = asked.id.clone();
+        self.log(tag, |tag| super::history::Entry::Cancelled { tag });
         let text = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{},"reason":"no more"}}}}"#,
-            asked.id
+            id
         );
         self.note(|| format!("client → {text}"));
         self.input(Input::Message(text));
@@ -316,7 +329,22 @@ impl World {
             Answer::Result(result) => result["tag"].as_u64(),
             Answer::Error(..) => None,
         };
-        let open = |tag: &&Tag| self.client.asked[tag].answers.is_empty();
+        let open = |tag: &&Tag| {
+            let asked = &self.client.asked[tag];
+            asked.answers.is_empty() && asked.cancelled.is_none()
+        };
+        // An error names no request: among those with one id it was perhaps another one's.
+        if let Some(named) = named.filter(|named| tags.contains(named) && tags.len() > 1)
+            && let Some(other) = tags.iter().find(open).copied().filter(|other| *other != named)
+            && matches!(self.client.asked[&named].answers.first(), Some((_, Answer::Error(..))))
+        {
+            let answers = std::mem::take(&mut self.client.asked.get_mut(&named).expect("it was asked").answers);
+            self.client.asked.get_mut(&other).expect("it was asked").answers = answers;
+        }
+        let open = |tag: &&Tag| {
+            let asked = &self.client.asked[tag];
+            asked.answers.is_empty() && asked.cancelled.is_none()
+        };
         let Some(tag) =
             tags.iter().find(|tag| named == Some(**tag)).or_else(|| tags.iter().find(open)).or(tags.first()).copied()
         else {
@@ -326,7 +354,14 @@ impl World {
             }
             return;
         };
-        self.check_answer(tag, &answer);
+        if let Answer::Result(result) = &answer
+            && let Some(cursor) = result["nextCursor"].as_str()
+        {
+            self.client.cursor = Some(cursor.to_string());
+        }
+        let twins = tags.len() > 1;
+        self.note_answer(tag, &answer);
+        self.check_answer(tag, &answer, &envelope.error["data"], twins);
         let now = self.now;
         let asked = self.client.asked.get_mut(&tag).expect("it was asked");
         asked.answers.push((now, answer.clone()));
@@ -336,7 +371,7 @@ impl World {
         let Answer::Result(result) = answer else {
             // Only the newest one counts.
             let newest = !self.client.asked.range(tag + 1..).any(|(_, asked)| asked.method == "initialize");
-            if self.client.tries_again && newest {
+            if self.client.tries_again && newest && !self.watch.closing {
                 self.after(1500 * MILLISECOND, Happening::Initialize);
             }
             return;
@@ -353,6 +388,9 @@ impl World {
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
+        if matches!(event, Event::Connected(_) | Event::Reconnected { new_session: true, .. }) {
+            self.watch.history.push(super::history::Entry::NewSession);
+        }
         if matches!(event, Event::Connected(_) | Event::Reconnected { .. }) {
             self.client.session = self.server.current.clone();
         }

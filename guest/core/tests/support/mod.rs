@@ -10,10 +10,12 @@
 pub mod check;
 pub mod client;
 pub mod herd;
+pub mod history;
 pub mod net;
 pub mod plan;
 pub mod random;
 pub mod server;
+pub mod waits;
 pub mod world;
 
 #[allow(unused_imports)]

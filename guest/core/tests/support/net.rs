@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mcp_reconnect_core::{ExchangeId, Failure, Input, Method, Nanos, Request, SECOND};
 
 use super::MILLISECOND;
+use super::server::Accent;
 use super::world::{Happening, World};
 
 /// How an exchange fares.
@@ -54,6 +55,10 @@ pub struct Conn {
     /// The request has arrived.
     pub arrived: bool,
     fate: Fate,
+    /// What the engine has got of the body and is not yet a whole event.
+    got: Vec<u8>,
+    /// It is an event stream.
+    events: bool,
     parts: u32,
     /// When the last part arrives: parts do not overtake each other.
     last: Nanos,
@@ -81,6 +86,9 @@ impl Started {
     }
 }
 
+/// More exchanges than requests, at once: streams, notifications, answers and requests of the engine's own.
+const AT_ONCE: usize = 64;
+
 #[derive(Default)]
 pub struct Net {
     pub conns: BTreeMap<ExchangeId, Conn>,
@@ -105,6 +113,25 @@ pub struct Net {
 }
 
 impl World {
+    /// Bytes of a body reach the engine.
+    fn note_bytes(&mut self, id: ExchangeId, bytes: &[u8]) {
+        let Some(conn) = self.net.conns.get_mut(&id) else { return };
+        conn.got.extend_from_slice(bytes);
+        let whole = conn.events && (conn.got.ends_with(b"\n\n") || conn.got.ends_with(b"\r\n\r\n"));
+        if whole {
+            let got = std::mem::take(&mut conn.got);
+            self.note_delivered(id, &got);
+        }
+    }
+
+    /// A body reaches its end. An event stream's last event may lack its blank line.
+    fn note_end(&mut self, id: ExchangeId) {
+        let got = self.net.conns.get_mut(&id).map(|conn| std::mem::take(&mut conn.got)).unwrap_or_default();
+        self.note_refusal(id, &got);
+        self.note_delivered(id, &got);
+        self.note_over(id);
+    }
+
     /// The next exchange whose request line or body holds `part` has this fate.
     pub fn fate(&mut self, part: &str, fate: Fate) {
         self.net.fates.push((part.to_string(), fate));
@@ -132,12 +159,19 @@ impl World {
             format!("engine  → #{}{session}{cursor} {line}", id.0)
         });
         // The shortest delays allow some 40 attempts in a second, of up to three exchanges each.
-        let hasty = self.net.started.len().checked_sub(150).map(|at| self.net.started[at].at);
+        // What the client asks for, and answers to what the server asks, comes on top.
+        let most = 150 + 3 * self.client.asked.len() + self.watch.flood;
+        let hasty = self.net.started.len().checked_sub(most).map(|at| self.net.started[at].at);
         if hasty.is_some_and(|at| at + SECOND > self.now) && self.net.counts_haste {
-            self.violate("the engine spins: 150 exchanges within a second");
+            self.violate(format!("the engine spins: {most} exchanges within a second"));
+        }
+        let (open, status) = (self.open_exchanges(), self.engine.status());
+        if open > AT_ONCE + status.in_flight as usize && !self.watch.crowded {
+            self.watch.crowded = true;
+            self.violate(format!("{open} exchanges at once, with {} requests in flight", status.in_flight));
         }
         self.net.started.push(Started { at: self.now, id, request: request.clone() });
-        let planned = self.net.fates.iter().position(|(part, _)| line.contains(part.as_str()));
+        let planned = self.net.fates.iter().position(|(part, _)| is_about(&line, part));
         let fate = match planned {
             Some(at) => self.net.fates.remove(at).1,
             None if self.net.weather > 0 && self.random.percent(self.net.weather) => self.bad_fate(),
@@ -147,9 +181,20 @@ impl World {
             self.note(|| format!("          #{} will be {fate:?}", id.0));
         }
         let there = MILLISECOND + self.random.within(0, self.net.jitter);
-        self.net
-            .conns
-            .insert(id, Conn { request, client: true, server: true, arrived: false, fate, parts: 0, last: self.now });
+        self.net.conns.insert(
+            id,
+            Conn {
+                request,
+                client: true,
+                server: true,
+                arrived: false,
+                fate,
+                got: Vec::new(),
+                events: false,
+                parts: 0,
+                last: self.now,
+            },
+        );
         let fail = |failure| Happening::Down(id, Down::Fail(failure));
         match fate {
             _ if self.net.black_hole => {
@@ -233,6 +278,17 @@ impl World {
         let input = match down {
             Down::Head(status, headers) => {
                 self.note(|| format!("server  → #{} {status}", id.0));
+                let rest = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+                self.note_head(id, status, rest);
+                let events = headers.iter().any(|(_, value)| value.starts_with("text/event-stream"));
+                if let Some(conn) = self.net.conns.get_mut(&id) {
+                    conn.events = events;
+                }
+                self.note_refused_session(id, status);
+                if let Some((_, sid)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id")) {
+                    let sid = sid.clone();
+                    self.note_session(id, &sid);
+                }
                 Input::Response {
                     exchange: id,
                     status,
@@ -245,16 +301,19 @@ impl World {
                     let short: String = text.chars().take(200).collect();
                     format!("server  → #{} {short}", id.0)
                 });
+                self.note_bytes(id, &bytes);
                 Input::Body { exchange: id, bytes }
             }
             Down::End => {
                 self.note(|| format!("server  → #{} ends", id.0));
                 self.net.ended.push(self.now);
+                self.note_end(id);
                 self.net.conns.remove(&id);
                 Input::End(id)
             }
             Down::Fail(failure) => {
                 self.note(|| format!("network → #{} fails: {failure:?}", id.0));
+                self.note_failure(id, failure);
                 self.net.conns.remove(&id);
                 self.after(MILLISECOND, Happening::Gone(id));
                 Input::Failed { exchange: id, failure, detail: String::from("by the model") }
@@ -277,6 +336,13 @@ impl World {
     /// The server writes a part of a response; false if the connection is gone.
     pub(super) fn write(&mut self, id: ExchangeId, down: Down) -> bool {
         let now = self.now;
+        let down = match down {
+            Down::Body(mut bytes) if self.server.knobs.accent == Accent::Garbled => {
+                bytes.iter_mut().filter(|byte| **byte == 0x7f).for_each(|byte| *byte = 0xff);
+                Down::Body(bytes)
+            }
+            down => down,
+        };
         let pieces = match down {
             Down::Body(bytes) if self.net.shred && bytes.len() > 2 => {
                 let at = self.random.within(1, bytes.len() as u64 - 1) as usize;
@@ -400,6 +466,14 @@ impl World {
 
 fn down_last(pieces: &[Down]) -> &Down {
     pieces.last().expect("there is at least one piece")
+}
+
+/// Whether a request is meant by `part`: it holds it; after `own `, it is moreover not the client's.
+pub fn is_about(line: &str, part: &str) -> bool {
+    match part.strip_prefix("own ") {
+        Some(part) => line.contains(part) && !line.contains(r#""tag":"#),
+        None => line.contains(part),
+    }
 }
 
 /// The request line and body, for matching and for people.

@@ -3,8 +3,9 @@
 use mcp_reconnect_core::{Input, Nanos, Options, TransportChoice};
 
 use super::client::{Answer, call_params};
+use super::net::Fate;
 use super::random::Random;
-use super::server::{Get, Knobs, Lost, Offer, Reply, Resume, status};
+use super::server::{Accent, Get, Knobs, Lost, Offer, Reply, Resume, json_body, status};
 use super::world::{Fault, Happening, World};
 use super::{MILLISECOND, SECOND, URL};
 
@@ -27,11 +28,60 @@ pub enum Act {
     Rest(&'static str, u16, u64),
     /// The next request of this kind is redirected.
     Redirect(&'static str),
+    /// The requests of this kind that come next, or all of them, meet with something else than an answer.
+    Trick(&'static str, u32, Trick),
+    /// A request of the client is cancelled: one of the last so many.
+    Cancel(usize),
+    /// A list from where the last one ended.
+    ListOn,
+    /// Two messages in one batch.
+    Batch,
+    /// Two requests under one id, and one token.
+    Twins,
+    /// This text.
+    Say(&'static str),
+    /// So many subscriptions at once.
+    SubscribeMany(u64),
+    /// The server says this so many times on the session's stream, in one piece or as a batch.
+    Flood(usize, bool),
+    Close,
 }
+
+/// Something else than an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trick {
+    Status(u16),
+    /// This status, and rest for so many seconds.
+    Rest(u16, u64),
+    Redirect,
+    Fate(Fate),
+    /// A stream with a notification, after an event id or none, and then an end, a reset, or silence.
+    Stream {
+        id: bool,
+        note: bool,
+        then: Then,
+    },
+    /// It runs, and this status without a body is all that comes.
+    RunThen(u16),
+    /// 200 and a JSON body that is no answer.
+    Unusable,
+}
+
+/// How a stream goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    End,
+    Cut,
+    Silence,
+}
+
+/// All requests of a kind.
+const ALWAYS: u32 = u32::MAX;
 
 /// A run: everything that will happen, and the seed of everything that is left to chance.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    pub generation: u32,
     pub seed: u64,
     pub knobs: Knobs,
     pub options: Options,
@@ -65,8 +115,25 @@ const TROUBLE: Nanos = 30 * SECOND;
 /// run timeout, be replayed, and run again, but no longer than its limit; before that it may have been held.
 const RECOVERY: Nanos = 180 * SECOND;
 
+/// What sets something up that a new session must get back, and how long that may take once the world is kind.
+const SETS_UP: [&str; 3] = ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+const CONVERGENCE: Nanos = 120 * SECOND;
+
 impl Plan {
+    /// The run that a seed stands for, in the newest generation.
     pub fn of(seed: u64) -> Self {
+        let mut plan = Self::first(seed);
+        plan.widen(&mut Random::new(!seed));
+        plan
+    }
+
+    /// The run that a seed stands for, in this generation: seeds that were noted keep their meaning.
+    pub fn of_generation(generation: u32, seed: u64) -> Self {
+        if generation == 1 { Self::first(seed) } else { Self::of(seed) }
+    }
+
+    /// The first generation.
+    fn first(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut knobs = some_knobs(&mut random);
         // Not drawn, so that older seeds run as they did.
@@ -100,6 +167,7 @@ impl Plan {
         }
         let acts = (0..random.within(2, 9)).map(|_| (random.within(0, TROUBLE), some_act(&mut random))).collect();
         let mut plan = Self {
+            generation: 1,
             seed,
             options,
             jitter: random.pick(&[0, 5, 50]) * MILLISECOND,
@@ -117,6 +185,92 @@ impl Plan {
             plan.add_fault(&mut random);
         }
         plan
+    }
+
+    /// What the second generation adds to the first.
+    fn widen(&mut self, random: &mut Random) {
+        self.generation = 2;
+        let spelling = |knobs: &mut Knobs, random: &mut Random| {
+            if random.percent(30) {
+                knobs.accent = random.pick(&ACCENTS);
+            }
+            if random.percent(30) {
+                knobs.lost = random.pick(&LOST);
+            }
+            knobs.json_status = random.pick(&[200, 200, 200, 202]);
+            knobs.in_body = knobs.offer == Offer::Sse && random.percent(10);
+        };
+        spelling(&mut self.knobs, random);
+        for (_, fault) in &mut self.faults {
+            if let Fault::Become(knobs) = fault {
+                spelling(knobs, random);
+            }
+        }
+        if random.percent(15) {
+            // A world in which nothing goes wrong but what the server does by habit.
+            self.faults.clear();
+            self.acts.retain(|(_, act)| !matches!(act, Act::Refuse(..) | Act::Rest(..) | Act::Redirect(_)));
+        }
+        let options = &mut self.options;
+        if random.percent(8) {
+            options.heartbeat_interval = 0;
+        }
+        if random.percent(8) {
+            options.hold_timeout = 8 * SECOND;
+            options.heartbeat_timeout = 10 * SECOND;
+        }
+        if random.percent(8) {
+            options.max_attempts = random.within(1, 5) as u32;
+        }
+        if random.percent(5) && self.knobs.event_ids {
+            self.knobs.retry = Some(35_000);
+        }
+        for _ in 0..random.within(0, 5) {
+            self.acts.push((random.within(0, TROUBLE), another_act(random)));
+        }
+        if random.percent(10) {
+            self.faults.push((random.within(0, TROUBLE), Fault::Nap(random.within(1, 20) * SECOND)));
+        }
+        if random.percent(5) {
+            self.acts.push((random.within(0, TROUBLE), Act::Close));
+        }
+        if let Ok(mute) = std::env::var("MUTE") {
+            // MUTE
+            if mute.contains("accent") {
+                self.knobs.accent = Accent::Plain;
+                for (_, fault) in &mut self.faults {
+                    if let Fault::Become(knobs) = fault {
+                        knobs.accent = Accent::Plain;
+                        knobs.in_body = false;
+                    }
+                }
+                self.knobs.in_body = false;
+            } // MUTE
+            if mute.contains("complain") {
+                self.acts.retain(|(_, act)| !matches!(act, Act::Call("complain", ..)));
+            } // MUTE
+            if mute.contains("many") {
+                self.acts.retain(|(_, act)| !matches!(act, Act::SubscribeMany(20..) | Act::Flood(30.., _)));
+            } // MUTE
+            if mute.contains("lost") {
+                if self.knobs.offer == Offer::Http {
+                    self.knobs.lost = Lost::Code404
+                } else {
+                    self.knobs.lost = Lost::CouldNotFind404
+                };
+                for (_, fault) in &mut self.faults {
+                    if let Fault::Become(knobs) = fault {
+                        knobs.lost = if knobs.offer == Offer::Http { Lost::Code404 } else { Lost::CouldNotFind404 };
+                    }
+                }
+            } // MUTE
+            if mute.contains("cursor") {
+                self.acts.retain(|(_, act)| !matches!(act, Act::ListOn));
+            } // MUTE
+            if mute.contains("own") {
+                self.acts.retain(|(_, act)| !matches!(act, Act::Trick(..)));
+            } // MUTE
+        } // MUTE
     }
 
     fn add_fault(&mut self, random: &mut Random) {
@@ -178,19 +332,50 @@ impl Plan {
         world.initialize();
         world.run_to(TROUBLE + 13 * SECOND);
         world.note(|| String::from("======= no more cause"));
-        world.server.rules.clear();
+        world.watch.kind_since = Some(world.now);
+        world.server.rules.retain(|(_, times, _)| *times == ALWAYS);
+        world.net.fates.clear();
         for cure in [Fault::Weather(0), Fault::Heal, Fault::Thaw, Fault::Start] {
             world.now(cure);
         }
         // Promises 1 and 6: everything gets its answer.
-        world.run_until(RECOVERY, |world| world.unanswered().is_empty() && world.is_initialized());
+        world.run_until(RECOVERY, |world| world.closed || world.unanswered().is_empty() && world.is_initialized());
+        let twins = world.client.twins();
         for tag in world.unanswered() {
+            // Of two requests with one id the engine may have cancelled the other one.
+            let id = world.client.asked[&tag].id.clone();
+            if twins.contains(&tag)
+                && world.client.asked.values().any(|asked| asked.id == id && asked.cancelled.is_some())
+            {
+                continue;
+            }
             let method = world.client.asked[&tag].method.clone();
             world.violate(format!("tag {tag} ({method}) was never answered"));
         }
+        if world.watch.closing {
+            if !world.closed {
+                world.violate("it was closed, and does not end");
+            }
+            world.check_runs();
+            world.check_facts();
+            world.check_delivered();
+            world.check_history();
+            return world.outcome();
+        }
         // Promise 5: whatever happened, it works again.
         world.run_for(self.rest());
+        if self.options.heartbeat_interval == 0 {
+            // Nobody but the client finds out what was lost in silence.
+            for _ in 0..2 {
+                let asked = world.ask("resources/read", r#"{"tag":$TAG}"#);
+                world.run_until(RECOVERY, |world| world.answer(asked).is_some());
+            }
+        }
+        let calm_since = world.now;
         for safe in [true, false] {
+            if self.options.heartbeat_interval == 0 && self.loses_in_silence() {
+                break;
+            }
             // The first may find out that the session is dead; it is safe to repeat. The second must find all well.
             let proof = if safe { world.ask("resources/read", r#"{"tag":$TAG}"#) } else { world.call("echo", 0) };
             world.run_until(60 * SECOND, |world| world.answer(proof).is_some());
@@ -201,12 +386,45 @@ impl Plan {
         }
         world.run_for(12 * SECOND);
         world.check_runs();
+        world.check_facts();
+        world.check_delivered();
+        world.check_history();
         world.check_rest();
+        let refuses = |part: &str| world.server.rules.iter().any(|(of, ..)| of.contains(part));
+        if refuses("own ") || refuses("notifications/") {
+            // Whatever is refused for ever is not repeated for ever.
+            for _ in 0..60 {
+                world.run_for(60 * SECOND);
+                world.notify("notifications/custom");
+            }
+        }
+        world.check_churn(calm_since);
+        let refuses = |part: &str| world.server.rules.iter().any(|(of, ..)| of.contains(part));
+        let blind = self.options.heartbeat_interval == 0 && self.loses_in_silence();
+        if refuses("own ") || blind {
+            // What is refused for good need not be there, and what nobody looks at may be gone.
+        } else if world.client.asked.values().any(|asked| SETS_UP.contains(&asked.method.as_str())) {
+            world.run_for(CONVERGENCE);
+            world.check_converged();
+        }
         world.outcome()
     }
 
     /// How long nothing is asked before the proof that all is well.
     fn rest(&self) -> Nanos {
+        let slow = self.generation > 1 && self.faults.iter().any(|(_, fault)| !matches!(fault, Fault::Nap(_)));
+        self.rest_of_the_first().max(if slow { 75 * SECOND } else { 0 })
+    }
+
+    /// Something that is lost may give no sign.
+    fn loses_in_silence(&self) -> bool {
+        let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
+        let drops = |knobs: &Knobs| matches!(knobs.lost, Lost::Never | Lost::Dropped202);
+        let updates = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Become(knobs) if drops(knobs)));
+        silent || drops(&self.knobs) || updates
+    }
+
+    fn rest_of_the_first(&self) -> Nanos {
         let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
         let rejected = self.acts.iter().any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _)));
         let drops = |knobs: &Knobs| matches!(knobs.lost, Lost::Never | Lost::Dropped202);
@@ -234,53 +452,70 @@ impl Plan {
         }
     }
 
-    /// The shortest plan that still fails, found by leaving things out.
+    /// The shortest plan that still fails in the same way, found by leaving things out.
     pub fn shrink(&self) -> Self {
-        let fails = |plan: &Self| !plan.run(false).violations.is_empty();
+        let Some(kind) = self.run(false).violations.first().map(|violation| kind_of(violation)) else {
+            return self.clone();
+        };
+        let fails = |plan: &Self| plan.run(false).violations.iter().any(|violation| kind_of(violation) == kind);
         let mut best = self.clone();
-        loop {
-            let mut shorter = None;
-            for at in 0..best.acts.len() {
-                let mut plan = best.clone();
-                plan.acts.remove(at);
-                if fails(&plan) {
-                    shorter = Some(plan);
-                    break;
-                }
-            }
-            for at in 0..best.faults.len() {
-                if shorter.is_some() {
-                    break;
-                }
-                let mut plan = best.clone();
-                plan.faults.remove(at);
-                if fails(&plan) {
-                    shorter = Some(plan);
-                }
-            }
-            if shorter.is_none() {
-                let simple = Self {
-                    jitter: 0,
-                    shred: false,
-                    odd_ids: false,
-                    thinks: MILLISECOND,
-                    down_at_start: false,
-                    ..best.clone()
-                };
-                if format!("{simple:?}") != format!("{best:?}") && fails(&simple) {
-                    shorter = Some(simple);
-                }
-            }
-            match shorter {
-                Some(plan) => best = plan,
-                None => return best,
+        while let Some(shorter) = best.simpler().into_iter().find(|plan| fails(plan)) {
+            best = shorter;
+        }
+        best
+    }
+
+    /// Plans with one thing less.
+    fn simpler(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        for at in 0..self.acts.len() {
+            let mut plan = self.clone();
+            plan.acts.remove(at);
+            all.push(plan);
+        }
+        for at in 0..self.faults.len() {
+            let mut plan = self.clone();
+            plan.faults.remove(at);
+            all.push(plan);
+        }
+        let plain = if self.knobs.offer == Offer::Http { Knobs::http() } else { Knobs::sse() };
+        let defaults = Options::new(URL);
+        let simplify: [fn(&mut Self, &Knobs, &Options); 20] = [
+            |plan, _, _| plan.jitter = 0,
+            |plan, _, _| plan.shred = false,
+            |plan, _, _| plan.odd_ids = false,
+            |plan, _, _| plan.stubborn = false,
+            |plan, _, _| plan.down_at_start = false,
+            |plan, _, _| plan.thinks = MILLISECOND,
+            |plan, plain, _| plan.knobs.lost = plain.lost,
+            |plan, plain, _| (plan.knobs.json, plan.knobs.get) = (plain.json, plain.get),
+            |plan, plain, _| (plan.knobs.polls, plan.knobs.prime) = (plain.polls, plain.prime),
+            |plan, plain, _| (plan.knobs.retry, plan.knobs.version) = (plain.retry, plain.version),
+            |plan, plain, _| (plan.knobs.chatty, plan.knobs.pings) = (plain.chatty, plain.pings),
+            |plan, plain, _| (plan.knobs.stutters, plan.knobs.crlf) = (plain.stutters, plain.crlf),
+            |plan, plain, _| (plan.knobs.strict, plan.knobs.answer_first) = (plain.strict, plain.answer_first),
+            |plan, _, options| plan.options.max_queue_messages = options.max_queue_messages,
+            |plan, _, options| plan.options.heartbeat_strict = options.heartbeat_strict,
+            |plan, plain, _| plan.knobs.accent = plain.accent,
+            |plan, plain, _| (plan.knobs.json_status, plan.knobs.in_body) = (plain.json_status, plain.in_body),
+            |plan, _, options| plan.options.max_attempts = options.max_attempts,
+            |plan, _, options| plan.options.connect_headers_timeout = options.connect_headers_timeout,
+            |plan, _, options| plan.options.start_timeout = options.start_timeout,
+        ];
+        for simplify in simplify {
+            let mut plan = self.clone();
+            simplify(&mut plan, &plain, &defaults);
+            if format!("{plan:?}") != format!("{self:?}") {
+                all.push(plan);
             }
         }
+        all
     }
 
     /// The plan for people.
     pub fn describe(&self) -> String {
-        let mut text = format!("seed {}\n{:?}\n{:?}\n", self.seed, self.knobs, self.options);
+        let mut text =
+            format!("seed {} of generation {}\n{:?}\n{:?}\n", self.seed, self.generation, self.knobs, self.options);
         let mut all: Vec<_> = self
             .acts
             .iter()
@@ -295,8 +530,67 @@ impl Plan {
     }
 }
 
+/// What is wrong, without what differs from run to run.
+pub fn kind_of(violation: &str) -> String {
+    violation.chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
+}
+
 impl World {
+    /// Something else than an answer comes.
+    fn trick(&mut self, part: &str, times: u32, trick: Trick) {
+        let note =
+            "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n\n";
+        let reply = match trick {
+            Trick::Status(code) => status(code),
+            Trick::Rest(code, seconds) => {
+                Reply::Status(code, vec![("retry-after", seconds.to_string())], String::new())
+            }
+            Trick::Redirect => Reply::Status(307, vec![("location", String::from("/mcp?moved"))], String::new()),
+            Trick::Fate(fate) => {
+                for _ in 0..times.min(20) {
+                    self.fate(part, fate);
+                }
+                return;
+            }
+            Trick::Stream { id, note: says, then } => {
+                let mut events = Vec::new();
+                if id {
+                    events.push(String::from("id: $SID/99/0\ndata:\n\n"));
+                }
+                if says {
+                    events.push(String::from(note));
+                }
+                match then {
+                    Then::End => Reply::Events(events, true),
+                    Then::Silence => Reply::Events(events, false),
+                    Then::Cut => Reply::EventsThenCut(events),
+                }
+            }
+            Trick::RunThen(code) => Reply::RunThen(code, Vec::new(), String::new()),
+            Trick::Unusable => json_body(r#"{"jsonrpc":"2.0","id":$ID,"result":7}"#),
+        };
+        self.rules(part, times, reply);
+    }
+
+    /// The server pings many times in one piece.
+    fn flood(&mut self, count: usize, batch: bool) {
+        let sid = self.server.current.clone();
+        let Some(stream) = self.server.sessions.get(&sid).and_then(|session| session.stream) else { return };
+        let ping = |number: usize| format!(r#"{{"jsonrpc":"2.0","id":"flood-{number}","method":"ping"}}"#);
+        let pings = (0..count).map(ping);
+        let text = if batch {
+            format!("data: [{}]\n\n", pings.collect::<Vec<_>>().join(","))
+        } else {
+            pings.map(|ping| format!("data: {ping}\n\n")).collect()
+        };
+        self.watch.flood += count;
+        self.write(stream, super::net::Down::Body(text.into_bytes()));
+    }
+
     pub(super) fn act(&mut self, act: Act) {
+        if self.closed {
+            return;
+        }
         match act {
             Act::Call(tool, ms, step) => {
                 self.ask("tools/call", &call_params(tool, ms, step));
@@ -335,6 +629,40 @@ impl World {
                 let headers = vec![("retry-after", seconds.to_string())];
                 self.rule(part, Reply::Status(code, headers, String::new()));
             }
+            Act::Trick(part, times, trick) => self.trick(part, times, trick),
+            Act::Cancel(back) => {
+                let open: Vec<_> = self.unanswered();
+                let tag = open.iter().rev().nth(back % open.len().max(1)).copied();
+                if let Some(tag) = tag.filter(|tag| self.client.asked[tag].method != "initialize") {
+                    self.cancel(tag);
+                }
+            }
+            Act::ListOn => {
+                let cursor = self.client.cursor.clone();
+                let cursor = cursor.map_or(String::new(), |cursor| format!(r#","cursor":"{cursor}""#));
+                self.ask("tools/list", &format!(r#"{{"tag":$TAG{cursor}}}"#));
+            }
+            Act::Batch => {
+                let (_, one) = self.request("tools/call", &call_params("echo", 0, 0));
+                let (_, other) = self.request("resources/read", r#"{"tag":$TAG,"uri":"x:1"}"#);
+                self.say(&format!("[{one},{other}]"));
+            }
+            Act::Twins => {
+                for token in [r#""caf\u00e9""#, r#""café""#] {
+                    let params = format!(
+                        r#"{{"name":"slow","arguments":{{"tag":$TAG,"ms":900,"step":200}},"_meta":{{"progressToken":{token}}}}}"#
+                    );
+                    self.ask_as(r#""twin""#, "tools/call", &params);
+                }
+            }
+            Act::Say(text) => self.say(text),
+            Act::SubscribeMany(count) => {
+                for number in 0..count {
+                    self.ask("resources/subscribe", &format!(r#"{{"tag":$TAG,"uri":"many:{number}"}}"#));
+                }
+            }
+            Act::Flood(count, batch) => self.flood(count, batch),
+            Act::Close => self.host(Input::Close),
             Act::Redirect(part) => {
                 let headers = vec![("location", String::from("/mcp?moved"))];
                 self.rule(part, Reply::Status(307, headers, String::new()));
@@ -418,6 +746,100 @@ fn some_knobs(random: &mut Random) -> Knobs {
     knobs.pings = random.percent(20);
     knobs.crlf = random.percent(20);
     knobs
+}
+
+const ACCENTS: [Accent; 9] = [
+    Accent::Mark,
+    Accent::NullError,
+    Accent::Decimal,
+    Accent::Exponent,
+    Accent::Text,
+    Accent::Twice,
+    Accent::Garbled,
+    Accent::Unfinished,
+    Accent::Batch,
+];
+
+/// Spellings of a lost session that no table has to know.
+const LOST: [Lost; 10] = [
+    Lost::Plain(401, "Unauthorized: Session not found"),
+    Lost::Token401,
+    Lost::Plain(409, ""),
+    Lost::Plain(410, ""),
+    Lost::Plain(422, ""),
+    Lost::Plain(500, ""),
+    Lost::Plain(503, ""),
+    Lost::Error200(-32002, "Server not initialized"),
+    Lost::Error200(-32603, "Session terminated"),
+    Lost::Plain(400, "No transport found for sessionId"),
+];
+
+/// What the second generation adds to what a client does, and to what happens to its requests and to the engine's own.
+fn another_act(random: &mut Random) -> Act {
+    const URIS: [(&str, &str); 3] = [
+        (r#"{"tag":$TAG,"uri":"x:1"}"#, r#"{"tag":$TAG,"uri":"x:2"}"#),
+        (r#"{"tag":$TAG,"uri":"x:2"}"#, r#"{"tag":$TAG,"uri":"x:3"}"#),
+        (r#"{"tag":$TAG,"uri":"x:/1"}"#, r#"{"tag":$TAG,"uri":"x:\/1"}"#),
+    ];
+    match random.within(0, 29) {
+        0..=3 => Act::Ask("resources/subscribe", random.pick(&URIS).0),
+        4 | 5 => Act::Ask("resources/unsubscribe", random.pick(&URIS).1),
+        6 => Act::Ask("logging/setLevel", r#"{"tag":$TAG,"level":"error"}"#),
+        7 | 8 => Act::Cancel(random.within(0, 5) as usize),
+        9 | 10 => Act::ListOn,
+        11 => Act::Batch,
+        12 => Act::Twins,
+        13 => Act::Say(random.pick(&[
+            "[]",
+            "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"tools/list\"}",
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#,
+            r#"{"jsonrpc":"2.0","id":77,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"nobody"}}"#,
+        ])),
+        14 => Act::SubscribeMany(random.pick(&[5, 20, 150])),
+        15 => Act::Flood(random.pick(&[3, 30, 500]), random.percent(50)),
+        16..=18 => Act::Call("complain", random.within(0, 9), 0),
+        19 => Act::Trick("tools/call", random.within(1, 8) as u32, Trick::Redirect),
+        20 => Act::Trick("tools/call", 1, Trick::RunThen(random.pick(&[200, 202, 204]))),
+        21 => Act::Trick(
+            "notifications/initialized",
+            random.within(1, 8) as u32,
+            Trick::Status(random.pick(&[400, 404, 500])),
+        ),
+        22 => Act::Trick("\"method\":\"initialize\"", random.within(1, 6) as u32, Trick::Unusable),
+        _ => {
+            let part = random.pick(&[
+                "own \"ping\"",
+                "own \"ping\"",
+                "own \"ping\"",
+                "own tools/list",
+                "own resources/subscribe",
+                "own logging/setLevel",
+                "notifications/custom",
+            ]);
+            Act::Trick(part, random.pick(&[1, 2, 5, ALWAYS]), some_trick(random))
+        }
+    }
+}
+
+fn some_trick(random: &mut Random) -> Trick {
+    match random.within(0, 9) {
+        0..=3 => Trick::Status(random.pick(&[400, 401, 404, 405, 410, 429, 500, 502, 503])),
+        4 => Trick::Rest(random.pick(&[429, 503]), random.within(1, 4)),
+        5 => Trick::Redirect,
+        6 => Trick::Fate(random.pick(&[
+            Fate::Refused,
+            Fate::ResetAfter,
+            Fate::Swallowed,
+            Fate::CutAfter(1),
+            Fate::MuteAfter(1),
+        ])),
+        _ => Trick::Stream {
+            id: random.percent(50),
+            note: random.percent(50),
+            then: random.pick(&[Then::End, Then::Cut, Then::Silence]),
+        },
+    }
 }
 
 fn some_act(random: &mut Random) -> Act {

@@ -16,7 +16,7 @@ use super::client::Tag;
 use super::net::Down;
 use super::world::{Happening, World};
 
-pub use knobs::{Get, Knobs, Lost, Offer, Resume};
+pub use knobs::{Accent, Get, Knobs, Lost, Offer, Resume};
 #[allow(unused_imports)]
 pub use script::{Reply, json_body, status, status_text};
 
@@ -165,7 +165,12 @@ impl Server {
         if let Some(retry) = retry {
             text += &format!("retry: {retry}{eol}");
         }
-        text += &format!("data: {data}{eol}{eol}");
+        text += &format!("data: {data}{eol}");
+        // Only an answer is the last of its stream.
+        let last = data.contains("\"result\":") && data.contains("\"id\":");
+        if self.knobs.accent != Accent::Unfinished || self.knobs.offer == Offer::Sse || !last {
+            text += eol;
+        }
         Down::Body(text.into_bytes())
     }
 

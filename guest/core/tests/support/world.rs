@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Nanos, Options, Output, SECOND};
 
+use super::check::Watch;
 use super::client::Client;
 use super::net::{Down, Net};
 use super::random::Random;
@@ -17,16 +18,23 @@ use super::{MILLISECOND, URL};
 pub struct World {
     pub now: Nanos,
     pub engine: Engine,
+    pub options: Options,
     pub server: Server,
     pub net: Net,
     pub client: Client,
     pub random: Random,
+    /// What the checks remember.
+    pub watch: Watch,
     /// Everything that should never be true and was.
     pub violations: Vec<String>,
     /// Every event of the engine's but messages, with its time.
     pub events: Vec<(Nanos, Event)>,
     trace: Option<Vec<String>>,
-    agenda: BTreeMap<(Nanos, u64), Happening>,
+    agenda: BTreeMap<(Nanos, u64), (Nanos, Happening)>,
+    /// The driver does nothing before this.
+    asleep_until: Nanos,
+    /// When what happens now was there to be taken note of.
+    pub due: Nanos,
     happenings: u64,
     idle_ticks: u32,
     outputs: DefaultHasher,
@@ -85,6 +93,15 @@ pub enum Fault {
     Weather(u64),
     /// The server's behaviour changes.
     Become(Box<Knobs>),
+    /// The driver does nothing for so long; what happens meanwhile waits for it.
+    Nap(Nanos),
+}
+
+impl Happening {
+    /// Whether it is the driver that takes note of it.
+    fn is_for_driver(&self) -> bool {
+        !matches!(self, Self::Arrive(_) | Self::Gone(_) | Self::Job(_) | Self::Fault(_))
+    }
 }
 
 impl World {
@@ -96,15 +113,19 @@ impl World {
     pub fn with(knobs: Knobs, options: Options, seed: u64) -> Self {
         Self {
             now: 0,
-            engine: Engine::new(options, seed, 0).expect("options are valid"),
+            engine: Engine::new(options.clone(), seed, 0).expect("options are valid"),
+            options,
             server: Server::new(knobs),
             net: Net::default(),
             client: Client::default(),
             random: Random::new(seed),
+            watch: Watch::default(),
             violations: Vec::new(),
             events: Vec::new(),
             trace: Some(Vec::new()),
             agenda: BTreeMap::new(),
+            asleep_until: 0,
+            due: 0,
             happenings: 0,
             idle_ticks: 0,
             outputs: DefaultHasher::new(),
@@ -143,7 +164,8 @@ impl World {
 
     pub fn at(&mut self, when: Nanos, what: Happening) {
         self.happenings += 1;
-        self.agenda.insert((when.max(self.now), self.happenings), what);
+        let when = when.max(self.now);
+        self.agenda.insert((when, self.happenings), (when, what));
     }
 
     pub fn after(&mut self, delay: Nanos, what: Happening) {
@@ -176,7 +198,8 @@ impl World {
 
     fn step(&mut self, end: Nanos) -> bool {
         let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let deadline = self.engine.deadline();
+        // A driver that is late for a timer takes note of it when it is back.
+        let deadline = self.engine.deadline().map(|at| at.max(self.asleep_until));
         let next = match (due, deadline) {
             (Some(due), Some(deadline)) => due.min(deadline),
             (Some(one), None) | (None, Some(one)) => one,
@@ -190,8 +213,14 @@ impl World {
             self.now = next;
         }
         if due == Some(next) {
-            if let Some((_, what)) = self.agenda.pop_first() {
-                self.happen(what);
+            if let Some((_, (due, what))) = self.agenda.pop_first() {
+                if self.now < self.asleep_until && what.is_for_driver() {
+                    self.happenings += 1;
+                    self.agenda.insert((self.asleep_until, self.happenings), (due, what));
+                } else {
+                    self.due = due;
+                    self.happen(what);
+                }
             }
         } else {
             self.idle_ticks += 1;
@@ -205,6 +234,13 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
+        let by_client = matches!(
+            what,
+            Happening::Say(_) | Happening::Reply(..) | Happening::CancelRequest(_) | Happening::Initialize
+        );
+        if self.closed && by_client {
+            return;
+        }
         match what {
             Happening::Say(text) => self.say(&text),
             Happening::Reply(id, text) => {
@@ -235,6 +271,7 @@ impl World {
 
     /// Hands one input to the engine and does what it wants, as a driver does.
     pub fn input(&mut self, input: Input) {
+        self.note_input(&input);
         self.engine.handle(self.now, input);
         while let Some(output) = self.engine.poll_output() {
             if self.closed {
@@ -253,6 +290,7 @@ impl World {
                 }
             }
         }
+        self.check_alive();
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -280,6 +318,7 @@ impl World {
             Fault::ResetAll => self.net_reset(false),
             Fault::Weather(chance) => self.net.weather = chance,
             Fault::Become(knobs) => self.server.knobs = *knobs,
+            Fault::Nap(time) => self.asleep_until = self.now + time,
         }
     }
 

@@ -8,6 +8,27 @@ use super::{Channel, Session, Stream, head};
 use crate::support::net::Down;
 use crate::support::world::World;
 
+/// What applications say that sounds like a lost session: status, code, text.
+const COMPLAINTS: [(u16, i64, &str); 10] = [
+    (200, -32600, "Session not found: open a browser session first"),
+    (200, -32600, "Session not found"),
+    (200, -32600, "database not initialized"),
+    (200, -32600, "unknown transport type: bus"),
+    (200, -32001, "Session not found"),
+    (400, -32602, "missing required argument session_id"),
+    (404, -32601, "no such thing"),
+    (404, -32001, "the issue was not found"),
+    (500, -32603, "the tool broke"),
+    (503, -32000, "the database is busy"),
+];
+
+/// What a `tools/call` of the tool that complains gets.
+fn complaint_of(message: &Value) -> Option<(u16, i64, &'static str)> {
+    let params = &message["params"];
+    let asked = (params["name"] == "complain").then(|| params["arguments"]["ms"].as_u64()).flatten()?;
+    Some(COMPLAINTS[asked as usize % COMPLAINTS.len()])
+}
+
 impl World {
     /// A request has arrived.
     pub(in super::super) fn serve(&mut self, id: ExchangeId) {
@@ -23,9 +44,11 @@ impl World {
             Offer::Sse => request.path.split_once("sid=").map_or(String::new(), |(_, sid)| sid.to_string()),
         };
         self.server.arrivals.push((self.now, sid.clone(), line.clone()));
-        if let Some(at) = self.server.rules.iter().position(|(part, _, _)| line.contains(part.as_str())) {
+        if let Some(at) = self.server.rules.iter().position(|(part, _, _)| crate::support::net::is_about(&line, part)) {
             let reply = self.server.rules[at].2.clone();
-            self.server.rules[at].1 -= 1;
+            if self.server.rules[at].1 != u32::MAX {
+                self.server.rules[at].1 -= 1;
+            }
             if self.server.rules[at].1 == 0 {
                 self.server.rules.remove(at);
             }
@@ -151,6 +174,11 @@ impl World {
                 self.write(id, Down::End);
             }
             Lost::NoActive400 => self.answer_plain(id, 400, "No active transport"),
+            Lost::Token401 => {
+                let challenge = String::from(r#"Bearer error="invalid_token""#);
+                self.write(id, Down::Head(401, vec![(String::from("www-authenticate"), challenge)]));
+                self.write(id, Down::End);
+            }
             Lost::Never => {}
             Lost::Dropped202 => self.answer_plain(id, 202, ""),
         }
@@ -172,6 +200,7 @@ impl World {
         let mut headers = vec![(String::from("content-type"), String::from("text/event-stream; charset=utf-8"))];
         headers.extend(self.set_node(&sid));
         self.write(id, Down::Head(200, headers));
+        self.watch.begun.push(self.now);
         let endpoint =
             self.server.event(Some("endpoint"), None, self.server.knobs.retry, &format!("/messages?sid={sid}"));
         self.write(id, endpoint);
@@ -256,6 +285,7 @@ impl World {
             let number = self.server.number();
             let sid = format!("h{}-{number}", self.server.generation);
             self.server.sessions.insert(sid.clone(), Session { alive: true, ..Session::default() });
+            self.watch.begun.push(self.now);
             self.server.latest = sid.clone();
             return self.serve_message(id, sid, method, message);
         }
@@ -278,6 +308,17 @@ impl World {
             return self.take(&sid, &method, &message);
         }
         let initialized = self.server.sessions.get(&sid).is_some_and(|session| session.initialized);
+        if let Some(complaint) = complaint_of(&message).filter(|_| http || self.server.knobs.in_body) {
+            self.run(&message, &sid);
+            let body = json!({"jsonrpc":"2.0","id":message["id"],"error":{"code":complaint.1,"message":complaint.2}});
+            return self.answer_json(id, complaint.0, &body);
+        }
+        if !http && self.server.knobs.in_body && matches!(method.as_str(), "tools/call" | "resources/read") {
+            self.run(&message, &sid);
+            let body =
+                json!({"jsonrpc":"2.0","id":message["id"],"result":{"content":[],"tag":super::tag_of(&message)}});
+            return self.answer_json(id, 200, &body);
+        }
         let channel = match (http, self.server.knobs.json && method != "tools/call") {
             (false, _) => Channel::Session,
             (true, true) => Channel::Json(id),

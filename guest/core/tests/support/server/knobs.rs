@@ -38,10 +38,36 @@ pub enum Lost {
     Never,
     /// 202 and dropped: older rmcp.
     Dropped202,
+    /// 401 with `Bearer error="invalid_token"`.
+    Token401,
     /// This status and this plain text.
     Plain(u16, &'static str),
     /// 200 with this JSON-RPC error under the request's id; on HTTP+SSE it comes in the POST's response too.
     Error200(i64, &'static str),
+}
+
+/// How it spells what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accent {
+    Plain,
+    /// A byte order mark before a JSON body.
+    Mark,
+    /// `"error":null` beside a result.
+    NullError,
+    /// The id 5 as 5.0.
+    Decimal,
+    /// The id 5 as 5e0.
+    Exponent,
+    /// The id 5 as "5".
+    Text,
+    /// A member of the result twice.
+    Twice,
+    /// A byte that is no UTF-8 in a string of the result.
+    Garbled,
+    /// The last event of a response stream without its blank line.
+    Unfinished,
+    /// Every answer in a batch.
+    Batch,
 }
 
 /// What a GET without a cursor gets, on Streamable HTTP.
@@ -105,6 +131,11 @@ pub struct Knobs {
     pub crlf: bool,
     /// It is several, behind a balancer that finds the one with the session by the cookie `node`.
     pub affinity: bool,
+    pub accent: Accent,
+    /// The status of JSON bodies.
+    pub json_status: u16,
+    /// HTTP+SSE: the answer is in the body of the POST's response, and not on the stream.
+    pub in_body: bool,
 }
 
 impl Knobs {
@@ -132,6 +163,9 @@ impl Knobs {
             wrong_transport: 405,
             crlf: false,
             affinity: false,
+            accent: Accent::Plain,
+            json_status: 200,
+            in_body: false,
         }
     }
 

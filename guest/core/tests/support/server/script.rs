@@ -22,6 +22,8 @@ pub enum Reply {
     Events(Vec<String>, bool),
     /// The same after it ran.
     RunThenEvents(Vec<String>, bool),
+    /// A head and these events; then the connection is reset.
+    EventsThenCut(Vec<String>),
 }
 
 pub fn status(status: u16) -> Reply {
@@ -51,9 +53,10 @@ impl World {
         if matches!(reply, Reply::RunThen(..) | Reply::RunThenHang | Reply::RunThenEvents(..)) {
             self.run(&message, sid);
         }
+        let text = |text: String| text.replace("$ID", &message["id"].to_string()).replace("$SID", sid);
         match reply {
             Reply::Status(status, headers, body) | Reply::RunThen(status, headers, body) => {
-                let body = body.replace("$ID", &message["id"].to_string());
+                let body = text(body);
                 let headers = headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
                 self.write(id, Down::Head(status, headers));
                 if !body.is_empty() {
@@ -62,11 +65,17 @@ impl World {
                 self.write(id, Down::End);
             }
             Reply::Hang | Reply::RunThenHang => {}
+            Reply::EventsThenCut(events) => {
+                self.write(id, head(200, "text/event-stream"));
+                for event in events {
+                    self.write(id, Down::Body(text(event).into_bytes()));
+                }
+                self.break_off(id);
+            }
             Reply::Events(events, end) | Reply::RunThenEvents(events, end) => {
                 self.write(id, head(200, "text/event-stream"));
                 for event in events {
-                    let event = event.replace("$ID", &message["id"].to_string());
-                    self.write(id, Down::Body(event.into_bytes()));
+                    self.write(id, Down::Body(text(event).into_bytes()));
                 }
                 if end {
                     self.write(id, Down::End);

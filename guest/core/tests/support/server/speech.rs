@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Channel;
+use super::{Accent, Channel};
 use crate::support::net::Down;
 use crate::support::world::World;
 
@@ -17,20 +17,22 @@ impl World {
         }
         let mut answer = json!({"jsonrpc":"2.0","id":id});
         answer[kind] = of;
+        let answer = self.accented(answer);
         let times = if self.server.knobs.stutters { 2 } else { 1 };
         match channel {
             Channel::Json(conn) => {
                 let mut headers = vec![(String::from("content-type"), String::from("application/json"))];
-                if answer["result"]["protocolVersion"].is_string() && !self.server.knobs.stateless {
+                if answer.contains(r#""protocolVersion":"#) && !self.server.knobs.stateless {
                     headers.push((String::from("mcp-session-id"), sid.to_string()));
                 }
-                self.write(*conn, Down::Head(200, headers));
-                self.write(*conn, Down::Body(answer.to_string().into_bytes()));
+                self.write(*conn, Down::Head(self.server.knobs.json_status, headers));
+                let mark = if self.server.knobs.accent == Accent::Mark { "\u{feff}" } else { "" };
+                self.write(*conn, Down::Body(format!("{mark}{answer}").into_bytes()));
                 self.write(*conn, Down::End);
             }
             Channel::Events(key) => {
                 for _ in 0..times {
-                    self.write_stream(key, &answer.to_string());
+                    self.write_stream(key, &answer);
                 }
                 if let Some(stream) = self.server.streams.get_mut(key) {
                     stream.done = true;
@@ -41,7 +43,7 @@ impl World {
             }
             Channel::Session => {
                 for _ in 0..times {
-                    self.tell(sid, channel, &answer);
+                    self.tell_text(sid, channel, &answer);
                 }
             }
         }
@@ -64,13 +66,48 @@ impl World {
         self.tell(&sid, &Channel::Session, &message);
     }
 
+    /// An answer as this server spells it.
+    fn accented(&self, answer: Value) -> String {
+        let id = answer["id"].to_string();
+        let spelt = |id: String| {
+            let mut text = answer.to_string();
+            if let Some(at) = text.find(&format!(r#""id":{}"#, answer["id"])) {
+                text.replace_range(at + 5..at + 5 + answer["id"].to_string().len(), &id);
+            }
+            text
+        };
+        let is_result = answer.get("result").is_some();
+        match self.server.knobs.accent {
+            Accent::Plain | Accent::Mark | Accent::Unfinished => answer.to_string(),
+            Accent::NullError if is_result => format!(r#"{{"error":null,{}"#, &answer.to_string()[1..]),
+            Accent::NullError => answer.to_string(),
+            Accent::Decimal => spelt(format!("{id}.0")),
+            Accent::Exponent => spelt(format!("{id}e0")),
+            Accent::Text => spelt(format!("\"{id}\"")),
+            Accent::Twice => {
+                answer.to_string().replacen(r#""result":{"#, r#""result":{"twice":1,"twice":2,"#, 1).replace(",}", "}")
+            }
+            // The network turns the control character into a byte that is no UTF-8.
+            Accent::Garbled if is_result => answer
+                .to_string()
+                .replacen(r#""result":{"#, "\"result\":{\"garbled\":\"\u{7f}\",", 1)
+                .replace(",}", "}"),
+            Accent::Garbled => answer.to_string(),
+            Accent::Batch => format!("[{answer}]"),
+        }
+    }
+
     pub(super) fn tell(&mut self, sid: &str, channel: &Channel, message: &Value) {
+        self.tell_text(sid, channel, &message.to_string());
+    }
+
+    fn tell_text(&mut self, sid: &str, channel: &Channel, message: &str) {
         match channel {
-            Channel::Events(key) => self.write_stream(&key.clone(), &message.to_string()),
+            Channel::Events(key) => self.write_stream(&key.clone(), message),
             Channel::Session | Channel::Json(_) => {
                 let stream = self.server.sessions.get(sid).and_then(|session| session.stream);
                 if let Some(stream) = stream {
-                    let event = self.server.event(None, None, None, &message.to_string());
+                    let event = self.server.event(None, None, None, message);
                     self.write(stream, event);
                 }
             }

@@ -13,6 +13,7 @@ impl World {
         if let Some(tag) = tag_of(message) {
             let method = message["method"].as_str().unwrap_or("").to_string();
             self.note(|| format!("server    runs {method} of tag {tag}"));
+            self.log(tag, |tag| crate::support::history::Entry::Ran { tag });
             self.server.runs.push(Run { at: self.now, tag, method, session: sid.to_string() });
         }
     }
@@ -43,12 +44,22 @@ impl World {
                 session.subscriptions.remove(params["uri"].as_str().unwrap_or(""));
                 json!({"tag":tag})
             }
-            "tools/list" => json!({"tag":tag,"tools":[{"name":"echo","inputSchema":{}},
+            "tools/list" if params["cursor"].as_str().is_some_and(|cursor| !cursor.starts_with(&format!("{sid}/"))) => {
+                if !self.server.knobs.stateless {
+                    self.violate(format!("the cursor {} was sent in the session {sid}", params["cursor"]));
+                }
+                json!({"tag":tag,"tools":[]})
+            }
+            "tools/list" => json!({"tag":tag,"nextCursor":format!("{sid}/2"),"tools":[{"name":"echo","inputSchema":{}},
                 {"name":"read","annotations":{"readOnlyHint":true},"inputSchema":{}}]}),
             "tools/call" => {
                 let (name, arguments) = (params["name"].as_str().unwrap_or(""), params["arguments"].clone());
                 let ms = arguments["ms"].as_u64().unwrap_or(0) * MILLISECOND;
                 let kind = match name {
+                    "complain" => {
+                        let error = json!({"code":-32600,"message":"Session not found: open a browser session first"});
+                        return self.answer_request(sid, &channel, &id, "error", error);
+                    }
                     "slow" => Work::Slow,
                     "ask" => Work::Ask,
                     "block" => {

@@ -1,0 +1,7 @@
+//! See the target.
+#![no_main]
+
+#[path = "../targets/diagnosis.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| target::run(input));

@@ -1,0 +1,50 @@
+//! Promise 6, after every input.
+
+use mcp_reconnect_core::{Input, SECOND};
+
+use crate::support::waits;
+use crate::support::world::World;
+
+impl World {
+    /// There is a deadline while anything is under way, and it is not too far away.
+    pub(in super::super) fn check_alive(&mut self) {
+        self.check_decided();
+        if self.watch.stuck {
+            return;
+        }
+        if self.closed {
+            let status = self.engine.status();
+            if self.engine.deadline().is_some() || status.in_flight + status.queued > 0 {
+                self.violate(format!("closed, and something is left: {status:?}"));
+                self.watch.stuck = true;
+            }
+            return;
+        }
+        let (initialized, rest) = (self.client.said_initialized, self.watch.rest_until);
+        if let Some(problem) = waits::problem(&self.engine, &self.options, self.now, initialized, rest) {
+            self.watch.stuck = true;
+            self.violate(problem);
+        }
+    }
+
+    /// Takes note of what an input says of the waits that are allowed after it.
+    pub(in super::super) fn note_input(&mut self, input: &Input) {
+        match input {
+            Input::Response { headers, .. } => {
+                let rest = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+                let seconds = rest.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+                if let Some(seconds) = seconds {
+                    self.watch.rest_until = self.watch.rest_until.max(self.now + seconds.min(300) * SECOND);
+                }
+            }
+            Input::Message(text) if text.contains(r#""method":"notifications/initialized""#) => {
+                self.client.said_initialized = true;
+            }
+            Input::Message(text) if text.contains(r#""method":"initialize""#) => {
+                self.client.said_initialized = false;
+            }
+            Input::Close => self.watch.closing = true,
+            _ => {}
+        }
+    }
+}

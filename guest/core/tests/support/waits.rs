@@ -1,0 +1,61 @@
+//! Promise 6, for one moment: whoever waits is waited for, and no longer than an option allows. The simulation, the model
+//! checker and the fuzz target all ask this after every input.
+
+use mcp_reconnect_core::{Engine, Nanos, Options, SECOND, State, Status};
+
+/// The longest `Retry-After` that is obeyed.
+const LONGEST_REST: Nanos = 300 * SECOND;
+/// Waits of the engine that no option sets: the `endpoint` event, the pause after a rejection.
+const OWN_WAIT: Nanos = 10 * SECOND;
+/// So long a cancelled request is remembered.
+const CANCELLED: Nanos = 60 * SECOND;
+
+/// What is wrong with the engine's deadline, if anything. `initialized`: its client has said so, and until then nothing but a
+/// ping may be sent; `rest_until`: a server has asked for rest until then.
+pub fn problem(engine: &Engine, options: &Options, now: Nanos, initialized: bool, rest_until: Nanos) -> Option<String> {
+    let status = engine.status();
+    let works = status.queued > 0 || status.in_flight > 0 || !matches!(status.state, State::Ready | State::Idle);
+    let beats =
+        initialized && options.heartbeat_interval > 0 && status.session.is_some() && status.state == State::Ready;
+    let rest = rest_until.saturating_sub(now).min(LONGEST_REST);
+    let rested = if rest_until > 0 { LONGEST_REST } else { 0 };
+    let (longest, what) = longest_wait(options, &status, beats, rest, rested);
+    let problem = match engine.deadline() {
+        None if works || beats => String::from("nothing is waited for"),
+        Some(at) if at > now.saturating_add(longest) => {
+            format!("the next deadline is {} ms away, {what} allows {}", (at - now) / 1_000_000, longest / 1_000_000)
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "{problem}: {:?}, session {}, {} queued, {} in flight",
+        status.state,
+        status.session.map_or(0, |session| session.epoch),
+        status.queued,
+        status.in_flight
+    ))
+}
+
+/// The longest wait that an option allows in this state, and the options that do.
+fn longest_wait(options: &Options, status: &Status, beats: bool, rest: Nanos, rested: Nanos) -> (Nanos, &'static str) {
+    match status.state {
+        State::Ready | State::Idle if beats => {
+            (options.heartbeat_interval.max(options.heartbeat_timeout), "the heartbeat")
+        }
+        State::Ready | State::Idle => (
+            // The hold clock stands still while a server asks for rest.
+            options.run_timeout.max(options.hold_timeout + rested).max(options.heartbeat_timeout).max(CANCELLED),
+            "run-timeout or hold-timeout",
+        ),
+        State::Connecting => (
+            options.response_timeout.max(options.connect_headers_timeout).max(options.heartbeat_timeout).max(OWN_WAIT),
+            "response-timeout, heartbeat-timeout or connect-headers-timeout",
+        ),
+        State::Waiting => (options.backoff_cap.max(rest), "backoff-cap or the server"),
+        State::NeedsCredentials => (
+            options.credentials_timeout.max(options.backoff_cap).max(OWN_WAIT).max(rest),
+            "credentials-timeout or backoff-cap",
+        ),
+        State::Closed => (SECOND, "a close"),
+    }
+}
