@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use super::own_requests::MAX_REFUSED_PINGS;
 use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
@@ -31,8 +32,13 @@ impl Engine {
     pub(crate) fn probe(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
-        let ping = self.post_ping();
-        self.connection = ConnectionState::Probing(ping);
+        let list = self.session.as_ref().and_then(|session| session.server.list_method());
+        let key = match list {
+            // Pings are put off again and again: perhaps it is pings that the server does not want.
+            Some(list) if self.refused_pings > MAX_REFUSED_PINGS => self.post_own(Origin::Verify, list, ""),
+            _ => self.post_ping(),
+        };
+        self.connection = ConnectionState::Probing(key);
     }
 
     pub(crate) fn probe_soon(&mut self) {

@@ -14,7 +14,7 @@ use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
 
 /// Pings in a row that may be refused before the session is verified.
-const MAX_REFUSED_PINGS: u32 = 2;
+pub(crate) const MAX_REFUSED_PINGS: u32 = 2;
 
 /// Pings in a row that may break off before a list is asked for in their place.
 const MAX_BROKEN_PINGS: u32 = 3;
