@@ -47,6 +47,16 @@ pub enum Act {
     Close,
 }
 
+impl Act {
+    /// Whether it goes through the driver, and does not happen to the server.
+    pub fn is_of_client(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refuse(..) | Self::Rest(..) | Self::Redirect(_) | Self::Trick(..) | Self::Flood(..)
+        )
+    }
+}
+
 /// Something else than an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trick {
@@ -388,7 +398,10 @@ impl Plan {
 
     fn rest_of_the_first(&self) -> Nanos {
         let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
-        let rejected = self.acts.iter().any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _)));
+        let rejected = self
+            .acts
+            .iter()
+            .any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _) | Act::Trick(_, _, Trick::Status(401))));
         let drops = |knobs: &Knobs| matches!(knobs.lost, Lost::Never | Lost::Dropped202);
         let updates = self.faults.iter().filter_map(|(_, fault)| match fault {
             Fault::Become(knobs) => Some(knobs.as_ref()),

@@ -5,10 +5,14 @@ use mcp_reconnect_core::{Input, SECOND};
 use crate::support::waits;
 use crate::support::world::World;
 
+/// More exchanges than requests, at once: streams, notifications, answers and requests of the engine's own.
+const AT_ONCE: usize = 64;
+
 impl World {
     /// There is a deadline while anything is under way, and it is not too far away.
     pub(in super::super) fn check_alive(&mut self) {
         self.check_decided();
+        self.check_crowd();
         if self.watch.stuck {
             return;
         }
@@ -24,6 +28,19 @@ impl World {
         if let Some(problem) = waits::problem(&self.engine, &self.options, self.now, initialized, rest) {
             self.watch.stuck = true;
             self.violate(problem);
+        }
+    }
+
+    /// Whatever a server does unasked, and however much a new session must get back: not all of it at once.
+    fn check_crowd(&mut self) {
+        let open = self.open_exchanges();
+        if open <= AT_ONCE || self.watch.crowded {
+            return;
+        }
+        let in_flight = self.engine.status().in_flight;
+        if open > AT_ONCE + in_flight as usize {
+            self.watch.crowded = true;
+            self.violate(format!("{open} exchanges at once, with {in_flight} requests in flight"));
         }
     }
 

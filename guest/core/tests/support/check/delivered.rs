@@ -86,6 +86,9 @@ impl World {
             .collect();
         for tag in late {
             self.watch.over.remove(&tag);
+            if self.client.twins().contains(&tag) {
+                continue;
+            }
             let asked = &self.client.asked[&tag];
             if asked.answers.is_empty() && asked.cancelled.is_none() {
                 self.violate(format!("the exchange of tag {tag} is over without an answer, and nobody decides"));

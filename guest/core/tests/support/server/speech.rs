@@ -18,7 +18,9 @@ impl World {
         let mut answer = json!({"jsonrpc":"2.0","id":id});
         answer[kind] = of;
         let answer = self.accented(answer);
-        let times = if self.server.knobs.stutters { 2 } else { 1 };
+        // What is unfinished cannot be followed by anything.
+        let stutters = self.server.knobs.stutters && self.server.knobs.accent != Accent::Unfinished;
+        let times = if stutters { 2 } else { 1 };
         match channel {
             Channel::Json(conn) => {
                 let mut headers = vec![(String::from("content-type"), String::from("application/json"))];
