@@ -12,8 +12,9 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::json;
 use support::fault::Fault;
+use support::http::{Next, Reply};
 use support::process::{Lines, Process};
-use support::script::Script;
+use support::script::{Outcome, Script};
 use support::{PATIENCE, is_component, tests_folder};
 
 /// The end comes within a second; the rest is for a machine that is busy installing what other tests need.
@@ -28,6 +29,10 @@ struct Case {
     name: String,
     #[serde(default)]
     server: Option<String>,
+    #[serde(default)]
+    rules: Vec<Rule>,
+    #[serde(default)]
+    decodes: bool,
     args: Vec<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -46,6 +51,24 @@ struct Case {
     absent_stderr: Vec<String>,
 }
 
+/// What the scripted server answers in place of what is good.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    on: String,
+    #[serde(default)]
+    when: BTreeMap<String, Pattern>,
+    #[serde(default)]
+    times: Option<usize>,
+    status: u16,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    bytes: String,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Step {
@@ -59,7 +82,7 @@ enum Step {
 }
 
 /// What a line must be like.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Pattern {
     One(String),
@@ -93,6 +116,8 @@ fn cases() {
         // A component hears of no signals, and has neither files, processes nor a network of its own. It refuses
         // what would need them.
         cases.retain(|case| !case.steps.iter().any(|step| matches!(step, Step::Signal(_))));
+        // Its runtimes decode nothing.
+        cases.retain(|case| !case.decodes);
         cases.retain(|case| {
             !case.args.iter().any(|arg| is_refused(arg)) && !case.stdout.iter().any(Pattern::is_refused)
         });
@@ -122,6 +147,8 @@ impl Case {
         Self {
             name: format!("{option} in a component"),
             server: None,
+            rules: Vec::new(),
+            decodes: false,
             args: vec![option.into(), "x".into(), "http://example.test/mcp".into()],
             env: BTreeMap::new(),
             steps: Vec::new(),
@@ -136,7 +163,7 @@ impl Case {
 
     fn run(&self) {
         let name = &self.name;
-        let mut server = self.server.as_deref().map(server);
+        let mut server = self.server.as_deref().map(|kind| server(kind, self.rules.clone()));
         let url = server.as_ref().map_or_else(String::new, |server| server.url());
         let mut command = support::command();
         command.args(self.args.iter().map(|text| text.replace("{url}", &url))).envs(&self.env);
@@ -202,12 +229,37 @@ impl Case {
     }
 }
 
-fn server(kind: &str) -> Fault {
-    match kind {
-        "http" => Script::http().start(),
-        "sse" => Script::sse().start(),
-        "reserved" => Script::http().reserve(),
+fn server(kind: &str, rules: Vec<Rule>) -> Fault {
+    let script = match kind {
+        "http" | "reserved" => Script::http(),
+        "sse" => Script::sse(),
+        "stateless" => Script::http().stateless(),
         other => panic!("what is a server {other}?"),
+    };
+    let rules: Vec<_> =
+        rules.into_iter().map(|rule| (AtomicUsize::new(rule.times.unwrap_or(usize::MAX)), rule)).collect();
+    let script = script.on(move |call, reply| {
+        let applies = |rule: &Rule| {
+            let has =
+                |(name, pattern): (&String, &Pattern)| call.http.header(name).is_some_and(|text| pattern.matches(text));
+            (rule.on == "*" || rule.on == call.kind) && rule.when.iter().all(has)
+        };
+        let take = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        };
+        match rules.iter().find(|(left, rule)| applies(rule) && take(left)) {
+            Some((_, rule)) => Outcome::Done(rule.answer(&call.message["id"].to_string(), reply)),
+            None => Outcome::Good(reply),
+        }
+    });
+    if kind == "reserved" { script.reserve() } else { script.start() }
+}
+
+impl Rule {
+    fn answer(&self, id: &str, reply: Reply) -> Next {
+        let body = if self.bytes.is_empty() { self.body.replace("{id}", id).into_bytes() } else { bytes(&self.bytes) };
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        reply.send(self.status, &headers, &body)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::tests_folder;
 
@@ -56,6 +56,35 @@ pub fn python_embedding() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON
         .get_or_init(|| virtual_environment_of("python-embedding", &tests_folder().join("embedding/requirements.txt")))
+}
+
+/// The path of a program that Debian has in `package`: installed if it is missing and this user may install it. No service is
+/// started.
+pub fn debian(program: &str, package: &str) -> String {
+    static ONCE: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    let find = || {
+        // Where Debian puts servers is not on everybody's PATH.
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+        path.split(':').map(|folder| format!("{folder}/{program}")).find(|path| Path::new(path).is_file())
+    };
+    if let Some(path) = find() {
+        return path;
+    }
+    let mend = format!("install {program}, for instance `sudo apt-get install {package}`");
+    assert!(rustix::process::geteuid().is_root(), "`{program}` is missing: {mend}");
+    let build = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the build folder");
+    let guard = File::create(build.join("mcp-servers-debian.lock")).expect("the build folder is writable");
+    guard.lock().expect("file locks work in the build folder");
+    run(
+        Command::new("apt-get")
+            .args(["install", "--yes", "--no-install-recommends", package])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            // As in single-user mode, where no service is started.
+            .env("RUNLEVEL", "1"),
+        &mend,
+    );
+    find().unwrap_or_else(|| panic!("{package} was installed and has no `{program}`"))
 }
 
 fn virtual_environment(name: &str, requirements: &str) -> PathBuf {

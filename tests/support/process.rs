@@ -107,10 +107,15 @@ pub struct Process {
 impl Process {
     /// Starts `command` with pipes for standard input, output and error.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Signal::KILL)
+    }
+
+    /// The same; a test run that is killed itself sends the process this signal.
+    pub fn start_with(command: &mut Command, at_the_end: Signal) -> Self {
         if IS_NPX && command.get_program() == COMMAND {
             link_npm_command();
         }
-        die_with_this_thread(command);
+        die_with_this_thread(command, at_the_end);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -195,14 +200,14 @@ pub fn is_alive(id: i32) -> bool {
 }
 
 /// Even a test run that is killed itself leaves no server behind.
-fn die_with_this_thread(command: &mut Command) {
+fn die_with_this_thread(command: &mut Command, signal: Signal) {
     #[cfg(target_os = "linux")]
     // SAFETY: the closure makes one system call and touches no memory, as must be between fork and exec.
     unsafe {
-        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+        command.pre_exec(move || Ok(rustix::process::set_parent_process_death_signal(Some(signal))?));
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = command;
+    let _ = (command, signal);
 }
 
 /// Makes the npm package's command what [`COMMAND`] names.

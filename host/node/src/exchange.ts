@@ -76,6 +76,11 @@ export class Exchange {
 
 const encoder = new TextEncoder();
 
+/** What every `fetch` decodes, and then goes on to call encoded. */
+const DECODED = ["gzip", "x-gzip", "deflate", "br"];
+
 function fields(headers: Headers): [string, Uint8Array][] {
-  return [...headers].map(([name, value]) => [name, encoder.encode(value)]);
+  const decoded = DECODED.includes(headers.get("content-encoding")?.trim().toLowerCase() ?? "");
+  const told = [...headers].filter(([name]) => !decoded || (name !== "content-encoding" && name !== "content-length"));
+  return told.map(([name, value]) => [name, encoder.encode(value)]);
 }

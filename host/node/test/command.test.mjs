@@ -17,8 +17,8 @@ describe("the command's cases", { concurrency: 4 }, () => {
   for (const one of cases) test(one.name, (t) => run(t, one));
 });
 
-async function run(t, { server: kind, args, env = {}, steps = [], exit, stdout = [], stderr = [], only = {}, absent = [], absent_stderr = [] }) {
-  const server = kind && (await served(t, kind));
+async function run(t, { server: kind, rules = [], args, env = {}, steps = [], exit, stdout = [], stderr = [], only = {}, absent = [], absent_stderr = [] }) {
+  const server = kind && (await served(t, kind, rules));
   const command = new Command(args.map((text) => text.replace("{url}", server?.url ?? "")), env);
   t.after(() => command.kill());
   let asked = false;
@@ -54,12 +54,28 @@ async function run(t, { server: kind, args, env = {}, steps = [], exit, stdout =
   for (const text of absent_stderr) assert.ok(!command.stderr.text.includes(text), `${text} is shown:\n${said}`);
 }
 
-async function served(t, kind) {
-  const server = new Scripted({ sse: kind === "sse" });
+async function served(t, kind, rules) {
+  const stateless = kind === "stateless";
+  const server = new Scripted({ sse: kind === "sse", stateless, stream: !stateless, on: scripted(rules) });
   server.port = await freePort();
   if (kind !== "reserved") await server.up();
   t.after(() => server.listener && server.stop());
   return server;
+}
+
+/** What the scripted server answers in place of what is good. */
+function scripted(rules) {
+  const left = rules.map(({ times = Infinity }) => times);
+  return ({ kind, request, response, message }) => {
+    const has = ([name, pattern]) => name in request.headers && matcher(pattern)(request.headers[name]);
+    const index = rules.findIndex(({ on, when = {} }, index) => left[index] > 0 && (on === "*" || on === kind) && Object.entries(when).every(has));
+    if (index < 0) return false;
+    left[index] -= 1;
+    const { status, headers = [], body = "", bytes } = rules[index];
+    const content = bytes ? Buffer.from(bytes, "hex") : body.replace("{id}", JSON.stringify(message?.id));
+    response.writeHead(status, [...headers, ["content-length", String(Buffer.byteLength(content))]].flat()).end(content);
+    return true;
+  };
 }
 
 async function initialize(command) {

@@ -152,7 +152,7 @@ impl Survey {
                 Evidence::Unauthorized => DeadSession::Unauthorized,
                 Evidence::Busy { .. } => DeadSession::Busy,
                 Evidence::Unknown | Evidence::NotSent => DeadSession::Unclear,
-                Evidence::Refused => DeadSession::NotRecognised,
+                Evidence::NotTaken | Evidence::Refused => DeadSession::NotRecognised,
             };
         }
         match &answer.reply {

@@ -11,6 +11,7 @@ use core::fmt;
 
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
+use crate::engine::state::cookies::Cookies;
 use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::pause::Pause;
@@ -62,6 +63,7 @@ pub struct Engine {
     detected_at: Option<Nanos>,
     client: Client,
     session: Option<Session>,
+    cookies: Cookies,
     tool_hints: ToolHints,
     settings: Settings,
     cursors: Cursors,
@@ -189,6 +191,7 @@ impl Engine {
             detected_at: None,
             client: Client::default(),
             session: None,
+            cookies: Cookies::default(),
             tool_hints: ToolHints::default(),
             settings: Settings::default(),
             cursors: Cursors::default(),

@@ -36,6 +36,8 @@ pub(crate) fn doubled(duration: Nanos, times: u32) -> Nanos {
 pub(crate) const FLOOR: Nanos = 100 * MILLISECOND;
 /// While a request waits, attempts are at most this far apart, unless they are known to be of little use.
 const WAITING_CAP: Nanos = SECOND;
+/// While a request waits, sessions that nothing comes of are at most this far apart.
+const UNPRODUCTIVE_CAP: Nanos = 4 * SECOND;
 /// While a request waits, attempts are at least half this far apart.
 const WAITING_FLOOR: Nanos = 50 * MILLISECOND;
 
@@ -49,9 +51,10 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 /// The delay while a request waits: in proportion to how long the server has been away, so that a short restart is
 /// noticed within milliseconds and a long one is not hammered; never more than a second.
 ///
-/// `unproductive` counts sessions in a row that nothing came of: each doubles the delay, up to `cap`.
+/// `unproductive` counts sessions in a row that nothing came of: each doubles the delay, up to 4 seconds or `cap`.
 pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32, cap: Nanos) -> Nanos {
-    let window = (down_for / 32).min(WAITING_CAP).max(doubled(WAITING_FLOOR, unproductive).min(cap));
+    let window =
+        (down_for / 32).min(WAITING_CAP).max(doubled(WAITING_FLOOR, unproductive).min(UNPRODUCTIVE_CAP).min(cap));
     window / 2 + rng.up_to(window / 2)
 }
 
@@ -93,7 +96,8 @@ mod tests {
             assert!(waiting_delay(&mut rng, 2 * SECOND, 0, 30 * SECOND) <= 63 * MILLISECOND);
             assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND, 0, 30 * SECOND)));
             assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 3, 30 * SECOND)));
-            assert!((15 * SECOND..=30 * SECOND).contains(&waiting_delay(&mut rng, 0, 40, 30 * SECOND)));
+            assert!((2 * SECOND..=4 * SECOND).contains(&waiting_delay(&mut rng, 0, 40, 30 * SECOND)));
+            assert!(waiting_delay(&mut rng, 0, 40, 2 * SECOND) <= 2 * SECOND);
         }
     }
 

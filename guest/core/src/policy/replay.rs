@@ -10,11 +10,13 @@ use crate::Nanos;
 pub(crate) enum Evidence {
     /// Provably no byte of it was sent.
     NotSent,
+    /// Something answered in the place of the server, which was there before: a proxy, a maintenance page.
+    NotTaken,
     /// Its answer, before anything else came of it, was that the session is gone.
     SessionLost,
     /// Rejected for its credentials (401, 403).
     Unauthorized,
-    /// Rejected for now: 421, 425, 429; 503 with `Retry-After` or with a body that says that nobody took it.
+    /// Rejected for now: 421, 425, 429; 503 with `Retry-After`.
     Busy { retry_after: Option<Nanos> },
     /// Anything may have happened.
     Unknown,
@@ -33,6 +35,8 @@ pub(crate) struct Facts {
     pub replays: u32,
     /// How often its session was lost under it.
     pub losses: u32,
+    /// How often something answered it in the place of the server, with the server in reach before and after.
+    pub turned_away: u32,
     /// How often it was rejected for its credentials.
     pub rejections: u32,
     /// The host answers a challenge with fresh headers.
@@ -64,6 +68,10 @@ pub(crate) enum Action {
     AnswerRefused,
 }
 
+/// Behind a balancer with one node that is not ready, every other request may be turned away; one that still is after so
+/// many times is one that never gets through.
+const MAX_TURNED_AWAY: u32 = 10;
+
 /// The table.
 pub(crate) fn decide(evidence: Evidence, request: Facts) -> Action {
     if request.cancelled {
@@ -71,6 +79,7 @@ pub(crate) fn decide(evidence: Evidence, request: Facts) -> Action {
     }
     match evidence {
         Evidence::NotSent => Action::Hold,
+        Evidence::NotTaken if request.turned_away < MAX_TURNED_AWAY => Action::Hold,
         Evidence::SessionLost if request.losses == 0 => Action::NewSession,
         Evidence::SessionLost => Action::AnswerUnstable,
         Evidence::Unauthorized if request.can_refresh && request.rejections == 0 => Action::AwaitCredentials,
@@ -78,7 +87,7 @@ pub(crate) fn decide(evidence: Evidence, request: Facts) -> Action {
         Evidence::Busy { retry_after } => Action::Wait { retry_after },
         Evidence::Unknown if request.safe && request.replays == 0 => Action::Replay,
         Evidence::Unknown => Action::AnswerUnknown,
-        Evidence::Refused => Action::AnswerRefused,
+        Evidence::NotTaken | Evidence::Refused => Action::AnswerRefused,
     }
 }
 
@@ -106,8 +115,15 @@ pub(crate) fn is_safe(method: &str) -> bool {
 mod tests {
     use super::*;
 
-    const ANY: Facts =
-        Facts { safe: false, cancelled: false, replays: 0, losses: 0, rejections: 0, can_refresh: false };
+    const ANY: Facts = Facts {
+        safe: false,
+        cancelled: false,
+        replays: 0,
+        losses: 0,
+        turned_away: 0,
+        rejections: 0,
+        can_refresh: false,
+    };
 
     #[test]
     fn the_table() {
@@ -125,6 +141,9 @@ mod tests {
             (Evidence::Unknown, ANY, AnswerUnknown),
             (Evidence::Unknown, safe, Replay),
             (Evidence::Unknown, Facts { replays: 1, ..safe }, AnswerUnknown),
+            (Evidence::NotTaken, ANY, Hold),
+            (Evidence::NotTaken, Facts { turned_away: 9, ..ANY }, Hold),
+            (Evidence::NotTaken, Facts { turned_away: 10, ..safe }, AnswerRefused),
             (Evidence::Refused, safe, AnswerRefused),
         ] {
             assert_eq!(decide(evidence, facts), action, "{evidence:?} {facts:?}");

@@ -10,6 +10,7 @@ use alloc::string::{String, ToString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::{Nanos, Transport};
 
@@ -68,16 +69,16 @@ impl Refusal {
         }
     }
 
-    /// What this refusal proves about the POST that it answers.
+    /// What this refusal proves about the POST, in a session that was good, that it answers.
     pub fn evidence(&self, transport: Transport, had_session: bool) -> Evidence {
         match self.status {
+            _ if proxy::nobody_took_it(self, had_session) => Evidence::NotTaken,
             401 | 403 => Evidence::Unauthorized,
             // 421 and 425: it was not processed (RFC 9110, section 15.5.20; RFC 8470, section 5.2).
             421 | 425 | 429 => Evidence::Busy { retry_after: self.retry_after },
             _ if had_session && self.session_is_gone(transport) => Evidence::SessionLost,
-            503 if self.retry_after.is_some() || nobody_took_it(&self.body) => {
-                Evidence::Busy { retry_after: self.retry_after }
-            }
+            503 if self.retry_after.is_some() => Evidence::Busy { retry_after: self.retry_after },
+            503 if nobody_took_it(&self.body) => Evidence::NotTaken,
             408 | 500.. => Evidence::Unknown,
             _ => Evidence::Refused,
         }
@@ -148,7 +149,8 @@ pub(crate) fn error_may_mean_loss(code: i64, message: &str) -> bool {
 pub(crate) const UNINITIALISED_CODE: i64 = -32602;
 pub(crate) const UNINITIALISED_TEXT: &str = "Invalid request parameters";
 
-/// Bodies of a 503 that are written before any server was asked: Envoy, HAProxy, nginx, AWS, supergateway.
+/// Bodies of a 503 that are written before any server was asked: Envoy, HAProxy, nginx, Apache, AWS, http.sys, supergateway.
+/// Others are written after a request was passed on, by Envoy, Varnish and Heroku too.
 fn nobody_took_it(body: &str) -> bool {
     [
         "no healthy upstream",
@@ -156,6 +158,8 @@ fn nobody_took_it(body: &str) -> bool {
         "<center><h1>503 Service Temporarily Unavailable</h1></center>",
         "No active SSE connection",
         "no available server",
+        "due to maintenance downtime or capacity problems",
+        "HTTP Error 503. The service is unavailable.",
     ]
     .iter()
     .any(|known| body.contains(known))
@@ -185,7 +189,9 @@ mod tests {
         ] {
             let refusal = refusal(status, body);
             assert_eq!(refusal.evidence(Transport::StreamableHttp, true), Evidence::SessionLost, "{body}");
-            assert_eq!(refusal.evidence(Transport::StreamableHttp, false), Evidence::Refused, "{body}");
+            // Without a session there is none to be gone; what is found no more is an outage, unless the server says so.
+            let none = if status == 404 && refusal.error().is_none() { Evidence::NotTaken } else { Evidence::Refused };
+            assert_eq!(refusal.evidence(Transport::StreamableHttp, false), none, "{body}");
         }
     }
 
@@ -210,7 +216,18 @@ mod tests {
         for status in [421, 425, 429] {
             assert_eq!(evidence(status, ""), Evidence::Busy { retry_after: None });
         }
-        assert_eq!(evidence(503, "no healthy upstream"), Evidence::Busy { retry_after: None });
+        assert_eq!(evidence(503, "no healthy upstream"), Evidence::NotTaken);
+        assert_eq!(
+            evidence(503, "the service is down due to maintenance downtime or capacity problems"),
+            Evidence::NotTaken
+        );
+        assert_eq!(evidence(503, "upstream connect error or disconnect/reset before headers"), Evidence::Unknown);
+        assert_eq!(evidence(503, "Guru Meditation"), Evidence::Unknown);
+        assert_eq!(evidence(403, "This web app is stopped."), Evidence::NotTaken);
+        assert_eq!(evidence(200, "<html>"), Evidence::NotTaken);
+        assert_eq!(evidence(200, "{}"), Evidence::Refused);
+        assert_eq!(evidence(302, ""), Evidence::NotTaken);
+        assert_eq!(evidence(530, "error code: 1033"), Evidence::NotTaken);
         assert_eq!(evidence(503, "upstream reset"), Evidence::Unknown);
         assert_eq!(evidence(500, ""), Evidence::Unknown);
         assert_eq!(evidence(408, ""), Evidence::Unknown);

@@ -12,6 +12,9 @@ const MAX_SESSION_ID: usize = 1024;
 /// The longest media type that is taken, in bytes: two names of 127 (RFC 6838, section 4.2) and a slash.
 const MAX_MEDIA_TYPE: usize = 255;
 
+/// So much of the names of codings is shown, in characters.
+const MAX_CODING: usize = 64;
+
 /// The longest delay that a `Retry-After` is obeyed for.
 const MAX_RETRY_AFTER: Nanos = 300 * SECOND;
 
@@ -22,8 +25,9 @@ pub fn header_name_ok(name: &str) -> bool {
 
 /// Whether the transport sets the header of this name itself, so that nobody else may.
 pub fn set_by_transport(name: &str) -> bool {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
         "accept",
+        "accept-encoding",
         "connection",
         "content-length",
         "content-type",
@@ -64,6 +68,16 @@ pub fn media_type(value: &[u8]) -> String {
     essence.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
 
+/// The codings in a `Content-Encoding` header (RFC 9110, section 8.4), for people and without `identity`: empty if the
+/// content is as it is.
+pub fn content_coding(value: &[u8]) -> String {
+    let value = core::str::from_utf8(value).unwrap_or("unreadable");
+    let codings =
+        value.split(',').map(str::trim).filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    let codings = codings.map(|coding| if header_name_ok(coding) { coding } else { "unreadable" });
+    codings.collect::<Vec<_>>().join(", ").chars().take(MAX_CODING).collect()
+}
+
 /// `Content-Length` in bytes (RFC 9110, 8.6). `None` where it is no number; the host sees to it that no more comes.
 pub fn content_length(value: &[u8]) -> Option<usize> {
     let length = number(core::str::from_utf8(trim(value)).ok()?)?;
@@ -88,22 +102,23 @@ pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Nanos> {
 }
 
 const DAY_NAMES: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MONTH_NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+pub(crate) const MONTH_NAMES: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const MONTH_DAYS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// A date and time in one of the three formats of RFC 9110, section 5.6.7.
-struct HttpDate {
+pub(crate) struct HttpDate {
     /// Below 100 where only two digits were given.
-    year: u64,
+    pub year: u64,
     /// From 0.
-    month: usize,
-    day: u64,
+    pub month: usize,
+    pub day: u64,
     /// Since midnight.
-    second: u64,
+    pub second: u64,
 }
 
 impl HttpDate {
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split(' ').take(7).collect();
         let (day, month, year, time) = match words[..] {
             // Sun, 06 Nov 1994 08:49:37 GMT
@@ -131,7 +146,7 @@ impl HttpDate {
 
     /// Seconds since a fixed day. A year of two digits is the latest one that is no more than 50 years after
     /// `this_year`.
-    fn seconds(&self, this_year: u64) -> u64 {
+    pub fn seconds(&self, this_year: u64) -> u64 {
         let latest = this_year + 50;
         let year = if self.year < 100 { latest - (latest - self.year) % 100 } else { self.year };
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);

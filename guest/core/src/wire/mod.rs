@@ -1,6 +1,7 @@
 //! What is read from the network and from the client: JSON, server-sent events, URLs, headers. Nothing here knows the engine.
 
 pub(crate) mod buffer;
+pub(crate) mod cookies;
 pub mod http;
 pub(crate) mod json;
 pub mod scan;

@@ -75,12 +75,13 @@ fn a_call_that_the_server_takes_and_drops_ends() {
 }
 
 #[test]
-fn a_404_without_a_session_is_no_loss() {
+fn a_404_without_a_session_is_an_answer_if_the_server_says_so() {
     let mut world = World::new(Knobs { stateless: true, get: Get::Status(405), ..Knobs::http() });
     world.open();
-    world.rule("tools/call", status_text(404, "no such page"));
+    let body = r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"no such method"}}"#;
+    world.rule("tools/call", Reply::Status(404, vec![("content-type", "application/json".into())], body.into()));
     let call = world.call("echo", 0);
-    assert_eq!(world.wait(call, SECOND).code(), Some(errors::HTTP_ERROR));
+    assert_eq!(world.wait(call, SECOND).code(), Some(errors::METHOD_NOT_FOUND));
     assert_eq!(world.engine.status().reconnects, 0);
     world.verify();
 }

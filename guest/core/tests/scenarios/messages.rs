@@ -331,7 +331,7 @@ fn a_success_that_is_not_mcp_is_an_error() {
     let mut world = ready();
     world.rule(
         "tools/call",
-        Reply::Status(200, vec![("content-type", "text/html".into())], "<html>login</html>".into()),
+        Reply::Status(200, vec![("content-type", "text/html".into())], "<b>Fatal error</b>: in tool.php".into()),
     );
     let call = world.call("echo", 0);
     assert_eq!(world.wait(call, 3 * SECOND).code(), Some(errors::HTTP_ERROR));

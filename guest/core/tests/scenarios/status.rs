@@ -129,6 +129,7 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
         ("a\u{1b}b", "x", "\"ab\" is no header name"),
         ("Mcp-Session-Id", "x", "Mcp-Session-Id is set by the transport itself"),
         ("Host", "x", "Host is set by the transport itself"),
+        ("Accept-Encoding", "gzip", "Accept-Encoding is set by the transport itself"),
         ("x-secret", "s3cret\r\n", "the value of x-secret holds a character that is not allowed"),
     ] {
         let error = refused(&|options| options.headers = vec![(name.into(), value.into())]);

@@ -70,7 +70,7 @@ impl World {
                 self.violate(format!("#{} has a broken header {name}", id.0));
             }
         }
-        for name in ["mcp-session-id", "last-event-id", "accept", "content-type"] {
+        for name in ["mcp-session-id", "last-event-id", "accept", "content-type", "cookie"] {
             let times = request.headers.iter().filter(|(other, _)| other == name).count();
             if times > 1 {
                 self.violate(format!("#{} has {name} {times} times", id.0));

@@ -101,6 +101,7 @@ impl Engine {
         if self.session.is_none() {
             self.epoch = self.sessions + 1;
         }
+        self.cookies.begin(self.sessions + 1);
         self.early.clear();
         // A redirect is good for the session that it was given to.
         self.url = self.configured_url.clone();

@@ -4,13 +4,14 @@ use alloc::string::{String, ToString};
 
 use super::client_message::{Outgoing, Queued};
 use super::own_requests::OwnEnd;
-use super::reconnect::ConnectionError;
+use super::reconnect::{ConnectionError, not_the_server};
 use super::response::{Context, Role};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{ExchangeId, Failure, Level, Transport};
@@ -92,7 +93,13 @@ impl Engine {
             } else if !sse {
                 if is_client && !self.standalone_may_answer(context.epoch) {
                     let reason = "the server accepted it without an answer, and no stream could bring one".to_string();
-                    self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                    let end =
+                        End { evidence: Evidence::Unknown, accepted: true, reason: reason.clone(), refusal: None };
+                    self.settle(key, end);
+                    // Servers that stop answer so, too.
+                    if !self.session_may_survive() {
+                        self.recover(ConnectionError::Unusable(reason));
+                    }
                 }
                 if !stream_is_gone {
                     self.probe_soon();
@@ -152,8 +159,12 @@ impl Engine {
                 }
             }
             Outcome::Refused(refusal) => {
-                let evidence = refusal.evidence(context.transport, context.had_session);
                 let reason = refusal.describe();
+                let evidence = match refusal.evidence(context.transport, context.had_session) {
+                    // Some servers know no pings.
+                    Evidence::NotTaken if refusal.status == 404 && !asked => Evidence::Refused,
+                    evidence => evidence,
+                };
                 if asked && current && self.must_verify_refusal(&refusal, evidence) {
                     return self.verify(key, UnverifiedAnswer::Refusal(refusal));
                 }
@@ -194,6 +205,7 @@ impl Engine {
     pub(crate) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
             Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
+            Evidence::NotTaken => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
             Evidence::Busy { retry_after } => self.pause(retry_after, reason),
             Evidence::Unauthorized => self.on_unauthorized(refusal),
             // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
@@ -218,7 +230,9 @@ impl Engine {
                 }
             }
             // The call still runs; its stream can be asked for later.
-            Outcome::Refused(refusal) if matches!(refusal.status, 401 | 403 | 421 | 425 | 429) => {
+            Outcome::Refused(refusal)
+                if matches!(refusal.status, 401 | 403 | 421 | 425 | 429) || proxy::nobody_took_it(&refusal, true) =>
+            {
                 self.resume_later(key);
                 if current {
                     let evidence = refusal.evidence(Transport::StreamableHttp, true);
@@ -261,7 +275,7 @@ impl Engine {
         let again = match evidence {
             // The engine's own are worth no second try where the server asks for a pause.
             Evidence::Busy { .. } | Evidence::SessionLost | Evidence::Unauthorized if aside => false,
-            Evidence::NotSent | Evidence::Busy { .. } => true,
+            Evidence::NotSent | Evidence::NotTaken | Evidence::Busy { .. } => true,
             // Some servers refuse all notifications so, or all of a kind.
             Evidence::SessionLost => !queued.lost && !self.notifications_refused,
             Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),

@@ -4,7 +4,7 @@
 
 use alloc::string::String;
 
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::settle::{self, End};
 use crate::Transport;
 use crate::engine::state::requests::{Learn, Origin, RequestKey};
@@ -105,6 +105,10 @@ impl Engine {
         let reason = end.reason.clone();
         let unheard = self.pings_are_not_heard();
         if let Some(refusal) = end.refusal {
+            if end.evidence == Evidence::NotTaken {
+                let cause = ConnectionError::Proxied(not_the_server(&reason));
+                return if probing { self.attempt_failed(cause) } else { self.recover(cause) };
+            }
             self.refused_pings = self.refused_pings.saturating_add(1);
             let missed = core::mem::replace(&mut self.ping_missed, true);
             return match end.evidence {
@@ -183,6 +187,7 @@ impl Engine {
             (Evidence::SessionLost | Evidence::Refused | Evidence::Unauthorized, _) => {
                 self.restore_may_mean_loss(reason)
             }
+            (Evidence::NotTaken, _) => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
             (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
             (Evidence::Unknown, None) => self.recover(ConnectionError::Broken(reason)),
             (Evidence::Unknown, Some(_)) => self.suspect = true,

@@ -14,6 +14,7 @@ use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::backoff;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos, Transport};
@@ -68,6 +69,8 @@ pub(crate) enum ConnectionError {
     Broken(String),
     /// The server answered, with nothing that is of use.
     Unusable(String),
+    /// Something answered in the server's place: a proxy whose server is away.
+    Proxied(String),
     /// The server, or something before it, refused.
     Refused(Refusal),
     /// Trying again will not help, as far as can be told: a bad certificate, a foreign endpoint.
@@ -90,6 +93,7 @@ impl ConnectionError {
             | Self::Unreachable(reason)
             | Self::Broken(reason)
             | Self::Unusable(reason)
+            | Self::Proxied(reason)
             | Self::Fatal(reason)
             | Self::Incompatible(reason) => reason.clone(),
             Self::Refused(refusal) => refusal.describe(),
@@ -99,11 +103,20 @@ impl ConnectionError {
     /// Whether it means that the server is not there yet, as during a start or a deploy.
     pub fn will_pass(&self) -> bool {
         match self {
-            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => true,
-            Self::Refused(refusal) => matches!(refusal.status, 408 | 421 | 425 | 429 | 500..),
+            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) | Self::Proxied(_) => {
+                true
+            }
+            Self::Refused(refusal) => {
+                matches!(refusal.status, 408 | 421 | 425 | 429 | 500..) || proxy::has_no_server(refusal)
+            }
             Self::Fatal(_) | Self::Incompatible(_) => false,
         }
     }
+}
+
+/// Why the connection is taken for lost although something answers.
+pub(crate) fn not_the_server(answer: &str) -> String {
+    alloc::format!("a proxy answers in the server's place ({answer})")
 }
 
 impl Engine {
@@ -242,6 +255,7 @@ impl Engine {
         }
         if let ConnectionError::Refused(refusal) = &cause
             && matches!(refusal.status, 401 | 403)
+            && !proxy::has_no_server(refusal)
         {
             let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
             return self.await_credentials(challenge);
@@ -262,7 +276,7 @@ impl Engine {
 
     /// What a handshake that came to nothing leaves behind.
     fn handshake_failed(&mut self, cause: &ConnectionError, reason: &str) {
-        let refused = matches!(cause, ConnectionError::Refused(_));
+        let refused = matches!(cause, ConnectionError::Refused(refusal) if !proxy::nobody_took_it(refusal, true));
         self.delete_unready(Some(cause));
         if self.has_session() {
             // The session of before was kept. That no other can be had says that it lives; that the server is away says nothing.
@@ -307,7 +321,11 @@ impl Engine {
             self.server_asks_for_pause(*rest);
         }
         let delay = match cause {
-            ConnectionError::Refused(refusal) => self.next_delay(Some(!matches!(refusal.status, 404 | 429 | 500..))),
+            ConnectionError::Refused(refusal) => {
+                let passes = matches!(refusal.status, 404 | 429 | 500..) || proxy::nobody_took_it(refusal, true);
+                self.next_delay(Some(!passes))
+            }
+            ConnectionError::Proxied(_) => self.next_delay(Some(false)),
             ConnectionError::Unusable(_) => self.next_delay(Some(true)),
             _ => self.next_delay(None),
         };
@@ -449,6 +467,7 @@ impl Engine {
     pub(crate) fn end_session(&mut self, reason: &str) {
         let verified_loss = core::mem::take(&mut self.verified_loss);
         let Some(session) = self.session.take() else { return };
+        self.cookies.end(session.epoch);
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges(session.epoch);
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
@@ -551,7 +570,15 @@ impl Engine {
                 ConnectionError::Refused(refusal) => End {
                     evidence: Evidence::Refused,
                     accepted: false,
-                    reason: refusal.describe(),
+                    reason: if proxy::is_page(&refusal.body) && refusal.status == 200 {
+                        alloc::format!(
+                            "{}, where MCP was expected; check the URL, and whether a login or a proxy stands before \
+                             the server",
+                            refusal.describe()
+                        )
+                    } else {
+                        refusal.describe()
+                    },
                     refusal: Some(refusal),
                 },
                 other => End { evidence: Evidence::Refused, accepted: false, reason: other.reason(), refusal: None },
@@ -564,6 +591,7 @@ impl Engine {
     pub(crate) fn give_up_first_contact(&mut self) {
         self.cancel_session_exchanges(self.epoch_being_made());
         self.delete_unready(None);
+        self.cookies.end(self.epoch_being_made());
         self.session = None;
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);

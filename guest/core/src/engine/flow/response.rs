@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::buffer::append;
@@ -144,6 +145,8 @@ impl Engine {
     ) -> ExchangeId {
         let mut headers = self.options.headers.clone();
         let mut set = |name: &str, value: &str| headers.push((name.to_string(), value.to_string()));
+        // Streams that are compressed are held back by what compresses them.
+        set("accept-encoding", "identity");
         match method {
             Method::Post => {
                 set("accept", "application/json, text/event-stream");
@@ -165,6 +168,11 @@ impl Engine {
             }
         }
         headers.extend_from_slice(extra);
+        let epoch = match role {
+            Role::Initialize | Role::Stream => self.epoch_being_made(),
+            _ => self.epoch,
+        };
+        self.set_cookies(&mut headers, epoch, url);
         let exchange = ExchangeId(self.next_exchange);
         self.next_exchange += 1;
         let had_session =
@@ -172,10 +180,6 @@ impl Engine {
         let wire_id = match &role {
             Role::Post(key) => self.requests.get(key).map(|request| request.wire_id),
             _ => None,
-        };
-        let epoch = match role {
-            Role::Initialize | Role::Stream => self.epoch_being_made(),
-            _ => self.epoch,
         };
         let context = Context { transport: self.transport_now(), epoch, had_session, wire_id };
         self.exchanges.insert(
@@ -214,6 +218,30 @@ impl Engine {
         }
     }
 
+    /// Adds the session's cookies to the headers of a request to `url`, in the one `Cookie` header that there may be.
+    fn set_cookies(&self, headers: &mut Vec<(String, String)>, epoch: u64, url: &Url) {
+        let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
+        let own: Vec<_> = headers.iter().filter(|(name, _)| is_cookie(name)).map(|(_, value)| value.as_str()).collect();
+        let own = own.join("; ");
+        if let Some(value) = self.cookies.header(epoch, url, &own, self.now) {
+            headers.retain(|(name, _)| !is_cookie(name));
+            headers.push(("cookie".to_string(), value));
+        }
+    }
+
+    /// Takes the cookies of a response.
+    fn learn_cookies(&mut self, id: ExchangeId, headers: &[(String, Vec<u8>)]) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let of = |wanted: &'static str| {
+            headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_slice())
+        };
+        let date = of("date").next();
+        if self.cookies.learn(exchange.context.epoch, of("set-cookie"), &exchange.url, date, self.now) {
+            let text = "a cookie of the server's was dropped: it sets too many, or too long ones";
+            self.log(Level::Warn, text);
+        }
+    }
+
     pub(crate) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
         self.on_sent(id);
         if !self.exchanges.contains_key(&id) {
@@ -221,6 +249,7 @@ impl Engine {
         }
         self.timers.clear(Timer::Head(id));
         self.on_sign_of_life(id);
+        self.learn_cookies(id, headers);
         let header = |name: &str| {
             headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
         };
@@ -232,6 +261,7 @@ impl Engine {
         if success && self.exchanges.get(&id).is_some_and(|exchange| exchange.role == Role::Initialize) {
             self.on_initialize_head(header("mcp-session-id"));
         }
+        let coding = header("content-encoding").map(http::content_coding).unwrap_or_default();
         let Some(exchange) = self.exchanges.get(&id) else { return };
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
         let is_sse_post = exchange.context.transport == Transport::HttpSse && !is_get;
@@ -239,6 +269,7 @@ impl Engine {
         let length = header("content-length").and_then(http::content_length);
         // Without a type it may be anything.
         let may_be_json = (is_json || kind.is_empty()) && status != 204;
+        let may_be_page = status == 200 && kind == "text/html";
         let reading = match &exchange.role {
             Role::Retired | Role::Delete => Reading::Drain(0),
             _ if success && is_get && kind == "text/event-stream" && status != 204 => {
@@ -255,7 +286,7 @@ impl Engine {
                 // It may be the answer.
                 if is_json { MAX_REFUSAL.max(self.options.max_body_bytes) } else { MAX_REFUSAL },
             ),
-            Role::Notify(_) | Role::Initialized => Reading::Drain(0),
+            Role::Notify(_) | Role::Initialized if !may_be_page => Reading::Drain(0),
             _ if kind == "text/event-stream" && status != 204 && !is_sse_post => {
                 Reading::Events(Parser::new(self.options.max_event_bytes))
             }
@@ -264,13 +295,16 @@ impl Engine {
                 Reading::Json(Vec::new(), length.map_or(limit, |length| length.min(limit)))
             }
             // HTTP+SSE answers on the stream.
-            _ if is_sse_post || status == 202 || status == 204 => Reading::Drain(0),
+            _ if is_sse_post && !may_be_page || status == 202 || status == 204 => Reading::Drain(0),
             _ => Reading::Refusal(
                 Refusal { status, challenge: String::new(), retry_after: None, body: String::new() },
                 Vec::new(),
                 MAX_REFUSAL,
             ),
         };
+        if !coding.is_empty() && !matches!(reading, Reading::Drain(_)) {
+            return self.on_compressed(id, reading, status, &coding);
+        }
         let (refused, drained) = (matches!(reading, Reading::Refusal(..)), matches!(reading, Reading::Drain(_)));
         if let Some(exchange) = self.exchanges.get_mut(&id) {
             exchange.reading = reading;
@@ -295,6 +329,23 @@ impl Engine {
         {
             self.timers.set(Timer::OldSession(*key), self.now + self.options.old_session_timeout);
         }
+    }
+
+    /// A body that matters is compressed, though `identity` was asked for, and the host's library did not decode it.
+    fn on_compressed(&mut self, id: ExchangeId, reading: Reading, status: u16, coding: &str) {
+        let body = alloc::format!(
+            "its body is compressed ({coding}), which was not asked for and cannot be read here; switch compression off \
+             for this URL"
+        );
+        let refusal = match reading {
+            Reading::Refusal(refusal, _, _) => Refusal { body, ..refusal },
+            _ => Refusal { status, challenge: String::new(), retry_after: None, body },
+        };
+        if matches!(self.exchanges.get(&id).map(|exchange| &exchange.role), Some(Role::Standalone)) {
+            self.log(Level::Warn, alloc::format!("the server's own stream is not used: {}", refusal.describe()));
+        }
+        self.outputs.push_back(Output::Cancel(id));
+        self.finish_exchange(id, Outcome::Refused(refusal));
     }
 
     /// A body that matters begins.
@@ -344,6 +395,8 @@ impl Engine {
                 }
             }
             target => {
+                let circle =
+                    redirects >= MAX_REDIRECTS && target.as_ref().is_some_and(|target| target.same_origin(&url));
                 let to = target.map_or_else(
                     || "to nowhere".to_string(),
                     |url| {
@@ -351,8 +404,9 @@ impl Engine {
                         alloc::format!("to {scheme}://{}{}", url.authority(), clip_path(url.path_and_query()))
                     },
                 );
+                let redirects = if circle { proxy::REDIRECTED_TOO_OFTEN } else { "it redirects" };
                 let body = alloc::format!(
-                    "it redirects {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
+                    "{redirects} {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
                 );
                 let refusal = Refusal { status, challenge: String::new(), retry_after: None, body };
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
@@ -521,6 +575,15 @@ impl Engine {
             return;
         }
         refusal.body = text.get(..text.floor_char_boundary(MAX_REFUSAL)).unwrap_or_default().to_string();
+        let only_status = self.exchanges.get(&id).is_some_and(|exchange| match exchange.role {
+            Role::Notify(_) | Role::Initialized => true,
+            Role::Post(_) => exchange.context.transport == Transport::HttpSse,
+            _ => false,
+        });
+        // Some servers call a word or two HTML.
+        if refusal.status == 200 && only_status && !proxy::is_page(&refusal.body) {
+            return self.on_accepted(id);
+        }
         self.finish_exchange(id, Outcome::Refused(refusal));
     }
 

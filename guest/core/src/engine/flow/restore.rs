@@ -79,7 +79,7 @@ impl Engine {
         let (refused, rest) = match end.evidence {
             Evidence::SessionLost | Evidence::Refused | Evidence::Unauthorized => (true, None),
             Evidence::Busy { retry_after } => (false, retry_after),
-            Evidence::NotSent | Evidence::Unknown => (false, None),
+            Evidence::NotSent | Evidence::NotTaken | Evidence::Unknown => (false, None),
         };
         if let Some(change) = self.settings.failed(key, refused) {
             self.restore_given_up(&change, &end.reason);

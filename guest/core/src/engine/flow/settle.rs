@@ -66,6 +66,7 @@ pub(crate) fn new_request(
         sent_again: false,
         accepted: false,
         losses: 0,
+        turned_away: 0,
         rejections: 0,
         cursor: None,
         retry: None,
@@ -187,6 +188,7 @@ impl Engine {
             cancelled: request.cancelled,
             replays: request.replays,
             losses: request.losses,
+            turned_away: request.turned_away,
             rejections: request.rejections,
             can_refresh: self.options.can_refresh_credentials,
         };
@@ -201,7 +203,14 @@ impl Engine {
             Action::Drop => {
                 self.forget(key);
             }
-            Action::Hold => self.hold(key),
+            Action::Hold => {
+                if end.evidence == Evidence::NotTaken
+                    && let Some(request) = self.requests.get_mut(&key)
+                {
+                    request.turned_away += 1;
+                }
+                self.hold(key);
+            }
             Action::NewSession => {
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.losses += 1;

@@ -4,7 +4,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::response::Role;
 use super::settle::End;
 use crate::api::options::SECOND;
@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::state::requests::RequestState;
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
+use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
@@ -81,6 +82,12 @@ impl Engine {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
+            }
+            // It is not the server that says so.
+            ConnectionError::Refused(refusal) if proxy::nobody_took_it(&refusal, true) => {
+                let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
+                self.timers.set(Timer::Standalone, self.now + delay);
+                self.recover(ConnectionError::Proxied(not_the_server(&refusal.describe())));
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
             ConnectionError::Refused(refusal) => {

@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::settle::End;
 use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
@@ -112,6 +112,10 @@ impl Engine {
             OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
                 self.answers_stand();
                 self.pause(*retry_after, reason.clone());
+            }
+            OwnEnd::Failed(End { evidence: Evidence::NotTaken, reason, .. }) => {
+                let cause = ConnectionError::Proxied(not_the_server(reason));
+                if probing { self.attempt_failed(cause) } else { self.recover(cause) }
             }
             OwnEnd::Failed(End { refusal: Some(refusal), evidence, reason, .. }) => {
                 self.answers_stand_unless(|answer| answer.is_like_refusal(refusal.status));

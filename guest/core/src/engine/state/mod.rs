@@ -1,6 +1,7 @@
 //! What the engine remembers.
 
 pub(crate) mod asides;
+pub(crate) mod cookies;
 pub(crate) mod cursors;
 pub(crate) mod lateness;
 pub(crate) mod pause;

@@ -48,6 +48,7 @@ pub(crate) struct Request {
     /// The server had acknowledged a sending whose outcome is unknown.
     pub accepted: bool,
     pub losses: u32,
+    pub turned_away: u32,
     pub rejections: u32,
     /// The cursor of its response stream, for `Last-Event-ID`.
     pub cursor: Option<String>,

@@ -1,6 +1,6 @@
 //! What arrives: told apart by transport and session, and let in or refused.
 
-use mcp_reconnect_core::{ExchangeId, Method};
+use mcp_reconnect_core::{ExchangeId, Method, Request};
 use serde_json::{Value, json};
 
 use super::knobs::{Get, Lost, Offer, Resume};
@@ -53,6 +53,10 @@ impl World {
                 self.server.rules.remove(at);
             }
             return self.scripted(id, &sid, &request.body, reply);
+        }
+        if self.server.knobs.affinity && self.server.alive(&sid) && node(&request) != Some(sid.as_str()) {
+            self.note(|| String::from("balancer: to the wrong node"));
+            return self.refuse_lost(id, &serde_json::from_slice(&request.body).unwrap_or(Value::Null));
         }
         if self.server.knobs.offer == Offer::Http && request.path.starts_with("/messages") {
             return self.answer_plain(id, 404, "no such path");
@@ -180,13 +184,23 @@ impl World {
         }
     }
 
+    /// What makes a client come back to the node that has the session.
+    fn set_node(&self, sid: &str) -> Option<(String, String)> {
+        self.server
+            .knobs
+            .affinity
+            .then(|| (String::from("Set-Cookie"), format!("node={sid}; Path=/; Max-Age=86400; HttpOnly")))
+    }
+
     /// HTTP+SSE: a stream is a session.
     pub(super) fn serve_sse(&mut self, id: ExchangeId) {
         let number = self.server.number();
         let sid = format!("e{}-{number}", self.server.generation);
         self.server.sessions.insert(sid.clone(), Session { alive: true, stream: Some(id), ..Session::default() });
         self.watch.begun.push(self.now);
-        self.write(id, head(200, "text/event-stream; charset=utf-8"));
+        let mut headers = vec![(String::from("content-type"), String::from("text/event-stream; charset=utf-8"))];
+        headers.extend(self.set_node(&sid));
+        self.write(id, Down::Head(200, headers));
         let endpoint =
             self.server.event(Some("endpoint"), None, self.server.knobs.retry, &format!("/messages?sid={sid}"));
         self.write(id, endpoint);
@@ -311,6 +325,7 @@ impl World {
                 let mut headers = vec![(String::from("content-type"), String::from("text/event-stream"))];
                 if method == "initialize" && !self.server.knobs.stateless {
                     headers.push((String::from("Mcp-Session-Id"), sid.clone()));
+                    headers.extend(self.set_node(&sid));
                 }
                 self.write(id, Down::Head(200, headers));
                 let session = self.server.sessions.entry(sid.clone()).or_default();
@@ -337,4 +352,10 @@ impl World {
             self.answer_plain(id, 202, "Accepted");
         }
     }
+}
+
+/// The node that a request asks for.
+fn node(request: &Request) -> Option<&str> {
+    let (_, cookies) = request.headers.iter().find(|(name, _)| name == "cookie")?;
+    cookies.split("; ").find_map(|pair| pair.strip_prefix("node="))
 }

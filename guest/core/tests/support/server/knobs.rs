@@ -134,6 +134,8 @@ pub struct Knobs {
     pub json_status: u16,
     /// HTTP+SSE: the answer is in the body of the POST's response, and not on the stream.
     pub in_body: bool,
+    /// It is several, behind a balancer that finds the one with the session by the cookie `node`.
+    pub affinity: bool,
 }
 
 impl Knobs {
@@ -163,6 +165,7 @@ impl Knobs {
             accent: Accent::Plain,
             json_status: 200,
             in_body: false,
+            affinity: false,
         }
     }
 

@@ -1,0 +1,53 @@
+//! The cookies of each session: they bring its requests back to the server that has it, behind a balancer with affinity.
+//! They live as long as the session, over all of its connections, and go nowhere but to the origin that set them.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use crate::Nanos;
+use crate::wire::cookies::{Jar, Refused};
+use crate::wire::url::Url;
+
+/// The cookies of the session there is, and of the one that is being made, by epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Cookies {
+    jars: BTreeMap<u64, Jar>,
+    /// It was said that some were dropped.
+    said: bool,
+}
+
+impl Cookies {
+    /// A session is being made, without the cookies of the one before: a balancer is to choose anew.
+    pub fn begin(&mut self, epoch: u64) {
+        self.jars.insert(epoch, Jar::default());
+    }
+
+    /// A session has ended.
+    pub fn end(&mut self, epoch: u64) {
+        self.jars.remove(&epoch);
+    }
+
+    /// Takes the cookies of a response. True if one did not fit, the first time that this happens.
+    pub fn learn<'a>(
+        &mut self,
+        epoch: u64,
+        lines: impl Iterator<Item = &'a [u8]>,
+        url: &Url,
+        date: Option<&[u8]>,
+        now: Nanos,
+    ) -> bool {
+        let Some(jar) = self.jars.get_mut(&epoch) else { return false };
+        let mut full = false;
+        for line in lines {
+            full |= jar.set(line, url, date, now) == Err(Refused::TooMany);
+        }
+        full && !core::mem::replace(&mut self.said, true)
+    }
+
+    /// The `Cookie` header of a request of a session to `url`, where the user set `own`, or nothing. `None`: the user's is all there is.
+    pub fn header(&self, epoch: u64, url: &Url, own: &str, now: Nanos) -> Option<String> {
+        let ours = self.jars.get(&epoch)?.header(url, own, now)?;
+        let own = own.trim().trim_end_matches(';');
+        Some(if own.is_empty() { ours } else { alloc::format!("{own}; {ours}") })
+    }
+}
