@@ -73,7 +73,8 @@ fn one(generation: u32, seed: u64, trace: bool, shrink: bool, whole: bool) -> Ex
     println!("{}", plan.describe());
     if trace {
         // What follows on the first violation is seldom of interest.
-        let end = outcome.story.find("!!!").filter(|_| !whole).map(|at| at + outcome.story[at..].find('\n').unwrap_or(0));
+        let end =
+            outcome.story.find("!!!").filter(|_| !whole).map(|at| at + outcome.story[at..].find('\n').unwrap_or(0));
         println!("{}", &outcome.story[..end.unwrap_or(outcome.story.len())]);
     }
     judge(&outcome)

@@ -6,13 +6,13 @@ mod diagnosis;
 mod engine;
 #[path = "../fuzz/targets/envelope.rs"]
 mod envelope;
+#[allow(dead_code)]
+#[path = "support/random.rs"]
+mod random;
 #[path = "../fuzz/targets/scan.rs"]
 mod scan;
 #[path = "../fuzz/targets/sse.rs"]
 mod sse;
-#[allow(dead_code)]
-#[path = "support/random.rs"]
-mod random;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,8 @@ const CHANGED: u64 = 100;
 /// Runs every seed of a target, and changed copies of it. What fails is named with its bytes.
 fn replay(target: &str, run: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let mut files: Vec<_> = fs::read_dir(&folder).expect("the target has seeds").map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(&folder).expect("the target has seeds").map(|file| file.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 3, "{target} has {} seeds", files.len());
     let copies = std::env::var("FUZZ_COPIES").ok().and_then(|copies| copies.parse().ok()).unwrap_or(CHANGED);

@@ -56,7 +56,8 @@ fn what_was_found_once_stays_mended() {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
             let mut words = line.splitn(3, ' ');
-            let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).expect("a generation and a seed");
+            let mut number =
+                || words.next().and_then(|word| word.parse::<u64>().ok()).expect("a generation and a seed");
             (number() as u32, number(), words.next().unwrap_or(""))
         })
         .collect();

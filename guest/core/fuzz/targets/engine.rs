@@ -127,12 +127,16 @@ pub fn run(input: &[u8]) {
                 let status = [200, 202, 400, 401, 404, 405, 429, 500, 503, 307][usize::from(*which) % 10];
                 let kind = ["application/json", "text/event-stream", "text/html"][usize::from(*which) % 3];
                 let data = data();
-                run.head(id, status, vec![
-                    ("Content-Type".into(), kind.into()),
-                    ("mcp-session-id".into(), data.clone()),
-                    ("retry-after".into(), data.clone()),
-                    ("location".into(), data),
-                ]);
+                run.head(
+                    id,
+                    status,
+                    vec![
+                        ("Content-Type".into(), kind.into()),
+                        ("mcp-session-id".into(), data.clone()),
+                        ("retry-after".into(), data.clone()),
+                        ("location".into(), data),
+                    ],
+                );
             }
             (8, Some((id, ..))) => run.handle(Input::Body { exchange: id, bytes: data() }),
             // Right answers, so that the depths are reached.
@@ -242,7 +246,9 @@ impl Run {
             Input::Message(text) if text.contains("notifications/initialized") => self.initialized = true,
             Input::Message(text) if text == INITIALIZE => self.initialized = false,
             // Whatever it says: no more than this is obeyed.
-            Input::Response { headers, .. } if headers.iter().any(|(name, value)| name == "retry-after" && !value.is_empty()) => {
+            Input::Response { headers, .. }
+                if headers.iter().any(|(name, value)| name == "retry-after" && !value.is_empty()) =>
+            {
                 self.rest_until = self.now.saturating_add(300 * SECOND);
             }
             _ => {}

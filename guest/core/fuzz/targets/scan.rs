@@ -26,9 +26,7 @@ fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Scanned {
 
 fn compare(scanned: &Scanned, value: &Value, length: usize) {
     assert_eq!(scanned.batch.is_some(), value.is_array());
-    let id = value
-        .get("id")
-        .filter(|id| id.is_number() || id.is_string());
+    let id = value.get("id").filter(|id| id.is_number() || id.is_string());
     match &scanned.id {
         Some(raw) => assert_eq!(serde_json::from_str::<Value>(raw).ok().as_ref(), id),
         None => assert!(id.is_none() || length > 256),
@@ -38,8 +36,5 @@ fn compare(scanned: &Scanned, value: &Value, length: usize) {
         Some(name) => assert_eq!(Some(name.as_str()), method),
         None => assert!(method.is_none() || length > 256),
     }
-    assert_eq!(
-        scanned.is_response,
-        value.get("result").is_some() || value.get("error").is_some()
-    );
+    assert_eq!(scanned.is_response, value.get("result").is_some() || value.get("error").is_some());
 }

@@ -9,11 +9,7 @@ pub fn run(input: &[u8]) {
     let [limit, size, stream @ ..] = input else {
         return;
     };
-    let limit = if *limit == u8::MAX {
-        usize::MAX
-    } else {
-        usize::from(*limit) * 8
-    };
+    let limit = if *limit == u8::MAX { usize::MAX } else { usize::from(*limit) * 8 };
     let whole = parse(limit, [stream].into_iter());
     assert_eq!(parse(limit, stream.chunks(usize::from(*size) + 1)), whole);
     for item in &whole {
@@ -38,8 +34,7 @@ fn check(item: &Item, limit: usize) {
             assert!(!event.data.contains('\r'));
             assert!(!event.name.contains(['\r', '\n']));
             // A byte that is not UTF-8 becomes one character of three.
-            let length =
-                event.data.len() + event.name.len() + event.id.as_ref().map_or(0, String::len);
+            let length = event.data.len() + event.name.len() + event.id.as_ref().map_or(0, String::len);
             assert!(length <= limit.saturating_mul(3));
             event.id.as_deref()
         }

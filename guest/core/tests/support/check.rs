@@ -180,7 +180,8 @@ impl World {
     /// The replay table, at the end, by a reader of its own.
     pub fn check_history(&mut self) {
         let twins = self.client.twins();
-        let history: Vec<_> = self.watch.history.iter().filter(|entry| !twins.contains(&tag_of(entry))).cloned().collect();
+        let history: Vec<_> =
+            self.watch.history.iter().filter(|entry| !twins.contains(&tag_of(entry))).cloned().collect();
         for what in judge(&history, !self.watch.closing, true) {
             self.violate(format!("history of {what}"));
         }

@@ -140,7 +140,8 @@ impl Request {
         }
         if before != Fate::MayHaveRun {
             // An error that was not followed by a new session was its answer.
-            return (before == Fate::Complained).then(|| String::from("it was sent again, and the server had answered it"));
+            return (before == Fate::Complained)
+                .then(|| String::from("it was sent again, and the server had answered it"));
         }
         self.doubtful = true;
         self.repeated += 1;
@@ -170,7 +171,9 @@ impl Request {
         let may_have_run = self.doubtful || self.fate == Fate::MayHaveRun;
         match verdict {
             Verdict::Result if self.runs == 0 => Some(String::from("it has a result and never ran")),
-            Verdict::DidNotRun if self.runs > 0 => Some(String::from("it ran, and the client was told that it did not")),
+            Verdict::DidNotRun if self.runs > 0 => {
+                Some(String::from("it ran, and the client was told that it did not"))
+            }
             Verdict::DidNotRun if wire && may_have_run => {
                 Some(String::from("it may have run, and the client was told that it did not"))
             }

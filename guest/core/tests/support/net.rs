@@ -173,9 +173,20 @@ impl World {
             self.note(|| format!("          #{} will be {fate:?}", id.0));
         }
         let there = MILLISECOND + self.random.within(0, self.net.jitter);
-        self.net
-            .conns
-            .insert(id, Conn { request, client: true, server: true, arrived: false, fate, got: Vec::new(), events: false, parts: 0, last: self.now });
+        self.net.conns.insert(
+            id,
+            Conn {
+                request,
+                client: true,
+                server: true,
+                arrived: false,
+                fate,
+                got: Vec::new(),
+                events: false,
+                parts: 0,
+                last: self.now,
+            },
+        );
         let fail = |failure| Happening::Down(id, Down::Fail(failure));
         match fate {
             _ if self.net.black_hole => {

@@ -3,8 +3,8 @@
 use mcp_reconnect_core::{Input, Nanos, Options, TransportChoice};
 
 use super::client::{Answer, call_params};
-use super::random::Random;
 use super::net::Fate;
+use super::random::Random;
 use super::server::{Accent, Get, Knobs, Lost, Offer, Reply, Resume, json_body, status};
 use super::world::{Fault, Happening, World};
 use super::{MILLISECOND, SECOND, URL};
@@ -50,10 +50,7 @@ pub enum Act {
 impl Act {
     /// Whether it goes through the driver, and does not happen to the server.
     pub fn is_of_client(&self) -> bool {
-        !matches!(
-            self,
-            Self::Refuse(..) | Self::Rest(..) | Self::Redirect(_) | Self::Trick(..) | Self::Flood(..)
-        )
+        !matches!(self, Self::Refuse(..) | Self::Rest(..) | Self::Redirect(_) | Self::Trick(..) | Self::Flood(..))
     }
 }
 
@@ -66,7 +63,11 @@ pub enum Trick {
     Redirect,
     Fate(Fate),
     /// A stream with a notification, after an event id or none, and then an end, a reset, or silence.
-    Stream { id: bool, note: bool, then: Then },
+    Stream {
+        id: bool,
+        note: bool,
+        then: Then,
+    },
     /// It runs, and this status without a body is all that comes.
     RunThen(u16),
     /// 200 and a JSON body that is no answer.
@@ -240,14 +241,6 @@ impl Plan {
         if random.percent(5) {
             self.acts.push((random.within(0, TROUBLE), Act::Close));
         }
-        if let Ok(mute) = std::env::var("MUTE") { // MUTE
-            if mute.contains("accent") { self.knobs.accent = Accent::Plain; for (_, fault) in &mut self.faults { if let Fault::Become(knobs) = fault { knobs.accent = Accent::Plain; knobs.in_body = false; } } self.knobs.in_body = false; } // MUTE
-            if mute.contains("complain") { self.acts.retain(|(_, act)| !matches!(act, Act::Call("complain", ..))); } // MUTE
-            if mute.contains("many") { self.acts.retain(|(_, act)| !matches!(act, Act::SubscribeMany(20..) | Act::Flood(30.., _))); } // MUTE
-            if mute.contains("lost") { if self.knobs.offer == Offer::Http { self.knobs.lost = Lost::Code404 } else { self.knobs.lost = Lost::CouldNotFind404 }; for (_, fault) in &mut self.faults { if let Fault::Become(knobs) = fault { knobs.lost = if knobs.offer == Offer::Http { Lost::Code404 } else { Lost::CouldNotFind404 }; } } } // MUTE
-            if mute.contains("cursor") { self.acts.retain(|(_, act)| !matches!(act, Act::ListOn)); } // MUTE
-            if mute.contains("own") { self.acts.retain(|(_, act)| !matches!(act, Act::Trick(..))); } // MUTE
-        } // MUTE
     }
 
     fn add_fault(&mut self, random: &mut Random) {
@@ -321,7 +314,9 @@ impl Plan {
         for tag in world.unanswered() {
             // Of two requests with one id the engine may have cancelled the other one.
             let id = world.client.asked[&tag].id.clone();
-            if twins.contains(&tag) && world.client.asked.values().any(|asked| asked.id == id && asked.cancelled.is_some()) {
+            if twins.contains(&tag)
+                && world.client.asked.values().any(|asked| asked.id == id && asked.cancelled.is_some())
+            {
                 continue;
             }
             let method = world.client.asked[&tag].method.clone();
@@ -492,7 +487,8 @@ impl Plan {
 
     /// The plan for people.
     pub fn describe(&self) -> String {
-        let mut text = format!("seed {} of generation {}\n{:?}\n{:?}\n", self.seed, self.generation, self.knobs, self.options);
+        let mut text =
+            format!("seed {} of generation {}\n{:?}\n{:?}\n", self.seed, self.generation, self.knobs, self.options);
         let mut all: Vec<_> = self
             .acts
             .iter()
@@ -515,10 +511,13 @@ pub fn kind_of(violation: &str) -> String {
 impl World {
     /// Something else than an answer comes.
     fn trick(&mut self, part: &str, times: u32, trick: Trick) {
-        let note = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n\n";
+        let note =
+            "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n\n";
         let reply = match trick {
             Trick::Status(code) => status(code),
-            Trick::Rest(code, seconds) => Reply::Status(code, vec![("retry-after", seconds.to_string())], String::new()),
+            Trick::Rest(code, seconds) => {
+                Reply::Status(code, vec![("retry-after", seconds.to_string())], String::new())
+            }
             Trick::Redirect => Reply::Status(307, vec![("location", String::from("/mcp?moved"))], String::new()),
             Trick::Fate(fate) => {
                 for _ in 0..times.min(20) {
@@ -775,7 +774,11 @@ fn another_act(random: &mut Random) -> Act {
         16..=18 => Act::Call("complain", random.within(0, 9), 0),
         19 => Act::Trick("tools/call", random.within(1, 8) as u32, Trick::Redirect),
         20 => Act::Trick("tools/call", 1, Trick::RunThen(random.pick(&[200, 202, 204]))),
-        21 => Act::Trick("notifications/initialized", random.within(1, 8) as u32, Trick::Status(random.pick(&[400, 404, 500]))),
+        21 => Act::Trick(
+            "notifications/initialized",
+            random.within(1, 8) as u32,
+            Trick::Status(random.pick(&[400, 404, 500])),
+        ),
         22 => Act::Trick("\"method\":\"initialize\"", random.within(1, 6) as u32, Trick::Unusable),
         _ => {
             let part = random.pick(&[
@@ -797,7 +800,13 @@ fn some_trick(random: &mut Random) -> Trick {
         0..=3 => Trick::Status(random.pick(&[400, 401, 404, 405, 410, 429, 500, 502, 503])),
         4 => Trick::Rest(random.pick(&[429, 503]), random.within(1, 4)),
         5 => Trick::Redirect,
-        6 => Trick::Fate(random.pick(&[Fate::Refused, Fate::ResetAfter, Fate::Swallowed, Fate::CutAfter(1), Fate::MuteAfter(1)])),
+        6 => Trick::Fate(random.pick(&[
+            Fate::Refused,
+            Fate::ResetAfter,
+            Fate::Swallowed,
+            Fate::CutAfter(1),
+            Fate::MuteAfter(1),
+        ])),
         _ => Trick::Stream {
             id: random.percent(50),
             note: random.percent(50),

@@ -12,19 +12,11 @@ const CANCELLED: Nanos = 60 * SECOND;
 
 /// What is wrong with the engine's deadline, if anything. `initialized`: its client has said so, and until then nothing but a
 /// ping may be sent; `rest_until`: a server has asked for rest until then.
-pub fn problem(
-    engine: &Engine,
-    options: &Options,
-    now: Nanos,
-    initialized: bool,
-    rest_until: Nanos,
-) -> Option<String> {
+pub fn problem(engine: &Engine, options: &Options, now: Nanos, initialized: bool, rest_until: Nanos) -> Option<String> {
     let status = engine.status();
     let works = status.queued > 0 || status.in_flight > 0 || !matches!(status.state, State::Ready | State::Idle);
-    let beats = initialized
-        && options.heartbeat_interval > 0
-        && status.session.is_some()
-        && status.state == State::Ready;
+    let beats =
+        initialized && options.heartbeat_interval > 0 && status.session.is_some() && status.state == State::Ready;
     let rest = rest_until.saturating_sub(now).min(LONGEST_REST);
     let rested = if rest_until > 0 { LONGEST_REST } else { 0 };
     let (longest, what) = longest_wait(options, &status, beats, rest, rested);

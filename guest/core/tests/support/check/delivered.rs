@@ -77,13 +77,8 @@ impl World {
         if !http || status.state != State::Ready || status.queued > 0 || streams {
             return;
         }
-        let late: Vec<Tag> = self
-            .watch
-            .over
-            .iter()
-            .filter(|(_, at)| self.now > **at + DECISION)
-            .map(|(tag, _)| *tag)
-            .collect();
+        let late: Vec<Tag> =
+            self.watch.over.iter().filter(|(_, at)| self.now > **at + DECISION).map(|(tag, _)| *tag).collect();
         for tag in late {
             self.watch.over.remove(&tag);
             if self.client.twins().contains(&tag) {

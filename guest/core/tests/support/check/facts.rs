@@ -3,8 +3,8 @@
 use mcp_reconnect_core::{ExchangeId, Failure, Nanos, Request, SECOND, errors};
 use serde_json::Value;
 
-use crate::support::client::{DID_NOT_RUN, Tag};
 use super::Entry;
+use crate::support::client::{DID_NOT_RUN, Tag};
 use crate::support::world::World;
 
 /// One POST of a request of the client.
@@ -67,9 +67,10 @@ impl World {
             && let Some(conn) = self.net.conns.get(&exchange)
         {
             let line = crate::support::net::line(&conn.request);
-            self.watch.restore_refused |= ["own resources/subscribe", "own resources/unsubscribe", "own logging/setLevel"]
-                .iter()
-                .any(|part| crate::support::net::is_about(&line, part));
+            self.watch.restore_refused |=
+                ["own resources/subscribe", "own resources/unsubscribe", "own logging/setLevel"]
+                    .iter()
+                    .any(|part| crate::support::net::is_about(&line, part));
         }
         if let Some(sending) = self.sending_on(exchange) {
             sending.status = Some(status);
@@ -108,7 +109,8 @@ impl World {
             wrong.push(format!("it ran {runs} times"));
         }
         let asked_at = self.client.asked[&tag].at;
-        if let Some(time) = time_after(text, "could not be used for ").or(time_after(text, "could not be reached for ")) {
+        if let Some(time) = time_after(text, "could not be used for ").or(time_after(text, "could not be reached for "))
+        {
             if self.now - asked_at < time {
                 wrong.push(format!("it was asked only {} ms ago", (self.now - asked_at) / 1_000_000));
             }
@@ -149,7 +151,9 @@ impl World {
                     wrong.push(format!("nobody answered {status}"));
                 }
             }
-            errors::SESSION_UNSTABLE if sendings.len() < 2 && text.contains("lost its session twice") => wrong.push(String::from("it was sent once")),
+            errors::SESSION_UNSTABLE if sendings.len() < 2 && text.contains("lost its session twice") => {
+                wrong.push(String::from("it was sent once"))
+            }
             errors::CLOSED if !self.watch.closing => wrong.push(String::from("nobody closed")),
             _ => {}
         }
@@ -192,7 +196,8 @@ impl World {
             let needle = format!(r#""requestId":{wire}"#);
             let told = self.net.started.iter().any(|started| {
                 let body = started.body();
-                body.contains("notifications/cancelled") && (body.contains(&format!("{needle},")) || body.contains(&format!("{needle}}}")))
+                body.contains("notifications/cancelled")
+                    && (body.contains(&format!("{needle},")) || body.contains(&format!("{needle}}}")))
             });
             if !told {
                 self.violate(format!("tag {tag} was said to be cancelled at the server, and no cancellation was sent"));

@@ -185,7 +185,7 @@ impl World {
     }
 
     /// What makes a client come back to the node that has the session.
-    fn set_node(&self, sid: &str) -> Option<(String, String)> {
+    pub(super) fn set_node(&self, sid: &str) -> Option<(String, String)> {
         self.server
             .knobs
             .affinity
@@ -315,7 +315,8 @@ impl World {
         }
         if !http && self.server.knobs.in_body && matches!(method.as_str(), "tools/call" | "resources/read") {
             self.run(&message, &sid);
-            let body = json!({"jsonrpc":"2.0","id":message["id"],"result":{"content":[],"tag":super::tag_of(&message)}});
+            let body =
+                json!({"jsonrpc":"2.0","id":message["id"],"result":{"content":[],"tag":super::tag_of(&message)}});
             return self.answer_json(id, 200, &body);
         }
         let channel = match (http, self.server.knobs.json && method != "tools/call") {

@@ -26,6 +26,7 @@ impl World {
                 let mut headers = vec![(String::from("content-type"), String::from("application/json"))];
                 if answer.contains(r#""protocolVersion":"#) && !self.server.knobs.stateless {
                     headers.push((String::from("mcp-session-id"), sid.to_string()));
+                    headers.extend(self.set_node(sid));
                 }
                 self.write(*conn, Down::Head(self.server.knobs.json_status, headers));
                 let mark = if self.server.knobs.accent == Accent::Mark { "\u{feff}" } else { "" };
@@ -86,9 +87,14 @@ impl World {
             Accent::Decimal => spelt(format!("{id}.0")),
             Accent::Exponent => spelt(format!("{id}e0")),
             Accent::Text => spelt(format!("\"{id}\"")),
-            Accent::Twice => answer.to_string().replacen(r#""result":{"#, r#""result":{"twice":1,"twice":2,"#, 1).replace(",}", "}"),
+            Accent::Twice => {
+                answer.to_string().replacen(r#""result":{"#, r#""result":{"twice":1,"twice":2,"#, 1).replace(",}", "}")
+            }
             // The network turns the control character into a byte that is no UTF-8.
-            Accent::Garbled if is_result => answer.to_string().replacen(r#""result":{"#, "\"result\":{\"garbled\":\"\u{7f}\",", 1).replace(",}", "}"),
+            Accent::Garbled if is_result => answer
+                .to_string()
+                .replacen(r#""result":{"#, "\"result\":{\"garbled\":\"\u{7f}\",", 1)
+                .replace(",}", "}"),
             Accent::Garbled => answer.to_string(),
             Accent::Batch => format!("[{answer}]"),
         }
