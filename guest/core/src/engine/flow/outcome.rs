@@ -93,13 +93,11 @@ impl Engine {
             } else if !sse {
                 if is_client && !self.standalone_may_answer(context.epoch) {
                     let reason = "the server accepted it without an answer, and no stream could bring one".to_string();
-                    let end =
-                        End { evidence: Evidence::Unknown, accepted: true, reason: reason.clone(), refusal: None };
-                    self.settle(key, end);
                     // Servers that stop answer so, too.
-                    if !self.session_may_survive() {
-                        self.recover(ConnectionError::Unusable(reason));
+                    if !stream_is_gone && !self.session_may_survive() {
+                        self.recover(ConnectionError::Unusable(reason.clone()));
                     }
+                    self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
                 }
                 if !stream_is_gone {
                     self.probe_soon();
@@ -168,8 +166,13 @@ impl Engine {
                 if asked && current && self.must_verify_refusal(&refusal, evidence) {
                     return self.verify(key, UnverifiedAnswer::Refusal(refusal));
                 }
+                // A session that ends with it ends first, so that what is said of the request is true.
+                let ends = evidence == Evidence::Unknown && !self.session_may_survive();
+                if current && ends {
+                    self.after_refusal(evidence, &refusal, reason.clone());
+                }
                 self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
-                if current {
+                if current && !ends {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.

@@ -64,7 +64,8 @@ impl Engine {
         // These errors say that the request did not run, which is not known of one that was sent before.
         let denies =
             matches!(code, errors::UNAVAILABLE | errors::UNAUTHORIZED | errors::SESSION_UNSTABLE | errors::CLOSED);
-        if denies && request.replays > 0 && request.state == RequestState::Held && !request.cancelled {
+        let sent_now = code == errors::CLOSED && request.state != RequestState::Held;
+        if denies && request.replays > 0 && !sent_now && !request.cancelled {
             let why = if self.last_error.is_empty() { "the connection was closed" } else { &self.last_error };
             let reason = alloc::format!("it was sent, the connection broke, and it could not be sent again ({why})");
             let accepted = request.accepted;
@@ -98,7 +99,7 @@ impl Engine {
             let origin = request.origin;
             return self.own_request_ended(key, origin, OwnEnd::Answered(None));
         }
-        let text = alloc::format!("The answer to {} is too large: {problem}. The request ran.", request.method);
+        let text = alloc::format!("The answer to {} is too large: {problem}. It may have run, and is not sent again.", request.method);
         self.answer_error(key, errors::TOO_LARGE, &text, Some(&alloc::format!(r#"{{"limit":{limit}}}"#)));
     }
 }
