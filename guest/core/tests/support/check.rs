@@ -26,6 +26,8 @@ pub struct Watch {
     /// A server asked for rest until then.
     pub rest_until: Nanos,
     pub closing: bool,
+    /// Some response stream could be resumed.
+    event_ids: bool,
     /// Pings that the server has sent in one piece.
     pub flood: usize,
     /// Too many exchanges were open at once; that was said.

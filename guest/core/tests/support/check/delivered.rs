@@ -67,7 +67,8 @@ impl World {
 
     /// Requests whose answer cannot come any more are decided about. On HTTP+SSE, and where a stream can be resumed, it can.
     pub(super) fn check_decided(&mut self) {
-        if self.watch.over.is_empty() || self.server.knobs.event_ids || self.closed {
+        self.watch.event_ids |= self.server.knobs.event_ids;
+        if self.watch.over.is_empty() || self.watch.event_ids || self.closed {
             return;
         }
         let status = self.engine.status();

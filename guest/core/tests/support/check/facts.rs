@@ -63,7 +63,7 @@ impl World {
             }
         }
         self.watch.statuses.insert(status);
-        if matches!(status, 400 | 405 | 410)
+        if matches!(status, 400 | 404..=407 | 409..=420 | 422)
             && let Some(conn) = self.net.conns.get(&exchange)
         {
             let line = crate::support::net::line(&conn.request);
