@@ -99,7 +99,10 @@ impl Engine {
             let origin = request.origin;
             return self.own_request_ended(key, origin, OwnEnd::Answered(None));
         }
-        let text = alloc::format!("The answer to {} is too large: {problem}. It may have run, and is not sent again.", request.method);
+        let text = alloc::format!(
+            "The answer to {} is too large: {problem}. It may have run, and is not sent again.",
+            request.method
+        );
         self.answer_error(key, errors::TOO_LARGE, &text, Some(&alloc::format!(r#"{{"limit":{limit}}}"#)));
     }
 }

@@ -62,7 +62,6 @@ impl World {
                 _ => self.log(tag, |tag| Entry::Rejected { tag }),
             }
         }
-        self.watch.statuses.insert(status);
         if matches!(status, 400 | 404..=407 | 409..=420 | 422)
             && let Some(conn) = self.net.conns.get(&exchange)
         {
