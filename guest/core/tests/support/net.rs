@@ -86,9 +86,6 @@ impl Started {
     }
 }
 
-/// More exchanges than requests, at once: streams, notifications, answers and requests of the engine's own.
-const AT_ONCE: usize = 64;
-
 #[derive(Default)]
 pub struct Net {
     pub conns: BTreeMap<ExchangeId, Conn>,
@@ -164,11 +161,6 @@ impl World {
         let hasty = self.net.started.len().checked_sub(most).map(|at| self.net.started[at].at);
         if hasty.is_some_and(|at| at + SECOND > self.now) && self.net.counts_haste {
             self.violate(format!("the engine spins: {most} exchanges within a second"));
-        }
-        let (open, status) = (self.open_exchanges(), self.engine.status());
-        if open > AT_ONCE + status.in_flight as usize && !self.watch.crowded {
-            self.watch.crowded = true;
-            self.violate(format!("{open} exchanges at once, with {} requests in flight", status.in_flight));
         }
         self.net.started.push(Started { at: self.now, id, request: request.clone() });
         let planned = self.net.fates.iter().position(|(part, _)| is_about(&line, part));

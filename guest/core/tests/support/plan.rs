@@ -47,6 +47,13 @@ pub enum Act {
     Close,
 }
 
+impl Act {
+    /// Whether it goes through the driver, and does not happen to the server.
+    pub fn is_of_client(&self) -> bool {
+        !matches!(self, Self::Refuse(..) | Self::Rest(..) | Self::Redirect(_) | Self::Trick(..) | Self::Flood(..))
+    }
+}
+
 /// Something else than an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trick {
@@ -234,43 +241,6 @@ impl Plan {
         if random.percent(5) {
             self.acts.push((random.within(0, TROUBLE), Act::Close));
         }
-        if let Ok(mute) = std::env::var("MUTE") {
-            // MUTE
-            if mute.contains("accent") {
-                self.knobs.accent = Accent::Plain;
-                for (_, fault) in &mut self.faults {
-                    if let Fault::Become(knobs) = fault {
-                        knobs.accent = Accent::Plain;
-                        knobs.in_body = false;
-                    }
-                }
-                self.knobs.in_body = false;
-            } // MUTE
-            if mute.contains("complain") {
-                self.acts.retain(|(_, act)| !matches!(act, Act::Call("complain", ..)));
-            } // MUTE
-            if mute.contains("many") {
-                self.acts.retain(|(_, act)| !matches!(act, Act::SubscribeMany(20..) | Act::Flood(30.., _)));
-            } // MUTE
-            if mute.contains("lost") {
-                if self.knobs.offer == Offer::Http {
-                    self.knobs.lost = Lost::Code404
-                } else {
-                    self.knobs.lost = Lost::CouldNotFind404
-                };
-                for (_, fault) in &mut self.faults {
-                    if let Fault::Become(knobs) = fault {
-                        knobs.lost = if knobs.offer == Offer::Http { Lost::Code404 } else { Lost::CouldNotFind404 };
-                    }
-                }
-            } // MUTE
-            if mute.contains("cursor") {
-                self.acts.retain(|(_, act)| !matches!(act, Act::ListOn));
-            } // MUTE
-            if mute.contains("own") {
-                self.acts.retain(|(_, act)| !matches!(act, Act::Trick(..)));
-            } // MUTE
-        } // MUTE
     }
 
     fn add_fault(&mut self, random: &mut Random) {
@@ -426,7 +396,10 @@ impl Plan {
 
     fn rest_of_the_first(&self) -> Nanos {
         let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
-        let rejected = self.acts.iter().any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _)));
+        let rejected = self
+            .acts
+            .iter()
+            .any(|(_, act)| matches!(act, Act::Refuse(_, 401 | 403, _) | Act::Trick(_, _, Trick::Status(401))));
         let drops = |knobs: &Knobs| matches!(knobs.lost, Lost::Never | Lost::Dropped202);
         let updates = self.faults.iter().filter_map(|(_, fault)| match fault {
             Fault::Become(knobs) => Some(knobs.as_ref()),

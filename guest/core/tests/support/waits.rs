@@ -51,7 +51,7 @@ fn longest_wait(options: &Options, status: &Status, beats: bool, rest: Nanos, re
             options.response_timeout.max(options.connect_headers_timeout).max(options.heartbeat_timeout).max(OWN_WAIT),
             "response-timeout, heartbeat-timeout or connect-headers-timeout",
         ),
-        State::Waiting => (options.backoff_cap.max(rest), "backoff-cap or the server"),
+        State::Waiting => (options.backoff_cap.max(SECOND).max(rest), "backoff-cap or the server"),
         State::NeedsCredentials => (
             options.credentials_timeout.max(options.backoff_cap).max(OWN_WAIT).max(rest),
             "credentials-timeout or backoff-cap",

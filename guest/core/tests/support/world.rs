@@ -100,7 +100,11 @@ pub enum Fault {
 impl Happening {
     /// Whether it is the driver that takes note of it.
     fn is_for_driver(&self) -> bool {
-        !matches!(self, Self::Arrive(_) | Self::Gone(_) | Self::Job(_) | Self::Fault(_))
+        match self {
+            Self::Arrive(_) | Self::Gone(_) | Self::Job(_) | Self::Fault(_) => false,
+            Self::Act(act) => act.is_of_client(),
+            _ => true,
+        }
     }
 }
 

@@ -5,10 +5,14 @@ use mcp_reconnect_core::{Input, SECOND};
 use crate::support::waits;
 use crate::support::world::World;
 
+/// More exchanges than requests, at once: streams, notifications, answers and requests of the engine's own.
+const AT_ONCE: usize = 64;
+
 impl World {
     /// There is a deadline while anything is under way, and it is not too far away.
     pub(in super::super) fn check_alive(&mut self) {
         self.check_decided();
+        self.check_crowd();
         if self.watch.stuck {
             return;
         }
@@ -27,13 +31,28 @@ impl World {
         }
     }
 
+    /// Whatever a server does unasked, and however much a new session must get back: not all of it at once.
+    fn check_crowd(&mut self) {
+        let open = self.open_exchanges();
+        if open <= AT_ONCE || self.watch.crowded {
+            return;
+        }
+        let in_flight = self.engine.status().in_flight;
+        // Each request that timed out is cancelled at the server.
+        if open > AT_ONCE + in_flight as usize + self.watch.promised_cancels.len() {
+            self.watch.crowded = true;
+            self.violate(format!("{open} exchanges at once, with {in_flight} requests in flight"));
+        }
+    }
+
     /// Takes note of what an input says of the waits that are allowed after it.
     pub(in super::super) fn note_input(&mut self, input: &Input) {
         match input {
-            Input::Response { headers, .. } => {
-                let rest = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
-                let seconds = rest.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
-                if let Some(seconds) = seconds {
+            Input::Response { status, headers, .. } => {
+                self.watch.statuses.insert(*status);
+                if let Some((_, value)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after")) {
+                    // A date may be as far away as is allowed.
+                    let seconds = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()).unwrap_or(300);
                     self.watch.rest_until = self.watch.rest_until.max(self.now + seconds.min(300) * SECOND);
                 }
             }

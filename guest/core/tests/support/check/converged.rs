@@ -51,8 +51,8 @@ impl World {
         let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
         // A new `initialize` begins anew; what was asked before it and done after it is anybody's guess.
         let newest = self.client.asked.iter().rev().find(|(_, asked)| asked.method == "initialize");
-        let begun = newest.map_or(0, |(_, asked)| asked.at);
-        for asked in self.client.asked.values() {
+        let (newest, begun) = newest.map_or((0, 0), |(tag, asked)| (*tag, asked.at));
+        for (tag, asked) in &self.client.asked {
             let Some((about, value)) = about(&asked.method, &asked.params) else { continue };
             let answered = asked.answers.first();
             let ended = answered.map_or(u64::MAX, |(at, _)| *at);
@@ -60,7 +60,7 @@ impl World {
                 continue;
             }
             let wish = wishes.entry(about).or_default();
-            let sure = matches!(answered, Some((_, Answer::Result(_)))) && asked.at >= begun;
+            let sure = matches!(answered, Some((_, Answer::Result(_)))) && *tag > newest;
             wish.unsure = !sure || wish.busy_until >= asked.at;
             wish.busy_until = wish.busy_until.max(ended);
             if sure {

@@ -67,7 +67,8 @@ impl World {
 
     /// Requests whose answer cannot come any more are decided about. On HTTP+SSE, and where a stream can be resumed, it can.
     pub(super) fn check_decided(&mut self) {
-        if self.watch.over.is_empty() || self.server.knobs.event_ids || self.closed {
+        self.watch.event_ids |= self.server.knobs.event_ids;
+        if self.watch.over.is_empty() || self.watch.event_ids || self.closed {
             return;
         }
         let status = self.engine.status();
@@ -81,6 +82,9 @@ impl World {
             self.watch.over.iter().filter(|(_, at)| self.now > **at + DECISION).map(|(tag, _)| *tag).collect();
         for tag in late {
             self.watch.over.remove(&tag);
+            if self.client.twins().contains(&tag) {
+                continue;
+            }
             let asked = &self.client.asked[&tag];
             if asked.answers.is_empty() && asked.cancelled.is_none() {
                 self.violate(format!("the exchange of tag {tag} is over without an answer, and nobody decides"));

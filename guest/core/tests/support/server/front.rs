@@ -185,7 +185,7 @@ impl World {
     }
 
     /// What makes a client come back to the node that has the session.
-    fn set_node(&self, sid: &str) -> Option<(String, String)> {
+    pub(super) fn set_node(&self, sid: &str) -> Option<(String, String)> {
         self.server
             .knobs
             .affinity
@@ -197,10 +197,10 @@ impl World {
         let number = self.server.number();
         let sid = format!("e{}-{number}", self.server.generation);
         self.server.sessions.insert(sid.clone(), Session { alive: true, stream: Some(id), ..Session::default() });
+        self.watch.begun.push(self.now);
         let mut headers = vec![(String::from("content-type"), String::from("text/event-stream; charset=utf-8"))];
         headers.extend(self.set_node(&sid));
         self.write(id, Down::Head(200, headers));
-        self.watch.begun.push(self.now);
         let endpoint =
             self.server.event(Some("endpoint"), None, self.server.knobs.retry, &format!("/messages?sid={sid}"));
         self.write(id, endpoint);

@@ -129,13 +129,13 @@ pub struct Knobs {
     pub wrong_transport: u16,
     /// CRLF line ends.
     pub crlf: bool,
-    /// It is several, behind a balancer that finds the one with the session by the cookie `node`.
-    pub affinity: bool,
     pub accent: Accent,
     /// The status of JSON bodies.
     pub json_status: u16,
     /// HTTP+SSE: the answer is in the body of the POST's response, and not on the stream.
     pub in_body: bool,
+    /// It is several, behind a balancer that finds the one with the session by the cookie `node`.
+    pub affinity: bool,
 }
 
 impl Knobs {
@@ -162,10 +162,10 @@ impl Knobs {
             pings: false,
             wrong_transport: 405,
             crlf: false,
-            affinity: false,
             accent: Accent::Plain,
             json_status: 200,
             in_body: false,
+            affinity: false,
         }
     }
 

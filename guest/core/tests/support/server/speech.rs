@@ -18,12 +18,15 @@ impl World {
         let mut answer = json!({"jsonrpc":"2.0","id":id});
         answer[kind] = of;
         let answer = self.accented(answer);
-        let times = if self.server.knobs.stutters { 2 } else { 1 };
+        // What is unfinished cannot be followed by anything.
+        let stutters = self.server.knobs.stutters && self.server.knobs.accent != Accent::Unfinished;
+        let times = if stutters { 2 } else { 1 };
         match channel {
             Channel::Json(conn) => {
                 let mut headers = vec![(String::from("content-type"), String::from("application/json"))];
                 if answer.contains(r#""protocolVersion":"#) && !self.server.knobs.stateless {
                     headers.push((String::from("mcp-session-id"), sid.to_string()));
+                    headers.extend(self.set_node(sid));
                 }
                 self.write(*conn, Down::Head(self.server.knobs.json_status, headers));
                 let mark = if self.server.knobs.accent == Accent::Mark { "\u{feff}" } else { "" };

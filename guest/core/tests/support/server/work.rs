@@ -44,7 +44,11 @@ impl World {
                 session.subscriptions.remove(params["uri"].as_str().unwrap_or(""));
                 json!({"tag":tag})
             }
-            "tools/list" if params["cursor"].as_str().is_some_and(|cursor| !cursor.starts_with(&format!("{sid}/"))) => {
+            "tools/list"
+                if params["cursor"]
+                    .as_str()
+                    .is_some_and(|cursor| cursor.contains('/') && !cursor.starts_with(&format!("{sid}/"))) =>
+            {
                 if !self.server.knobs.stateless {
                     self.violate(format!("the cursor {} was sent in the session {sid}", params["cursor"]));
                 }
