@@ -101,6 +101,8 @@ fn output(output: core_::Output) -> wit::Output {
             body: request.body,
         }),
         core_::Output::Cancel(exchange) => wit::Output::Cancel(exchange.0),
+        core_::Output::Pause(exchange) => wit::Output::Pause(exchange.0),
+        core_::Output::Resume(exchange) => wit::Output::Resume(exchange.0),
         core_::Output::Event(event) => match types::event(event) {
             Some(event) => wit::Output::Event(event),
             None => wit::Output::Closed("closed by the program".to_string()),

@@ -410,6 +410,8 @@ impl Engine {
         let text = match id_at {
             Some(id_at) => {
                 let mut text = text;
+                // Of no more room than is needed: it may be huge.
+                text.reserve_exact(request.client_id().len().saturating_sub(id_at.len()));
                 text.replace_range(id_at, request.client_id());
                 text
             }

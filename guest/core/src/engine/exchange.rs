@@ -39,6 +39,8 @@ pub(super) struct Exchange {
     pub headers_given: u64,
     /// A notification about this exchange's request that must not overtake it.
     pub cancel_after: Option<String>,
+    /// The driver was told to read no more of it for now.
+    pub paused: bool,
     reading: Reading,
 }
 
@@ -75,6 +77,35 @@ enum Reading {
     Refusal(Refusal, Vec<u8>),
     /// Nothing in it matters; the count bounds it.
     Drain(usize),
+}
+
+impl Exchange {
+    /// What is held of a body that is being read, in bytes.
+    pub fn held(&self) -> usize {
+        match &self.reading {
+            Reading::Json(body, _) => body.len(),
+            Reading::Events(parser) => parser.held(),
+            Reading::Head | Reading::Refusal(..) | Reading::Drain(_) => 0,
+        }
+    }
+
+    /// The memory in which it is held.
+    pub fn reserved(&self) -> usize {
+        match &self.reading {
+            Reading::Json(body, _) => body.capacity(),
+            Reading::Events(parser) => parser.reserved(),
+            Reading::Head | Reading::Refusal(..) | Reading::Drain(_) => 0,
+        }
+    }
+
+    /// The memory that it may still need.
+    pub fn outstanding(&self, max_event_bytes: usize) -> usize {
+        match &self.reading {
+            Reading::Json(body, most) => most.saturating_sub(body.capacity()),
+            Reading::Events(parser) => max_event_bytes.saturating_sub(parser.reserved()),
+            Reading::Head | Reading::Refusal(..) | Reading::Drain(_) => 0,
+        }
+    }
 }
 
 impl Engine {
@@ -156,6 +187,7 @@ impl Engine {
                 had_session,
                 headers_given: self.headers_given,
                 cancel_after: None,
+                paused: false,
                 reading: Reading::Head,
             },
         );
@@ -338,6 +370,7 @@ impl Engine {
 
     pub(super) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
         self.heard_at = self.now;
+        let room = self.room_for_body(id, bytes.len());
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match &mut exchange.reading {
             Reading::Head => {}
@@ -355,7 +388,8 @@ impl Engine {
             }
             Reading::Json(body, most) => {
                 if body.len() + bytes.len() > self.options.max_body_bytes {
-                    self.on_body_too_large(id);
+                    let limit = self.options.max_body_bytes;
+                    self.give_up_body(id, "its body", limit, "max-body-bytes");
                 } else if body.is_empty() {
                     *body = bytes;
                 } else {
@@ -363,7 +397,7 @@ impl Engine {
                         // Some hosts decode bodies, and give the length that they had before.
                         *most = self.options.max_body_bytes;
                     }
-                    append(body, &bytes, *most);
+                    append(body, &bytes, (*most).min(body.capacity().saturating_add(room)));
                 }
             }
             Reading::Events(parser) => {
@@ -376,16 +410,19 @@ impl Engine {
         }
     }
 
-    fn on_body_too_large(&mut self, id: ExchangeId) {
-        let limit = self.options.max_body_bytes;
+    /// Stops reading a body that is too large, or makes the sum of all too large.
+    pub(super) fn give_up_body(&mut self, id: ExchangeId, what: &str, limit: usize, option: &str) {
         let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         self.cancel(id);
+        let broken = || Trouble::Broken(alloc::format!("{what} is over {limit} bytes (option {option})"));
         match role {
-            Role::Post(key) => self.answer_too_large(key, "its body", limit, "max-body-bytes"),
+            Role::Post(key) | Role::Resume(key) => self.answer_too_large(key, what, limit, option),
             Role::Initialize => {
                 self.attempt_failed(Trouble::Fatal(alloc::format!("the initialize result is over {limit} bytes")));
             }
-            _ => self.log_dropped("a body", "it is over max-body-bytes"),
+            Role::Stream => self.on_stream_over(broken()),
+            Role::Standalone => self.on_standalone_over(false, broken()),
+            _ => self.log_dropped("a body", &alloc::format!("it is over {option}")),
         }
     }
 

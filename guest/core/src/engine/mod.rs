@@ -4,6 +4,7 @@
 //! `verify`, `credentials` and `standalone` are the rules that have a name.
 
 mod answers;
+mod bodies;
 mod credentials;
 mod delivery;
 mod events;
@@ -76,6 +77,7 @@ pub struct Engine {
     early: Vec<(u64, String)>,
 
     exchanges: BTreeMap<ExchangeId, Exchange>,
+    bodies: bodies::Bodies,
     requests: BTreeMap<RequestKey, Request>,
     /// The ids on the wire that may still be answered.
     wire: BTreeMap<u64, RequestKey>,
@@ -151,6 +153,7 @@ impl Engine {
             ("max-message-bytes", options.max_message_bytes),
             ("max-event-bytes", options.max_event_bytes),
             ("max-body-bytes", options.max_body_bytes),
+            ("max-total-body-bytes", options.max_total_body_bytes),
         ] {
             if limit == 0 {
                 return Err(OptionsError::Limit(alloc::format!("{name} must be at least 1")));
@@ -181,6 +184,7 @@ impl Engine {
             restorable: Restorable::default(),
             early: Vec::new(),
             exchanges: BTreeMap::new(),
+            bodies: bodies::Bodies::default(),
             requests: BTreeMap::new(),
             wire: BTreeMap::new(),
             progress_tokens: BTreeMap::new(),
@@ -252,6 +256,7 @@ impl Engine {
         }
         self.pump();
         self.finish_if_drained();
+        self.balance_bodies();
     }
 
     /// The next thing to do, in order.
@@ -313,6 +318,7 @@ impl Engine {
             Timer::Headers => self.on_headers_late(),
             Timer::Goodbye => self.on_goodbye_over(),
             Timer::Drain => self.finish_close(),
+            Timer::Bodies => self.on_body_stalled(),
         }
     }
 
