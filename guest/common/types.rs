@@ -115,6 +115,10 @@ impl wit::GuestOptions for OptionsResource {
     fn set_max_body_bytes(&self, bytes: u64) {
         self.0.borrow_mut().max_body_bytes = size(bytes);
     }
+
+    fn set_max_total_body_bytes(&self, bytes: u64) {
+        self.0.borrow_mut().max_total_body_bytes = size(bytes);
+    }
 }
 
 fn size(bytes: u64) -> usize {

@@ -107,11 +107,7 @@ pub struct Process {
 impl Process {
     /// Starts `command` with pipes for standard input, output and error.
     pub fn start(command: &mut Command) -> Self {
-        if IS_NPX && command.get_program() == COMMAND {
-            link_npm_command();
-        }
-        die_with_this_thread(command);
-        let mut child = command
+        let mut child = prepared(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -192,6 +188,15 @@ pub fn is_alive(id: i32) -> bool {
         Ok(stat) => !stat.contains(") Z "),
         Err(_) => Pid::from_raw(id).is_some_and(|id| rustix::process::test_kill_process(id).is_ok()),
     }
+}
+
+/// A command that ends with the test, and is there to be started.
+pub fn prepared(command: &mut Command) -> &mut Command {
+    if IS_NPX && command.get_program() == COMMAND {
+        link_npm_command();
+    }
+    die_with_this_thread(command);
+    command
 }
 
 /// Even a test run that is killed itself leaves no server behind.

@@ -44,6 +44,7 @@ mod io;
 mod json;
 mod loss;
 mod options;
+mod recovery;
 mod replay;
 mod request;
 pub mod scan;
@@ -59,6 +60,7 @@ pub use io::{
     Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status, Transport,
 };
 pub use options::{MILLISECOND, Options, SECOND, TransportChoice};
+pub use recovery::Recovery;
 
 /// A point in time or a duration, in nanoseconds. Points count from an origin of the driver's choosing.
 pub type Nanos = u64;

@@ -95,6 +95,8 @@ pub struct Options {
     /// The most bytes of bodies and events that are being read at once: see [`crate::Output::Pause`]. Less than
     /// [`Options::max_body_bytes`] or [`Options::max_event_bytes`] counts as that. Default: 128 MiB.
     pub max_total_body_bytes: usize,
+    /// What [`crate::Recovery::state`] gives, for an engine that takes the place of one that failed. Default: none.
+    pub recovery: Option<String>,
 }
 
 impl Options {
@@ -126,6 +128,7 @@ impl Options {
             max_event_bytes: 16 << 20,
             max_body_bytes: 64 << 20,
             max_total_body_bytes: 128 << 20,
+            recovery: None,
         }
     }
 

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine_config::engine_config;
 use crate::http::HttpClient;
-use crate::options::{Options, TransportChoice};
+use crate::options::{Options, Settings, TransportChoice};
 use crate::wake::Wake;
 use crate::{Event, OpenError, SetHeadersError, Status};
 
@@ -89,6 +89,7 @@ impl Instance {
 
     async fn start(options: Options, client: HttpClient, wake: Wake) -> wasmtime::Result<Result<Self, wit::OpenError>> {
         let pre = prepared()?;
+        let memory = memory(&options.settings);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELD_BYTES);
         let host = Host {
@@ -97,10 +98,12 @@ impl Instance {
             wasi: WasiCtx::builder().build(),
             http,
             client,
-            limits: limits(&options),
+            limits: StoreLimitsBuilder::new().memory_size(memory).build(),
         };
         let mut store = Store::new(pre.engine(), host);
         store.limiter(|host| &mut host.limits);
+        // What one call may copy out of the component: no more than it can hold.
+        store.set_hostcall_fuel(memory);
         let transport = pre.instantiate_async(&mut store).await?;
         let table = &mut store.data_mut().table;
         let wake = table.push(wake)?;
@@ -223,20 +226,26 @@ impl WasiHttpView for Host {
     }
 }
 
-/// The component bounds itself by its options; this stops it should it fail to, well above what they allow.
-fn limits(options: &Options) -> StoreLimits {
+/// The memory that the component may have, in bytes. It bounds itself by its options, as wit/world.wit says; this stops it should
+/// it fail to, somewhat above.
+fn memory(set: &Settings) -> usize {
     const MIB: u64 = 1 << 20;
-    let set = &options.settings;
+    let (messages, queue) = set.max_queue.unwrap_or((1024, 128 * MIB));
+    let event = set.max_event_bytes.unwrap_or(16 * MIB);
+    let body = set.max_body_bytes.unwrap_or(64 * MIB);
     let bytes = set
-        .max_queue
-        .map_or(128 * MIB, |(_, bytes)| bytes)
+        .max_total_body_bytes
+        .unwrap_or(128 * MIB)
+        .max(body)
+        .max(event)
+        .saturating_add(event)
+        .saturating_add(queue)
         .saturating_add(set.max_message_bytes.unwrap_or(64 * MIB))
-        .saturating_add(set.max_event_bytes.unwrap_or(16 * MIB))
-        .saturating_add(set.max_body_bytes.unwrap_or(64 * MIB))
         .saturating_mul(3)
+        .saturating_add(u64::from(messages) * 64 * 1024)
         .saturating_add(64 * MIB)
         .min(4096 * MIB);
-    StoreLimitsBuilder::new().memory_size(usize::try_from(bytes).unwrap_or(usize::MAX)).build()
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 async fn fill_options(
@@ -311,6 +320,9 @@ async fn fill_options(
     }
     if let Some(bytes) = set.max_body_bytes {
         guest.call_set_max_body_bytes(&mut *store, resource, bytes).await?;
+    }
+    if let Some(bytes) = set.max_total_body_bytes {
+        guest.call_set_max_total_body_bytes(&mut *store, resource, bytes).await?;
     }
     Ok(resource)
 }

@@ -19,6 +19,7 @@ mod restore;
 mod resume;
 mod server;
 mod standalone;
+mod takeover;
 mod verify;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -160,8 +161,10 @@ impl Engine {
             }
         }
         let now = now.min(LAST_INSTANT);
-        Ok(Self {
-            options: options.bounded(),
+        let mut options = options.bounded();
+        let recovery = options.recovery.take();
+        let mut engine = Self {
+            options,
             configured_url: url.clone(),
             url,
             redirects: 0,
@@ -208,7 +211,11 @@ impl Engine {
             reconnects: 0,
             replays: 0,
             last_error: String::new(),
-        })
+        };
+        if let Some(state) = recovery {
+            engine.take_over(&state)?;
+        }
+        Ok(engine)
     }
 
     /// Whether these headers can be set: names and values as RFC 9110 allows them, and none that the transport sets
