@@ -60,7 +60,7 @@ pub use io::{
     Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status, Transport,
 };
 pub use options::{MILLISECOND, Options, SECOND, TransportChoice};
-pub use recovery::Recovery;
+pub use recovery::{Lost, Recovery};
 
 /// A point in time or a duration, in nanoseconds. Points count from an origin of the driver's choosing.
 pub type Nanos = u64;

@@ -41,6 +41,15 @@ pub struct Recovery {
     failures: u32,
 }
 
+/// What a failure means for the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The messages for it, in order.
+    pub messages: Vec<String>,
+    /// The methods of the requests whose outcome is unknown.
+    pub unknown: Vec<String>,
+}
+
 #[derive(Debug)]
 struct Pending {
     /// As the client spelt it.
@@ -178,11 +187,16 @@ impl Recovery {
         self.sessions = self.sessions.max(epoch);
     }
 
-    /// The engine failed when it had started so many POSTs: the messages for the client. Each request in flight is answered:
+    /// The number of the last session, if there was one.
+    pub fn session(&self) -> Option<u64> {
+        (self.sessions > 0).then_some(self.sessions)
+    }
+
+    /// The engine failed when it had started so many POSTs: what the client is to hear. Each request in flight is answered:
     /// with [`OUTCOME_UNKNOWN`] if a POST was started since the engine had it, with [`UNAVAILABLE`] if none was. The server's open
     /// requests are cancelled. An `initialize` without an answer is sent again by the next engine, and answered when that fails too.
-    pub fn fail(&mut self, posts: u64) -> Vec<String> {
-        let mut messages = Vec::new();
+    pub fn fail(&mut self, posts: u64) -> Lost {
+        let mut lost = Lost::default();
         let waits = self.initialize.is_some() && self.answer.is_none();
         self.failures += u32::from(waits);
         let again = waits && self.failures < 2;
@@ -194,14 +208,17 @@ impl Recovery {
                 }
                 self.initialize = None;
             }
-            messages.push(lost(&pending, posts));
+            lost.messages.push(answer(&pending, posts));
+            if posts > pending.posts {
+                lost.unknown.push(pending.method);
+            }
         }
         for id in core::mem::take(&mut self.questions) {
-            messages.push(format!(
+            lost.messages.push(format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the server's session ended"}}}}"#
             ));
         }
-        messages
+        lost
     }
 
     /// What another engine goes on from, for [`crate::Options::recovery`]. `None`: the client has asked for no session.
@@ -219,7 +236,8 @@ impl Recovery {
     }
 }
 
-fn lost(pending: &Pending, posts: u64) -> String {
+/// The answer to a request that was in flight.
+fn answer(pending: &Pending, posts: u64) -> String {
     let method = &pending.method;
     if posts > pending.posts {
         let text = format!(
@@ -266,11 +284,12 @@ mod tests {
         books.from_client(&request("4", "x", "{}"), 3);
         books.to_client(r#"{"jsonrpc":"2.0","id":3,"result":{}}"#);
         books.from_client(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4}}"#, 3);
-        let answers = books.fail(3);
+        let Lost { messages: answers, unknown } = books.fail(3);
+        assert_eq!(unknown, ["tools/call"]);
         assert_eq!(answers.len(), 2, "{answers:?}");
         assert!(answers[0].contains(r#""id":1,"#) && answers[0].contains("-31001"));
         assert!(answers[1].contains(r#""id":"two","#) && answers[1].contains("-31002"));
-        assert!(books.fail(9).is_empty(), "they are answered once");
+        assert_eq!(books.fail(9), Lost::default(), "they are answered once");
     }
 
     #[test]
@@ -278,10 +297,10 @@ mod tests {
         let mut books = Recovery::new();
         books.from_client(INITIALIZE, 0);
         books.from_client(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, 0);
-        assert!(books.fail(1).is_empty());
+        assert_eq!(books.fail(1), Lost::default());
         let next = state(&books);
         assert_eq!((next.answer, next.initialized), (None, true));
-        let answers = books.fail(2);
+        let answers = books.fail(2).messages;
         assert!(answers.len() == 1 && answers[0].contains(r#""id":"i""#), "{answers:?}");
         assert!(books.state().is_none());
     }
@@ -315,7 +334,7 @@ mod tests {
         }
         books.from_client(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 1);
         books.to_client(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#);
-        let messages = books.fail(1);
+        let messages = books.fail(1).messages;
         assert!(messages.len() == 1 && messages[0].contains(r#""requestId":3"#), "{messages:?}");
         assert_eq!(state(&books).last_question, 3);
     }

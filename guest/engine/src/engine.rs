@@ -20,6 +20,12 @@ impl wit::GuestEngine for EngineResource {
     }
 
     fn handle(&self, now: wit::Instant, input: wit::Input) -> Result<(), wit::InputError> {
+        #[cfg(feature = "faults")]
+        match &input {
+            wit::Input::Message(text) => crate::faults::on_message(text),
+            wit::Input::Response(_) | wit::Input::Failed(_) => crate::faults::on_network(),
+            _ => {}
+        }
         let mut engine = self.0.borrow_mut();
         let input = match input {
             wit::Input::Message(_) if engine.is_closed() => {

@@ -157,6 +157,12 @@ impl Driver {
         if self.closed {
             return;
         }
+        #[cfg(feature = "faults")]
+        match &input {
+            Input::Message(text) => crate::faults::on_message(text),
+            Input::Response { .. } | Input::Failed { .. } => crate::faults::on_network(),
+            _ => {}
+        }
         self.engine.handle(monotonic_clock::now(), input);
         while let Some(output) = self.engine.poll_output() {
             match output {

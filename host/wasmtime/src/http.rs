@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,11 +24,13 @@ use crate::tls;
 /// A request body up to this size is gathered before it is sent, so that it leaves in one piece with its headers.
 const GATHER_BYTES: u64 = 256 * 1024;
 
-/// The connections of one [`crate::connect`].
+/// The connections of one [`crate::connect`]. Clones share them.
+#[derive(Clone)]
 pub(crate) struct HttpClient {
     /// For [`crate::probe`].
     pub(crate) client: Client,
     route: Arc<Route>,
+    posts: Arc<AtomicU64>,
 }
 
 impl HttpClient {
@@ -69,7 +71,12 @@ impl HttpClient {
         }
         let https = url.is_some_and(|url| url.scheme() == "https");
         let route = Arc::new(Route { identity: tls.identity, proxy, https, answered: AtomicBool::new(false) });
-        Ok(Self { client: builder.build().map_err(invalid)?, route })
+        Ok(Self { client: builder.build().map_err(invalid)?, route, posts: Arc::default() })
+    }
+
+    /// How many POSTs the component has asked for.
+    pub(crate) fn posts(&self) -> u64 {
+        self.posts.load(Ordering::Relaxed)
     }
 }
 
@@ -87,6 +94,9 @@ impl WasiHttpHooks for HttpClient {
         _options: Option<RequestOptions>,
         _sent: Background,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Background), Error>> + Send> {
+        if request.method() == http::Method::POST {
+            self.posts.fetch_add(1, Ordering::Relaxed);
+        }
         let (client, route) = (self.client.clone(), Arc::clone(&self.route));
         Box::new(async move {
             let request = outgoing(request).await?;
