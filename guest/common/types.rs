@@ -121,6 +121,8 @@ impl wit::GuestOptions for OptionsResource {
     }
 
     fn set_recovery(&self, state: String) {
+        #[cfg(feature = "faults")]
+        crate::faults::on_message(&state);
         self.0.borrow_mut().recovery = Some(state);
     }
 }

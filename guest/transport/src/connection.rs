@@ -33,11 +33,10 @@ impl wit::GuestConnection for ConnectionResource {
         let engine =
             Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
-        Ok(wit::Connection::new(Self {
-            driver: RefCell::new(Driver::new(engine, reactor.clone(), untaken)),
-            reactor,
-            receiving: Cell::new(false),
-        }))
+        let mut driver = Driver::new(engine, reactor.clone(), untaken);
+        // One that takes the place of another has something to do.
+        driver.handle(Input::Tick);
+        Ok(wit::Connection::new(Self { driver: RefCell::new(driver), reactor, receiving: Cell::new(false) }))
     }
 
     fn send(&self, message: String) -> Result<(), wit::SendError> {

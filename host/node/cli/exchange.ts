@@ -62,6 +62,10 @@ class HttpExchange {
   readonly #room: Room;
   readonly #report: Report;
   readonly #request: ClientRequest | undefined;
+  #response: IncomingMessage | undefined;
+  /** The engine wants no more of the body for now; the client reads nothing for now. */
+  #paused = false;
+  #held = false;
   #over = false;
 
   constructor(wanted: sansIo.Request, connector: Connector, pool: Pool, room: Room, report: Report) {
@@ -81,6 +85,22 @@ class HttpExchange {
   cancel(): void {
     this.#over = true;
     this.#request?.destroy();
+  }
+
+  /** Reads no more of the response's body, until it is resumed. */
+  pause(): void {
+    this.#paused = true;
+    this.#flow();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#flow();
+  }
+
+  #flow(): void {
+    if (this.#paused || this.#held) this.#response?.pause();
+    else this.#response?.resume();
   }
 
   #open({ method, https, authority, path, headers, body }: sansIo.Request, pool: Pool): ClientRequest {
@@ -113,12 +133,17 @@ class HttpExchange {
     for (let index = 0; index < response.rawHeaders.length; index += 2) {
       headers.push([response.rawHeaders[index]!, Buffer.from(response.rawHeaders[index + 1]!, "latin1")]);
     }
+    this.#response = response;
     this.#tell({ tag: "response", val: { exchange: this.#id, status, headers } });
     response.on("data", (bytes: Buffer) => {
       this.#tell({ tag: "body", val: { exchange: this.#id, bytes } });
       if (!this.#room.full || this.#over) return;
-      response.pause();
-      void this.#room.room().then(() => response.resume());
+      this.#held = true;
+      this.#flow();
+      void this.#room.room().then(() => {
+        this.#held = false;
+        this.#flow();
+      });
     });
     response.on("end", () => this.#tell({ tag: "end", val: this.#id }, true));
     response.on("error", (error) => this.#failed(this.#fault(error)));

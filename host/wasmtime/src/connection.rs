@@ -23,6 +23,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// An instance that lived for so long failed on its own account.
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
+/// After so many failures in a row to start with what was kept, it is started without: then at least each request has an answer.
+const HOPELESS: u32 = 5;
+
 /// Messages larger than this, in bytes, go to the program one by one.
 const LARGE: usize = 1 << 20;
 
@@ -345,10 +348,7 @@ impl Driver {
         if let Some(epoch) = self.recovery.session() {
             self.untold.push_back(Event::Disconnected { epoch, reason: reason.clone() });
         }
-        let lost = self.recovery.fail(self.client.posts());
-        let unknown = |method| Event::OutcomeUnknown { method, accepted: false, reason: reason.clone() };
-        self.untold.extend(lost.unknown.into_iter().map(unknown));
-        self.untold.extend(lost.messages.into_iter().map(Event::Message));
+        self.answer_lost(&reason);
         self.failures = if self.started.elapsed() < LONG_LIFE { self.failures.saturating_add(1) } else { 0 };
         loop {
             self.pause().await?;
@@ -365,9 +365,22 @@ impl Driver {
                 Err(error) => {
                     tracing::error!("{error}");
                     self.failures = self.failures.saturating_add(1);
+                    // An `initialize` that it fails over is answered in the end.
+                    self.answer_lost(&reason);
+                    if self.failures >= HOPELESS {
+                        self.recovery = Recovery::new();
+                    }
                 }
             }
         }
+    }
+
+    /// Answers what the component had in flight.
+    fn answer_lost(&mut self, reason: &str) {
+        let lost = self.recovery.fail(self.client.posts());
+        let unknown = |method| Event::OutcomeUnknown { method, accepted: false, reason: reason.to_owned() };
+        self.untold.extend(lost.unknown.into_iter().map(unknown));
+        self.untold.extend(lost.messages.into_iter().map(Event::Message));
     }
 
     /// Tells the program what there is to tell, and waits before another instance is started: at once the first time, then longer
