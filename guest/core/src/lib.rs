@@ -51,6 +51,7 @@ pub mod scan;
 mod schedule;
 mod session;
 pub mod sse;
+pub mod text;
 pub mod url;
 mod utf8;
 

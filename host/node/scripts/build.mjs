@@ -40,7 +40,7 @@ function buildComponent() {
   ensureTarget();
   const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: FLAGS };
   for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
-  const targetFolder = join(workspace, "target", faults ? "node-faults" : "node");
+  const targetFolder = join(workspace, "target", "node");
   const args = ["build", "--quiet", "--locked", "--package", CRATE, "--target", TARGET, "--profile", "guest", "--target-dir", targetFolder];
   if (faults) args.push("--features", "faults");
   const { status } = run("cargo", args, { cwd: workspace, env, stdio: "inherit" });

@@ -352,7 +352,6 @@ function ofProgram({ tag }: sansIo.Input): boolean {
 
 const STARTING: types.Status = {
   state: "connecting",
-  session: undefined,
   sessionAge: 0n,
   queued: 0,
   inFlight: 0,

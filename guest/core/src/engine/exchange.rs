@@ -15,6 +15,7 @@ use crate::replay::Evidence;
 use crate::request::{Delivery, Request, RequestKey};
 use crate::schedule::Timer;
 use crate::sse::Parser;
+use crate::text::visible;
 use crate::url::Url;
 use crate::utf8::from_utf8;
 use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
@@ -178,6 +179,8 @@ impl Engine {
         self.next_exchange += 1;
         let had_session =
             session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
+        let session_id = session.and_then(|session| session.id.clone());
+        self.learn_secrets(url, session_id.as_deref());
         self.exchanges.insert(
             exchange,
             Exchange {
@@ -309,7 +312,7 @@ impl Engine {
                     && !is_sse_post =>
             {
                 self.redirects += 1;
-                self.log(Level::Info, alloc::format!("the server redirects to {}", target.path_and_query()));
+                self.log(Level::Info, alloc::format!("the server redirects to {}", clip_path(target.path_and_query())));
                 self.url = target;
                 self.cancel(id);
                 self.restart(role);
@@ -464,7 +467,7 @@ impl Engine {
     pub(super) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         // Of the host, and longer than what a server may say: it tells how to mend things.
-        let detail: String = detail.chars().filter(|c| !c.is_control()).take(300).collect();
+        let detail = visible(detail, 300);
         let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
         match reading {
             Reading::Drain(_) => {
@@ -544,7 +547,7 @@ impl Engine {
 }
 
 fn printable(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).chars().filter(|c| !c.is_control()).take(1024).collect()
+    visible(&String::from_utf8_lossy(value), 1024)
 }
 
 /// A path for people: the query may hold a secret.

@@ -17,6 +17,7 @@ mod outcome;
 mod program;
 mod restore;
 mod resume;
+mod secrets;
 mod server;
 mod standalone;
 mod takeover;
@@ -31,6 +32,7 @@ use crate::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::request::{Request, RequestKey};
 use crate::schedule::{Rng, Timer, Timers};
 use crate::session::{Program, Restorable, ServerRequest, Session};
+use crate::text::{Secrets, visible};
 use crate::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
@@ -79,6 +81,7 @@ pub struct Engine {
 
     exchanges: BTreeMap<ExchangeId, Exchange>,
     bodies: bodies::Bodies,
+    secrets: Secrets,
     requests: BTreeMap<RequestKey, Request>,
     /// The ids on the wire that may still be answered.
     wire: BTreeMap<u64, RequestKey>,
@@ -188,6 +191,7 @@ impl Engine {
             early: Vec::new(),
             exchanges: BTreeMap::new(),
             bodies: bodies::Bodies::default(),
+            secrets: Secrets::default(),
             requests: BTreeMap::new(),
             wire: BTreeMap::new(),
             progress_tokens: BTreeMap::new(),
@@ -222,7 +226,7 @@ impl Engine {
     /// itself.
     pub fn check_headers(headers: &[(String, String)]) -> Result<(), OptionsError> {
         for (name, value) in headers {
-            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            let shown = visible(name, 64);
             if !http::header_name_ok(name) {
                 return Err(OptionsError::Header(alloc::format!("\"{shown}\" is no header name")));
             }
@@ -302,7 +306,7 @@ impl Engine {
             in_flight: self.program_requests().count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,
-            last_error: self.last_error.clone(),
+            last_error: self.blank(self.last_error.clone()),
         }
     }
 
@@ -384,6 +388,7 @@ impl Engine {
     }
 
     fn emit(&mut self, event: Event) {
+        let event = self.blanked(event);
         if self.options.notify_client
             && self.program.initialized
             && self.program.answered.is_some()
