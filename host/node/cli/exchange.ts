@@ -13,6 +13,12 @@ import { identityFailure } from "./tls.js";
 /** Node.js and uvicorn hang up after 5 s without a request; one that meets the hang-up has an unknown outcome. In milliseconds. */
 const IDLE = 4000;
 
+/** The most bytes, and headers, of a response's head: as the native command takes them. */
+const HEAD_BYTES = 408 << 10;
+const HEADERS = 1000;
+
+const TOO_LARGE = `the head of the answer has over ${HEAD_BYTES >> 10} KiB, or over ${HEADERS} headers`;
+
 /** Where messages go, which may be full. */
 export interface Room {
   readonly full: boolean;
@@ -111,9 +117,16 @@ class HttpExchange {
     const direct = proxy === undefined || https || proxy.scheme.startsWith("socks");
     if (!direct) lines.push(...proxyAuthorization(proxy));
     if (method === "post") lines.push("content-length", String(body.length));
-    const request = open({ agent: pool, method: method.toUpperCase(), path: direct ? path : `http://${authority}${path}`, headers: lines, setHost: false });
+    const request = open({ agent: pool, method: method.toUpperCase(), path: direct ? path : `http://${authority}${path}`, headers: lines, setHost: false, maxHeaderSize: HEAD_BYTES, insecureHTTPParser: true });
+    request.maxHeadersCount = HEADERS + 1;
     request.on("finish", () => this.#tell({ tag: "sent", val: this.#id }));
     request.on("response", (response) => this.#read(response));
+    // What nobody has asked for: the status tells.
+    request.on("upgrade", (response, socket) => {
+      socket.destroy();
+      this.#tell({ tag: "response", val: { exchange: this.#id, status: response.statusCode ?? 0, headers: [] } });
+      this.#tell({ tag: "end", val: this.#id }, true);
+    });
     request.on("error", (error) => this.#failed(this.#fault(error)));
     request.end(method === "post" ? body : undefined);
     return request;
@@ -128,6 +141,8 @@ class HttpExchange {
       this.#request?.destroy();
       return;
     }
+    if (status < 100) return this.#unusable(`what the server answers is not HTTP${this.#connector.suspicion()}`);
+    if (response.rawHeaders.length > 2 * HEADERS) return this.#unusable(TOO_LARGE);
     this.#connector.answered = true;
     const headers: [string, Uint8Array][] = [];
     for (let index = 0; index < response.rawHeaders.length; index += 2) {
@@ -150,6 +165,12 @@ class HttpExchange {
     response.on("close", () => this.#failed({ failure: "lost", detail: "the connection was closed" }));
   }
 
+  /** The answer is none. */
+  #unusable(detail: string): void {
+    this.#failed({ failure: "lost", detail });
+    this.#request?.destroy();
+  }
+
   /** What an error proves. */
   #fault(error: NodeJS.ErrnoException): Fault {
     if (error instanceof NotConnected) return error.fault;
@@ -157,6 +178,9 @@ class HttpExchange {
     // The server never got to the request.
     if (refused) return { failure: "tls", detail: refused.message };
     const suspicion = this.#connector.suspicion();
+    if (error.code === "HPE_HEADER_OVERFLOW") return { failure: "lost", detail: TOO_LARGE };
+    // Also where both are the same, which Node cannot be told to read.
+    if (error.code === "HPE_UNEXPECTED_CONTENT_LENGTH") return { failure: "lost", detail: "the answer has Content-Length twice" };
     if (error.code?.startsWith("HPE_")) return { failure: "lost", detail: `what the server answers is not HTTP${suspicion}` };
     return { failure: "lost", detail: `${fault(error).detail}${suspicion}` };
   }

@@ -24,6 +24,9 @@ use crate::tls;
 /// A request body up to this size is gathered before it is sent, so that it leaves in one piece with its headers.
 const GATHER_BYTES: u64 = 256 * 1024;
 
+/// The most headers of a response.
+pub(crate) const MAX_HEADERS: usize = 1000;
+
 /// The connections of one [`crate::connect`]. Clones share them.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
@@ -50,6 +53,7 @@ impl HttpClient {
             .referer(false)
             .connect_timeout(options.connect_timeout.unwrap_or(Duration::from_secs(10)))
             .tcp_nodelay(true)
+            .http1_max_headers(MAX_HEADERS)
             // What finds a peer that is gone without a word: 15 s of silence, then three probes, also under unacknowledged data.
             .tcp_keepalive(Duration::from_secs(15))
             .tcp_keepalive_interval(Duration::from_secs(5))

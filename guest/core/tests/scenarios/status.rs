@@ -110,7 +110,14 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
         change(&mut options);
         Engine::new(options, 1, 0).map(|_| ()).unwrap_err()
     };
-    for name in ["max-queue-messages", "max-queue-bytes", "max-message-bytes", "max-event-bytes", "max-body-bytes", "max-total-body-bytes"] {
+    for name in [
+        "max-queue-messages",
+        "max-queue-bytes",
+        "max-message-bytes",
+        "max-event-bytes",
+        "max-body-bytes",
+        "max-total-body-bytes",
+    ] {
         let change = |options: &mut Options| match name {
             "max-queue-messages" => options.max_queue_messages = 0,
             "max-queue-bytes" => options.max_queue_bytes = 0,
