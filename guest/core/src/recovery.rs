@@ -15,6 +15,10 @@ use serde_json::value::RawValue;
 use crate::errors::{OUTCOME_UNKNOWN, UNAVAILABLE, response};
 use crate::json::{self, Envelope, Kind, Params, Parsed};
 
+/// A message of more bytes is read at its ends only, where that is enough, and so much of it.
+const LARGE: usize = 64 << 10;
+const EDGE: usize = 256;
+
 /// Subscriptions that are remembered.
 const MAX_SUBSCRIPTIONS: usize = 10_000;
 
@@ -145,6 +149,16 @@ impl Recovery {
 
     /// The engine has this message for the client.
     pub fn to_client(&mut self, text: &str) {
+        // Reading all of a large answer, whose id is mostly at one of its ends, would be a good part of its cost.
+        if text.len() > LARGE
+            && self.answer.is_some()
+            && let Some(id) = id_of_answer(text)
+        {
+            if let Some(order) = self.pending.iter().find(|(_, pending)| pending.id == id).map(|(order, _)| *order) {
+                self.pending.remove(&order);
+            }
+            return;
+        }
         let Ok(Parsed::One(envelope)) = json::parse(text) else { return };
         match &envelope.kind {
             Kind::Response { id: Some(id) } => {
@@ -236,6 +250,62 @@ impl Recovery {
     }
 }
 
+/// The id of an answer, where it stands before or behind the result or error and nothing but short members stand beside it there.
+/// None: it has to be read.
+fn id_of_answer(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start().strip_prefix('{')?;
+    let mut found = None;
+    loop {
+        let (key, value) = member(rest)?;
+        if matches!(key, "result" | "error") {
+            break;
+        }
+        let scalar = scalar(value)?;
+        match key {
+            "id" => found = Some(scalar),
+            "jsonrpc" => {}
+            _ => return None,
+        }
+        rest = value[scalar.len()..].trim_start().strip_prefix(',')?;
+    }
+    found.or_else(|| {
+        // What ends with a member of the message itself: behind it there is no other closing bracket.
+        let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(EDGE))..];
+        let at = tail.rfind(r#""id""#)?;
+        tail[..at].trim_end().strip_suffix(',')?;
+        let (_, value) = member(&tail[at..])?;
+        let id = scalar(value)?;
+        let mut rest = value[id.len()..].trim_start();
+        if let Some(more) = rest.strip_prefix(',') {
+            let (key, value) = member(more)?;
+            rest = value.strip_prefix(scalar(value).filter(|_| key == "jsonrpc")?)?.trim_start();
+        }
+        (rest.trim_end() == "}").then_some(id)
+    })
+}
+
+/// The key of the member that a text begins with, and what follows the colon.
+fn member(text: &str) -> Option<(&str, &str)> {
+    let (key, rest) = text.trim_start().strip_prefix('"')?.split_once('"')?;
+    Some((key, rest.trim_start().strip_prefix(':')?.trim_start()))
+}
+
+/// The short string, number or `null` that a text begins with.
+fn scalar(text: &str) -> Option<&str> {
+    let head = &text.as_bytes()[..text.len().min(EDGE)];
+    let length = if head.first() == Some(&b'"') {
+        let mut escaped = false;
+        1 + head[1..].iter().position(|byte| {
+            let end = *byte == b'"' && !escaped;
+            escaped = *byte == b'\\' && !escaped;
+            end
+        })? + 1
+    } else {
+        head.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))?
+    };
+    (length > 0).then(|| &text[..length])
+}
+
 /// The answer to a request that was in flight.
 fn answer(pending: &Pending, posts: u64) -> String {
     let method = &pending.method;
@@ -303,6 +373,28 @@ mod tests {
         let answers = books.fail(2).messages;
         assert!(answers.len() == 1 && answers[0].contains(r#""id":"i""#), "{answers:?}");
         assert!(books.state().is_none());
+    }
+
+    #[test]
+    fn the_id_of_a_large_answer_is_found_at_its_ends() {
+        let pad = "x".repeat(1000);
+        for (text, id) in [
+            (format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"pad":"{pad}"}}}}"#), Some("7")),
+            (format!(r#" {{ "id" : "a\"b" , "error":{{"pad":"{pad}"}},"jsonrpc":"2.0"}}"#), Some(r#""a\"b""#)),
+            (format!(r#"{{"result":{{"pad":"{pad}","id":1}},"jsonrpc":"2.0","id":7}}"#), Some("7")),
+            (format!("{{\"result\":{{\"pad\":\"{pad}\"}}, \"id\": \"z\", \"jsonrpc\": \"2.0\" }}\n"), Some("\"z\"")),
+            // These have to be read.
+            (format!(r#"{{"result":{{"pad":"{pad}","id":1}}}}"#), None),
+            (format!(r#"{{"result":{{"pad":"{pad}"}},"id":7,"x":{{"id":1}}}}"#), None),
+            (format!(r#"{{"jsonrpc":"2.0","id":7,"method":"x","params":{{"pad":"{pad}"}}}}"#), None),
+            (format!(r#"{{"id":{{"id":1}},"result":"{pad}"}}"#), None),
+        ] {
+            assert_eq!(id_of_answer(&text), id, "{text}");
+        }
+        let mut books = connected();
+        books.from_client(&request("7", "tools/call", "{}"), 1);
+        books.to_client(&format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"pad":"{}"}}}}"#, "x".repeat(LARGE)));
+        assert_eq!(books.fail(2), Lost::default());
     }
 
     #[test]
