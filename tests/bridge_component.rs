@@ -12,8 +12,12 @@ mod command_cases;
 mod faults;
 #[path = "bridge_component/host.rs"]
 mod host;
+#[path = "large.rs"]
+mod large;
 #[path = "restart.rs"]
 mod restart;
+#[path = "wire_cases.rs"]
+mod wire_cases;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -7,7 +7,11 @@
 mod credentials;
 #[path = "hooks.rs"]
 mod hooks;
+#[path = "large.rs"]
+mod large;
 #[path = "proxy.rs"]
 mod proxy;
 #[path = "tls.rs"]
 mod tls;
+#[path = "wire_cases.rs"]
+mod wire_cases;

@@ -119,6 +119,16 @@ impl wit::GuestOptions for OptionsResource {
     fn set_max_body_bytes(&self, bytes: u64) {
         self.0.borrow_mut().max_body_bytes = size(bytes);
     }
+
+    fn set_max_total_body_bytes(&self, bytes: u64) {
+        self.0.borrow_mut().max_total_body_bytes = size(bytes);
+    }
+
+    fn set_recovery(&self, state: String) {
+        #[cfg(feature = "faults")]
+        crate::faults::on_message(&state);
+        self.0.borrow_mut().recovery = Some(state);
+    }
 }
 
 fn size(bytes: u64) -> usize {

@@ -36,10 +36,14 @@ fn build() -> Result<(), Box<dyn Error>> {
     let guests = out.join("guest");
     let wasm = mcp_reconnect_guests::build(workspace, &guests, Guest::Transport)?;
     let component = fs::read(&wasm).map_err(|error| format!("cannot read {}: {error}", wasm.display()))?;
-    fs::write(out.join("transport.cwasm"), machine_code(&component)?)?;
-    fs::write(out.join("transport.wasm"), component)?;
+    fs::write(out.join("host.cwasm"), machine_code(engine_config::host_config(), &component)?)?;
     #[cfg(feature = "test-component")]
     {
+        // As any other host compiles it.
+        let machine_code = |component: &[u8]| machine_code(engine_config::engine_config(), component);
+        fs::write(out.join("transport.cwasm"), machine_code(&component)?)?;
+        let faulty = fs::read(mcp_reconnect_guests::build_faulty(workspace, &guests, Guest::Transport)?)?;
+        fs::write(out.join("faulty.cwasm"), self::machine_code(engine_config::host_config(), &faulty)?)?;
         for source in ["guest/bridge", "guest/command", "guest/engine"] {
             println!("cargo::rerun-if-changed={}", workspace.join(source).display());
         }
@@ -50,12 +54,12 @@ fn build() -> Result<(), Box<dyn Error>> {
         fs::write(out.join("mcp-reconnect.cwasm"), machine_code(&command)?)?;
         fs::write(out.join("mcp-reconnect.wasm"), command)?;
     }
+    fs::write(out.join("transport.wasm"), component)?;
     Ok(())
 }
 
 /// Compiles a component for the target machine.
-fn machine_code(component: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut config = engine_config::engine_config();
+fn machine_code(mut config: wasmtime::Config, component: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     // Named even if it is the build machine's own, or the code may use CPU features that only this machine has.
     let target = env::var("TARGET")?;
     config.target(&target).map_err(|error| format!("wasmtime cannot compile for {target}: {error}"))?;

@@ -57,6 +57,7 @@ async fn connect(raw: &mut Raw, server: &Server, limit: usize) -> ResourceAny {
     api.call_set_max_message_bytes(&mut *store, options, limit).await.expect("no trap");
     api.call_set_max_event_bytes(&mut *store, options, limit).await.expect("no trap");
     api.call_set_max_body_bytes(&mut *store, options, limit).await.expect("no trap");
+    api.call_set_max_total_body_bytes(&mut *store, options, limit).await.expect("no trap");
     api.call_set_max_queue(&mut *store, options, 1024, 2 * limit).await.expect("no trap");
     raw.open(options).await.expect("no trap").expect("they are good")
 }
@@ -116,7 +117,7 @@ async fn json_may_be_as_deep_as_it_is_long() {
 
 /// The rule in `wit/world.wit`.
 fn enough(limit: usize) -> usize {
-    // Queue of twice the limit, message, event, body.
+    // Queue of twice the limit, message, event, all bodies.
     3 * 5 * limit + 16 * MIB
 }
 

@@ -112,11 +112,7 @@ impl Process {
 
     /// The same; a test run that is killed itself sends the process this signal.
     pub fn start_with(command: &mut Command, at_the_end: Signal) -> Self {
-        if IS_NPX && command.get_program() == COMMAND {
-            link_npm_command();
-        }
-        die_with_this_thread(command, at_the_end);
-        let mut child = command
+        let mut child = prepared_with(command, at_the_end)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -197,6 +193,19 @@ pub fn is_alive(id: i32) -> bool {
         Ok(stat) => !stat.contains(") Z "),
         Err(_) => Pid::from_raw(id).is_some_and(|id| rustix::process::test_kill_process(id).is_ok()),
     }
+}
+
+/// A command that ends with the test, and is there to be started.
+pub fn prepared(command: &mut Command) -> &mut Command {
+    prepared_with(command, Signal::KILL)
+}
+
+fn prepared_with(command: &mut Command, at_the_end: Signal) -> &mut Command {
+    if IS_NPX && command.get_program() == COMMAND {
+        link_npm_command();
+    }
+    die_with_this_thread(command, at_the_end);
+    command
 }
 
 /// Even a test run that is killed itself leaves no server behind.

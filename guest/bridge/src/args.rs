@@ -142,6 +142,7 @@ impl Given {
         self.set("start-timeout", maybe, |timeout| options.set_start_timeout(nanos(timeout)))?;
         self.set("max-event-bytes", size::parse, |bytes| options.set_max_event_bytes(bytes as u64))?;
         self.set("max-body-bytes", size::parse, |bytes| options.set_max_body_bytes(bytes as u64))?;
+        self.set("max-total-body-bytes", size::parse, |bytes| options.set_max_total_body_bytes(bytes as u64))?;
         let mut max_message_bytes = mcp_reconnect_core::Options::new("").max_message_bytes;
         self.set("max-message-bytes", size::parse, |bytes| max_message_bytes = bytes)?;
         options.set_max_message_bytes(max_message_bytes as u64);

@@ -59,6 +59,7 @@ pub const OPTIONS: [Spec; 19] = [
     value("start-timeout", "TIME", "How long initialize may wait for it, or off [default: 20s]"),
     value("max-event-bytes", "SIZE", "The largest server-sent event [default: 16M]"),
     value("max-body-bytes", "SIZE", "The largest JSON answer [default: 64M]"),
+    value("max-total-body-bytes", "SIZE", "All answers that are being read at once [default: 128M]"),
     value("max-message-bytes", "SIZE", "The largest message from the client [default: 64M]"),
     switch("trust-annotations", "Repeat a lost call of a read-only or idempotent tool"),
     Spec { short: Some('h'), ..switch("help", "Print help") },

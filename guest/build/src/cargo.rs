@@ -37,8 +37,8 @@ pub fn ensure_target(workspace: &Path) -> Result<(), Error> {
     Err(Error::new(format!("the Rust target {TARGET} is missing; add it with: rustup target add {TARGET}{toolchain}")))
 }
 
-/// Builds the package; gives the path of the component.
-pub fn build(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathBuf, Error> {
+/// Builds the package with these features; gives the path of the component.
+pub fn build(workspace: &Path, target_dir: &Path, package: &str, features: &[&str]) -> Result<PathBuf, Error> {
     let mut cargo = Command::new(tool("CARGO", "cargo"));
     for (name, _) in env::vars_os() {
         if is_about_the_host(&name.to_string_lossy()) {
@@ -52,6 +52,9 @@ pub fn build(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathB
         .args(["build", "--quiet", "--locked", "--package", package])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])
         .arg(target_dir);
+    if !features.is_empty() {
+        cargo.args(["--features", &features.join(",")]);
+    }
     let output = cargo.output().map_err(|error| Error::new(format!("cannot run cargo: {error}")))?;
     if !output.status.success() {
         // Here and not as they come, because cargo shows this part of a build script's output only when it fails.

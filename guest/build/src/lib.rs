@@ -66,6 +66,17 @@ pub fn build(workspace: &Path, target_dir: &Path, guest: Guest) -> Result<PathBu
     build_package(workspace, target_dir, guest.package())
 }
 
+/// Builds a component that fails on demand, for tests of hosts: see `guest/common/faults.rs`. In a folder of its own, since the
+/// file has the name of the good one.
+///
+/// # Errors
+///
+/// As for [`build`].
+pub fn build_faulty(workspace: &Path, target_dir: &Path, guest: Guest) -> Result<PathBuf, Error> {
+    cargo::ensure_target(workspace)?;
+    cargo::build(workspace, &target_dir.join("faults"), guest.package(), &["faults"])
+}
+
 /// The same for any package of the workspace that is a component: a `cdylib`, or a program of the package's name.
 ///
 /// # Errors
@@ -73,7 +84,7 @@ pub fn build(workspace: &Path, target_dir: &Path, guest: Guest) -> Result<PathBu
 /// As for [`build`].
 pub fn build_package(workspace: &Path, target_dir: &Path, package: &str) -> Result<PathBuf, Error> {
     cargo::ensure_target(workspace)?;
-    cargo::build(workspace, target_dir, package)
+    cargo::build(workspace, target_dir, package, &[])
 }
 
 /// Builds the command `mcp-reconnect.wasm`: `guest/bridge` with `guest/transport` plugged into it.

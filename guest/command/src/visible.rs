@@ -1,6 +1,8 @@
 //! Text for a terminal or a log.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
+
+use mcp_reconnect_core::text;
 
 /// The longest line, in characters.
 const LONGEST: usize = 2000;
@@ -9,14 +11,8 @@ const LONGEST: usize = 2000;
 pub struct Visible<'a>(pub &'a str);
 
 impl fmt::Display for Visible<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, c) in self.0.chars().enumerate() {
-            if index == LONGEST {
-                return f.write_str("…");
-            }
-            f.write_char(if c.is_control() { '\u{FFFD}' } else { c })?;
-        }
-        Ok(())
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::Visible(self.0, LONGEST).fmt(to)
     }
 }
 
@@ -28,12 +24,6 @@ mod tests {
 
     #[test]
     fn nothing_in_a_line_moves_the_cursor_or_ends_the_line() {
-        assert_eq!(Visible("a\x1b[2J\nb\u{9b}c").to_string(), "a\u{FFFD}[2J\u{FFFD}b\u{FFFD}c");
-    }
-
-    #[test]
-    fn a_line_is_bounded() {
-        assert_eq!(Visible(&"ä".repeat(LONGEST)).to_string().chars().count(), LONGEST);
-        assert!(Visible(&"ä".repeat(LONGEST + 1)).to_string().ends_with("ä…"));
+        assert_eq!(Visible("a\x1b[2J\nb\u{9b}c\u{202e}").to_string(), "a\u{FFFD}[2J\u{FFFD}b\u{FFFD}c\u{FFFD}");
     }
 }

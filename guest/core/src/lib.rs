@@ -39,6 +39,8 @@ mod api;
 pub mod diagnosis;
 mod engine;
 mod policy;
+mod recovery;
+pub mod text;
 mod wire;
 
 pub use api::errors::{self, oversized_message};
@@ -47,6 +49,7 @@ pub use api::io::{
 };
 pub use api::options::{MILLISECOND, Options, SECOND, TransportChoice};
 pub use engine::{Engine, OptionsError};
+pub use recovery::{Lost, Recovery};
 pub use wire::{http, scan, sse, url};
 
 /// A point in time or a duration, in nanoseconds. Points count from an origin of the driver's choosing.

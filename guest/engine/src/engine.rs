@@ -20,6 +20,12 @@ impl wit::GuestEngine for EngineResource {
     }
 
     fn handle(&self, now: wit::Instant, input: wit::Input) -> Result<(), wit::InputError> {
+        #[cfg(feature = "faults")]
+        match &input {
+            wit::Input::Message(text) => crate::faults::on_message(text),
+            wit::Input::Response(_) | wit::Input::Failed(_) => crate::faults::on_network(),
+            _ => {}
+        }
         let mut engine = self.0.borrow_mut();
         let input = match input {
             wit::Input::Message(_) if engine.is_closed() => {
@@ -101,6 +107,8 @@ fn output(output: core_::Output) -> wit::Output {
             body: request.body,
         }),
         core_::Output::Cancel(exchange) => wit::Output::Cancel(exchange.0),
+        core_::Output::Pause(exchange) => wit::Output::Pause(exchange.0),
+        core_::Output::Resume(exchange) => wit::Output::Resume(exchange.0),
         core_::Output::Event(event) => match types::event(event) {
             Some(event) => wit::Output::Event(event),
             None => wit::Output::Closed("closed by the program".to_string()),

@@ -9,8 +9,13 @@ extern crate alloc;
 
 #[cfg(target_family = "wasm")]
 mod engine;
+#[cfg(all(target_family = "wasm", feature = "faults"))]
+#[path = "../../common/faults.rs"]
+mod faults;
 #[cfg(target_family = "wasm")]
 mod oversized;
+#[cfg(target_family = "wasm")]
+mod recovery;
 #[cfg(target_family = "wasm")]
 #[path = "../../common/runtime.rs"]
 mod runtime;
@@ -39,5 +44,6 @@ mod bindings {
     impl exports::mcp_reconnect::transport::sans_io::Guest for Component {
         type Engine = crate::engine::EngineResource;
         type Oversized = crate::oversized::OversizedResource;
+        type Recovery = crate::recovery::RecoveryResource;
     }
 }

@@ -13,7 +13,7 @@ use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::Pollable;
 use crate::bindings::wasi::random::random;
-use crate::exchange::{self, Reports};
+use crate::exchange::{self, Gate, Reports};
 use crate::reactor::{Reactor, Task};
 use crate::types::{self, OptionsResource};
 use crate::untaken::Untaken;
@@ -33,11 +33,10 @@ impl wit::GuestConnection for ConnectionResource {
         let engine =
             Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
-        Ok(wit::Connection::new(Self {
-            driver: RefCell::new(Driver::new(engine, reactor.clone(), untaken)),
-            reactor,
-            receiving: Cell::new(false),
-        }))
+        let mut driver = Driver::new(engine, reactor.clone(), untaken);
+        // One that takes the place of another has something to do.
+        driver.handle(Input::Tick);
+        Ok(wit::Connection::new(Self { driver: RefCell::new(driver), reactor, receiving: Cell::new(false) }))
     }
 
     fn send(&self, message: String) -> Result<(), wit::SendError> {
@@ -116,7 +115,7 @@ impl ConnectionResource {
 struct Driver {
     engine: Engine,
     reactor: Reactor,
-    exchanges: BTreeMap<ExchangeId, Task>,
+    exchanges: BTreeMap<ExchangeId, (Task, Rc<Gate>)>,
     reports: Reports,
     /// Events that the caller has not taken. While there are any, nothing is read.
     untaken: Untaken,
@@ -157,16 +156,34 @@ impl Driver {
         if self.closed {
             return;
         }
+        #[cfg(feature = "faults")]
+        match &input {
+            Input::Message(text) => crate::faults::on_message(text),
+            Input::Response { .. } | Input::Failed { .. } => crate::faults::on_network(),
+            _ => {}
+        }
         self.engine.handle(monotonic_clock::now(), input);
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Start(id, request) => {
-                    let future = exchange::run(id, request, self.reactor.clone(), Rc::clone(&self.reports));
-                    self.exchanges.insert(id, Task::new(future));
+                    let gate = Rc::<Gate>::default();
+                    let (reactor, reports) = (self.reactor.clone(), Rc::clone(&self.reports));
+                    let future = exchange::run(id, request, reactor, reports, Rc::clone(&gate));
+                    self.exchanges.insert(id, (Task::new(future), gate));
                 }
                 Output::Cancel(id) => {
                     self.exchanges.remove(&id);
                     self.reports.borrow_mut().retain(|(of, _)| *of != id);
+                }
+                Output::Pause(id) => {
+                    if let Some((_, gate)) = self.exchanges.get(&id) {
+                        gate.pause();
+                    }
+                }
+                Output::Resume(id) => {
+                    if let Some((_, gate)) = self.exchanges.get(&id) {
+                        gate.resume();
+                    }
                 }
                 Output::Event(event) => match types::event(event) {
                     Some(event) => self.untaken.push(event),
@@ -192,20 +209,28 @@ impl Driver {
         self.run_tasks();
     }
 
-    /// Runs all tasks that were woken, and those that they lead to, and tells the engine what they report.
+    /// Runs the tasks that were woken, and those that they lead to, and tells the engine what each reports, before the next
+    /// one reads. Stops where there is enough for the caller to take; the others run the next time.
     fn run_tasks(&mut self) {
         loop {
             // In the order of the exchanges' ids, which is that of the engine's `Start`s.
-            self.exchanges.retain(|_, task| !task.run());
-            let mut reported = false;
-            loop {
-                // One at a time: what the engine makes of a report may cancel the exchange of the next.
-                let Some((_, input)) = self.reports.borrow_mut().pop_front() else { break };
-                self.handle(input);
-                reported = true;
-            }
-            if !reported {
+            let woken: Vec<_> =
+                self.exchanges.iter().filter(|(_, (task, _))| task.is_woken()).map(|(id, _)| *id).collect();
+            if woken.is_empty() {
                 return;
+            }
+            for id in woken {
+                if self.untaken.is_plenty() {
+                    return;
+                }
+                if self.exchanges.get_mut(&id).is_some_and(|(task, _)| task.run()) {
+                    self.exchanges.remove(&id);
+                }
+                loop {
+                    // One at a time: what the engine makes of a report may cancel the exchange of the next.
+                    let Some((_, input)) = self.reports.borrow_mut().pop_front() else { break };
+                    self.handle(input);
+                }
             }
         }
     }

@@ -4,8 +4,9 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::RefCell;
-use core::future::pending;
+use core::cell::{Cell, RefCell};
+use core::future::{pending, poll_fn};
+use core::task::{Poll, Waker};
 
 use futures_lite::future;
 use mcp_reconnect_core::{ExchangeId, Failure, Input, Method, Request};
@@ -22,6 +23,9 @@ use crate::reactor::Reactor;
 /// The most that one read takes. A read costs more than the copy of its bytes on some hosts.
 const READ_BYTES: u64 = 256 * 1024;
 
+/// The most that the first read of a body takes. So much of each body is read before the engine has said whether it may go on.
+const FIRST_READ_BYTES: u64 = 64 * 1024;
+
 /// Reads in one turn of the reactor: few, so that one busy stream does not keep the others waiting.
 const EAGER_READS: u32 = 2;
 
@@ -35,8 +39,42 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// What exchanges have to tell the engine, in the order in which it happened.
 pub type Reports = Rc<RefCell<VecDeque<(ExchangeId, Input)>>>;
 
+/// Whether an exchange may read on.
+#[derive(Default)]
+pub struct Gate {
+    paused: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Gate {
+    /// Holds the exchange up before its next read.
+    pub fn pause(&self) {
+        self.paused.set(true);
+    }
+
+    /// Lets it read on.
+    pub fn resume(&self) {
+        self.paused.set(false);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the exchange may read.
+    async fn open(&self) {
+        poll_fn(|context| {
+            if !self.paused.get() {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// Makes the request and reports all that becomes of it. Dropping the future cancels the exchange.
-pub async fn run(id: ExchangeId, request: Request, reactor: Reactor, reports: Reports) {
+pub async fn run(id: ExchangeId, request: Request, reactor: Reactor, reports: Reports, gate: Rc<Gate>) {
     let report = |input| reports.borrow_mut().push_back((id, input));
     let outcome = async {
         let (response, body) = start(&request)?;
@@ -48,7 +86,7 @@ pub async fn run(id: ExchangeId, request: Request, reactor: Reactor, reports: Re
             }
             pending().await
         };
-        let read = read(id, response, &reactor, &report);
+        let read = read(id, response, &reactor, &gate, &report);
         future::or(write, read).await
     };
     match outcome.await {
@@ -136,6 +174,7 @@ async fn read(
     id: ExchangeId,
     future: FutureIncomingResponse,
     reactor: &Reactor,
+    gate: &Gate,
     report: &impl Fn(Input),
 ) -> Result<(), Fault> {
     let response = response(future, reactor).await?;
@@ -147,16 +186,22 @@ async fn read(
     let mut readable = None;
     // A small body mostly comes with its head, and its end with it: to read is then cheaper than to ask first.
     let mut reads = EAGER_READS;
+    let mut most = FIRST_READ_BYTES;
     loop {
         if reads == 0 {
+            gate.open().await;
             readable.get_or_insert_with(|| reactor.watch(stream.subscribe())).ready().await;
+            // It may have been closed meanwhile.
+            gate.open().await;
             reads = EAGER_READS;
         }
-        match stream.read(READ_BYTES) {
+        match stream.read(most) {
             // Nothing yet. A host may say so after it said that there is something, too.
             Ok(bytes) if bytes.is_empty() => reads = 0,
             Ok(bytes) => {
-                reads -= 1;
+                // After a whole first piece the engine has its say.
+                reads = if bytes.len() as u64 == FIRST_READ_BYTES { 0 } else { reads - 1 };
+                most = READ_BYTES;
                 report(Input::Body { exchange: id, bytes });
             }
             Err(StreamError::Closed) => return Ok(()),

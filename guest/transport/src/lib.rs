@@ -17,6 +17,9 @@ mod connection;
 mod exchange;
 #[cfg(target_family = "wasm")]
 mod failure;
+#[cfg(all(target_family = "wasm", feature = "faults"))]
+#[path = "../../common/faults.rs"]
+mod faults;
 #[cfg(target_family = "wasm")]
 mod reactor;
 #[cfg(target_family = "wasm")]

@@ -139,6 +139,11 @@ impl Task {
         Self { future: Box::pin(future), waker: Waker::from(Arc::clone(&woken)), woken }
     }
 
+    /// Whether it wants to run.
+    pub fn is_woken(&self) -> bool {
+        self.woken.0.load(Ordering::Relaxed)
+    }
+
     /// Runs the task as far as it gets, if it was woken. Tells whether it is over.
     pub fn run(&mut self) -> bool {
         self.woken.0.swap(false, Ordering::Relaxed)

@@ -104,6 +104,7 @@ const OPTIONS: Record<string, Option> = {
   "start-timeout": { value: "TIME", read: durationOrOff, sets: "startTimeout", help: "How long initialize may wait for it, or off [default: 20s]" },
   "max-event-bytes": { value: "SIZE", read: size, sets: "maxEventBytes", help: "The largest server-sent event [default: 16M]" },
   "max-body-bytes": { value: "SIZE", read: size, sets: "maxBodyBytes", help: "The largest JSON answer [default: 64M]" },
+  "max-total-body-bytes": { value: "SIZE", read: size, sets: "maxTotalBodyBytes", help: "All answers that are being read at once [default: 128M]" },
   "max-message-bytes": { value: "SIZE", read: size, sets: "maxMessageBytes", help: "The largest message from the client [default: 64M]" },
   "trust-annotations": { sets: "trustAnnotations", help: "Repeat a lost call of a read-only or idempotent tool" },
   help: { short: "h", help: "Print help" },

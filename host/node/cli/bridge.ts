@@ -158,13 +158,16 @@ class Bridge {
 }
 
 function open(engine: Component, args: BridgeArgs, sources: HeaderSources, start: Start, listener: Listener): Connection {
-  const options = check(engine, args.url, args.options);
-  options.setHeaders(sources.headers());
-  if (sources.patience > 0) {
-    const patience = BigInt(Math.round((sources.patience + MARGIN) * 1e6));
-    options.setCredentialsTimeout(patience);
-    options.setConnectHeadersTimeout(patience);
-  }
+  const options = (component: Component) => {
+    const made = check(component, args.url, args.options);
+    made.setHeaders(sources.headers());
+    if (sources.patience > 0) {
+      const patience = BigInt(Math.round((sources.patience + MARGIN) * 1e6));
+      made.setCredentialsTimeout(patience);
+      made.setConnectHeadersTimeout(patience);
+    }
+    return made;
+  };
   try {
     return new Connection(engine, options, start, listener);
   } catch (error) {
@@ -175,7 +178,7 @@ function open(engine: Component, args: BridgeArgs, sources: HeaderSources, start
 /** For a URL that the engine took and Node does not. */
 const nowhere: Start = ({ exchange }, report) => {
   report({ tag: "failed", val: { exchange, failure: "unsendable", detail: "the platform does not accept the URL" } });
-  return { cancel: () => {} };
+  return { cancel: () => {}, pause: () => {}, resume: () => {} };
 };
 
 /** The engine's refusal in the words of the command line. */

@@ -14,6 +14,12 @@ import { identityFailure } from "./tls.js";
 /** Node.js and uvicorn hang up after 5 s without a request; one that meets the hang-up has an unknown outcome. In milliseconds. */
 const IDLE = 4000;
 
+/** The most bytes, and headers, of a response's head: as the native command takes them. */
+const HEAD_BYTES = 408 << 10;
+const HEADERS = 1000;
+
+const TOO_LARGE = `the head of the answer has over ${HEAD_BYTES >> 10} KiB, or over ${HEADERS} headers`;
+
 /** Where messages go, which may be full. */
 export interface Room {
   readonly full: boolean;
@@ -78,6 +84,10 @@ class HttpExchange {
   readonly #room: Room;
   readonly #report: Report;
   readonly #request: ClientRequest | undefined;
+  #response: IncomingMessage | undefined;
+  /** The engine wants no more of the body for now; the client reads nothing for now. */
+  #paused = false;
+  #held = false;
   #over = false;
 
   constructor(wanted: sansIo.Request, connector: Connector, pool: Pool, room: Room, report: Report) {
@@ -99,6 +109,22 @@ class HttpExchange {
     this.#request?.destroy();
   }
 
+  /** Reads no more of the response's body, until it is resumed. */
+  pause(): void {
+    this.#paused = true;
+    this.#flow();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#flow();
+  }
+
+  #flow(): void {
+    if (this.#paused || this.#held) this.#response?.pause();
+    else this.#response?.resume();
+  }
+
   #open({ method, https, authority, path, headers, body }: sansIo.Request, pool: Pool): ClientRequest {
     const { proxy } = this.#connector;
     if (!this.#connector.leadsTo(https, authority)) throw new NotConnected("unsendable", "the request leads to another server than the URL");
@@ -107,9 +133,16 @@ class HttpExchange {
     const direct = proxy === undefined || https || proxy.scheme.startsWith("socks");
     if (!direct) lines.push(...proxyAuthorization(proxy));
     if (method === "post") lines.push("content-length", String(body.length));
-    const request = open({ agent: pool, method: method.toUpperCase(), path: direct ? path : `http://${authority}${path}`, headers: lines, setHost: false });
+    const request = open({ agent: pool, method: method.toUpperCase(), path: direct ? path : `http://${authority}${path}`, headers: lines, setHost: false, maxHeaderSize: HEAD_BYTES, insecureHTTPParser: true });
+    request.maxHeadersCount = HEADERS + 1;
     request.on("finish", () => this.#tell({ tag: "sent", val: this.#id }));
     request.on("response", (response) => this.#read(response));
+    // What nobody has asked for: the status tells.
+    request.on("upgrade", (response, socket) => {
+      socket.destroy();
+      this.#tell({ tag: "response", val: { exchange: this.#id, status: response.statusCode ?? 0, headers: [] } });
+      this.#tell({ tag: "end", val: this.#id }, true);
+    });
     request.on("error", (error) => this.#failed(this.#fault(error)));
     request.end(method === "post" ? body : undefined);
     return request;
@@ -124,6 +157,8 @@ class HttpExchange {
       this.#request?.destroy();
       return;
     }
+    if (status < 100) return this.#unusable(`what the server answers is not HTTP${this.#connector.suspicion()}`);
+    if (response.rawHeaders.length > 2 * HEADERS) return this.#unusable(TOO_LARGE);
     this.#connector.answered = true;
     const decoder = decoderOf(response);
     const headers: [string, Uint8Array][] = [];
@@ -133,14 +168,19 @@ class HttpExchange {
       if (decoder && ["content-encoding", "content-length"].includes(name.toLowerCase())) continue;
       headers.push([name, Buffer.from(response.rawHeaders[index + 1]!, "latin1")]);
     }
+    this.#response = response;
     this.#tell({ tag: "response", val: { exchange: this.#id, status, headers } });
     const body = decoder ? response.pipe(decoder) : response;
     body.on("data", (bytes: Buffer) => {
       this.#tell({ tag: "body", val: { exchange: this.#id, bytes } });
       if (this.#over) return void decoder?.destroy();
       if (!this.#room.full) return;
-      body.pause();
-      void this.#room.room().then(() => body.resume());
+      this.#held = true;
+      this.#flow();
+      void this.#room.room().then(() => {
+        this.#held = false;
+        this.#flow();
+      });
     });
     body.on("end", () => this.#tell({ tag: "end", val: this.#id }, true));
     response.on("error", (error) => this.#failed(this.#fault(error)));
@@ -154,6 +194,12 @@ class HttpExchange {
     });
   }
 
+  /** The answer is none. */
+  #unusable(detail: string): void {
+    this.#failed({ failure: "lost", detail });
+    this.#request?.destroy();
+  }
+
   /** What an error proves. */
   #fault(error: NodeJS.ErrnoException): Fault {
     if (error instanceof NotConnected) return error.fault;
@@ -161,6 +207,9 @@ class HttpExchange {
     // The server never got to the request.
     if (refused) return { failure: "tls", detail: refused.message };
     const suspicion = this.#connector.suspicion();
+    if (error.code === "HPE_HEADER_OVERFLOW") return { failure: "lost", detail: TOO_LARGE };
+    // Also where both are the same, which Node cannot be told to read.
+    if (error.code === "HPE_UNEXPECTED_CONTENT_LENGTH") return { failure: "lost", detail: "the answer has Content-Length twice" };
     if (error.code?.startsWith("HPE_")) return { failure: "lost", detail: `what the server answers is not HTTP${suspicion}` };
     return { failure: "lost", detail: `${fault(error).detail}${suspicion}` };
   }

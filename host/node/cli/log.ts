@@ -4,6 +4,8 @@
 // A client that keeps the pipe and never reads it must not fill the memory: past a number of waiting lines, further ones are
 // dropped and counted.
 
+import { visible } from "./visible.js";
+
 export const LEVELS = ["off", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LEVELS)[number];
 
@@ -33,7 +35,7 @@ export const log = {
   info: (text: string) => write("info", "", text),
   debug: (text: string) => write("debug", "debug: ", text),
   /** Whatever the level. */
-  line: (text: string) => enqueue(`mcp-reconnect: ${visible(text)}\n`),
+  line: (text: string) => enqueue(`mcp-reconnect: ${visible(text, LONGEST)}\n`),
 };
 
 /** Waits a moment for what is still to be written. */
@@ -49,7 +51,7 @@ function write(level: LogLevel, prefix: string, text: string): void {
   if (LEVELS.indexOf(level) > shown) return;
   const times = shown >= LEVELS.indexOf("debug");
   const time = times ? `[${(performance.now() / 1000).toFixed(3).padStart(10)}] ` : "";
-  enqueue(`mcp-reconnect: ${time}${prefix}${visible(text)}\n`);
+  enqueue(`mcp-reconnect: ${time}${prefix}${visible(text, LONGEST)}\n`);
 }
 
 function enqueue(line: string): void {
@@ -67,11 +69,4 @@ function enqueue(line: string): void {
     }
     if (waiting === 0) drained();
   });
-}
-
-/** Text that may come from a server: bounded, and with nothing in it that a terminal would obey. */
-export function visible(text: string): string {
-  const characters = [...text.slice(0, 2 * LONGEST + 2)];
-  const line = characters.slice(0, LONGEST).join("").replace(/\p{Cc}/gu, "\u{FFFD}");
-  return characters.length > LONGEST ? `${line}…` : line;
 }

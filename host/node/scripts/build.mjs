@@ -14,15 +14,26 @@ const TARGET = "wasm32-wasip2";
 const FLAGS = "-Ctarget-feature=+simd128";
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+/** For esbuild. */
+const common = { absWorkingDir: folder, bundle: true, platform: "neutral", target: "es2022", logLevel: "warning" };
 const workspace = resolve(process.env.MCP_RECONNECT_WORKSPACE ?? join(folder, "../.."));
 
-for (const old of ["build", "dist"]) rmSync(join(folder, old), { recursive: true, force: true });
+/** With `--faults`, after a build without: `dist-faults`, the same with a component that fails on demand, for the tests. */
+const faults = process.argv.includes("--faults");
+const [buildFolder, dist] = faults ? ["build-faults", "dist-faults"] : ["build", "dist"];
+
+for (const old of [buildFolder, dist]) rmSync(join(folder, old), { recursive: true, force: true });
 const component = readFileSync(buildComponent());
 const modules = await transpileComponent(component);
-await bundle();
-declarations();
-provenance(component, modules);
-copyFileSync(join(workspace, "LICENSE"), join(folder, "LICENSE"));
+if (faults) {
+  cpSync(join(folder, "dist"), join(folder, dist), { recursive: true });
+  for (const format of ["esm", "cjs"]) await bundleComponent(format);
+} else {
+  await bundle();
+  declarations();
+  provenance(component, modules);
+  copyFileSync(join(workspace, "LICENSE"), join(folder, "LICENSE"));
+}
 
 /** Builds the component as host/wasmtime/build.rs builds its own: from the lock file, untouched by the caller's flags. */
 function buildComponent() {
@@ -31,6 +42,7 @@ function buildComponent() {
   for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
   const targetFolder = join(workspace, "target", "node");
   const args = ["build", "--quiet", "--locked", "--package", CRATE, "--target", TARGET, "--profile", "guest", "--target-dir", targetFolder];
+  if (faults) args.push("--features", "faults");
   const { status } = run("cargo", args, { cwd: workspace, env, stdio: "inherit" });
   if (status !== 0) fail(`the component ${CRATE} does not build, see cargo's messages above`);
   return join(targetFolder, TARGET, "guest", `${CRATE.replaceAll("-", "_")}.wasm`);
@@ -111,9 +123,8 @@ function withLongStrings(code) {
  */
 async function bundle() {
   const component = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./component.js", external: true })) };
-  const common = { absWorkingDir: folder, bundle: true, platform: "neutral", target: "es2022", logLevel: "warning" };
   for (const format of ["esm", "cjs"]) {
-    await build({ ...common, format, entryPoints: ["build/component.js"], outfile: `dist/${format}/component.js`, minify: true, lineLimit: 500 });
+    await bundleComponent(format);
     await build({ ...common, format, entryPoints: ["src/index.ts"], outfile: `dist/${format}/index.js`, plugins: [component] });
   }
   // The command is a program of Node's, which loads the same component, and SOCKS only where it is used.
@@ -127,6 +138,10 @@ async function bundle() {
   chmodSync(join(folder, "dist/cli.js"), 0o755);
   if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
   writeFileSync(join(folder, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
+}
+
+async function bundleComponent(format) {
+  await build({ ...common, format, entryPoints: [`${buildFolder}/component.js`], outfile: `${dist}/${format}/component.js`, minify: true, lineLimit: 500 });
 }
 
 /** The licences of what a bundle holds of others. */
@@ -183,7 +198,7 @@ function provenance(component, modules) {
 }
 
 function write(name, content) {
-  const path = join(folder, "build", name);
+  const path = join(folder, buildFolder, name);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, content);
   return path;

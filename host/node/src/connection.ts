@@ -1,11 +1,22 @@
-// Drives one engine: hands it what happens, does what it wants, and waits for its deadline with one timer.
-import { now, refusal, type Component, type sansIo, type types } from "./engine.js";
+// Drives one engine: hands it what happens, does what it wants, and waits for its deadline with one timer. An engine that fails is
+// replaced.
+import { brief } from "./brief.js";
+import { component, now, refusal, type Component, type sansIo, type types } from "./engine.js";
 
 /** Takes what an exchange has to tell the engine. */
 export type Report = (input: sansIo.Input) => void;
 
 /** Makes a request and reports what becomes of it, until that is over or cancelled. */
-export type Start = (request: sansIo.Request, report: Report) => { cancel(): void };
+export type Start = (request: sansIo.Request, report: Report) => Running;
+
+/** A request under way. */
+export interface Running {
+  /** Ends it. Nothing about it is reported any more. */
+  cancel(): void;
+  /** Reads no more of the response's body, until it is resumed. */
+  pause(): void;
+  resume(): void;
+}
 
 /** The longest wait that JavaScript's timers take, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -20,11 +31,43 @@ export interface Listener {
   closed(error?: Error): void;
 }
 
+/** Gives options in a component's own terms: `options` are used up by an engine, and another one needs its own. */
+export type MakeOptions = (component: Component) => types.Options;
+
+/** The first pause before an engine that failed is replaced again, and the longest; in milliseconds. */
+const FIRST_PAUSE = 100;
+const LONGEST_PAUSE = 30_000;
+/** An engine that lived for so long failed on its own account, in milliseconds. */
+const LONG_LIFE = 60_000;
+/** After so many failures in a row to start with what was kept, it is started without: then at least each request has an answer. */
+const HOPELESS = 5;
+/** Messages of the program that may wait for another engine. */
+const WAITING = 1024;
+
 export class Connection {
-  readonly #engine: sansIo.Engine;
+  #engine: sansIo.Engine;
+  readonly #options: MakeOptions;
+  /** What outlives the engine, in an instance of its own. */
+  #recovery: sansIo.Recovery;
+  readonly #component: () => Component;
+  /** How many POSTs were started. */
+  #posts = 0n;
+  /** The last session, if there was one. */
+  #epoch: bigint | undefined;
+  /** `initialize` was answered. */
+  #answered = false;
+  #closing = false;
+  /** Headers that were set since the start. */
+  #headers: [string, string][] | undefined;
+  /** When the engine was started, and how many before it have failed soon after their start. */
+  #started = now();
+  #failures = 0;
+  /** Waits for another engine. */
+  #waiting: sansIo.Input[] | undefined;
+  #restart: ReturnType<typeof setTimeout> | undefined;
   readonly #start: Start;
   readonly #listener: Listener;
-  readonly #exchanges = new Map<bigint, { cancel(): void }>();
+  readonly #exchanges = new Map<bigint, Running>();
   /** What the engine wants and nobody has done yet. */
   #outputs: sansIo.Output[] = [];
   #working = false;
@@ -37,16 +80,26 @@ export class Connection {
   #arming: ReturnType<typeof setTimeout> | undefined;
   #held = false;
 
-  /** Throws if the options are refused. */
-  constructor({ Engine }: Component, options: types.Options, start: Start, listener: Listener) {
+  /** Throws if the options are refused. `another` makes the component of an engine that takes the place of one that failed. */
+  constructor(first: Component, options: MakeOptions, start: Start, listener: Listener, another: () => Component = component) {
+    this.#options = options;
+    this.#component = another;
+    this.#recovery = new (component().Recovery)();
+    this.#engine = this.#open(first);
+    this.#start = start;
+    this.#listener = listener;
+  }
+
+  #open(component: Component, recovery?: string): sansIo.Engine {
     const [seed] = crypto.getRandomValues(new BigUint64Array(1));
+    const options = this.#options(component);
+    if (this.#headers) options.setHeaders(this.#headers);
+    if (recovery !== undefined) options.setRecovery(recovery);
     try {
-      this.#engine = Engine.open(options, seed!, now());
+      return component.Engine.open(options, seed!, now());
     } catch (error) {
       throw refusal(error) ?? error;
     }
-    this.#start = start;
-    this.#listener = listener;
   }
 
   /** Whether the last output was done. */
@@ -55,6 +108,7 @@ export class Connection {
   }
 
   status(): types.Status {
+    if (this.#waiting) return { ...STARTING };
     return this.#engine.status(now());
   }
 
@@ -81,12 +135,20 @@ export class Connection {
 
   #feed(inputs: sansIo.Input[]): void {
     if (this.#closed || inputs.length === 0) return;
+    if (this.#waiting) return this.#wait(this.#waiting, inputs);
     let refused: Error | undefined;
-    try {
-      for (const input of inputs) this.#engine.handle(now(), input);
-    } catch (error) {
-      refused = refusal(error);
-      if (!refused) return this.#fail(error);
+    for (const [index, input] of inputs.entries()) {
+      try {
+        this.#note(input);
+        this.#engine.handle(now(), input);
+        if (input.tag === "set-headers") this.#headers = input.val;
+      } catch (error) {
+        refused = refusal(error);
+        if (refused) break;
+        this.#fail(error);
+        // What was reported of exchanges went with the engine.
+        return this.#feed(inputs.slice(index + 1).filter(ofProgram));
+      }
     }
     try {
       // All there are.
@@ -96,6 +158,14 @@ export class Connection {
     }
     this.#work();
     if (refused) throw refused;
+  }
+
+  /** Writes down what the engine is about to hear. */
+  #note(input: sansIo.Input): void {
+    if (input.tag === "close") this.#closing = true;
+    if (input.tag !== "message" || this.#closing) return;
+    const text = brief(input.val, false);
+    if (text !== undefined) this.#recovery.fromClient(text, this.#posts);
   }
 
   /** Does what the engine wants, in order, also if a listener calls `handle` meanwhile. */
@@ -114,6 +184,7 @@ export class Connection {
     switch (output.tag) {
       case "start": {
         const { exchange } = output.val;
+        if (output.val.method === "post") this.#posts += 1n;
         let over = false;
         const running = this.#start(output.val, (input) => {
           if (input.tag === "end" || input.tag === "failed") {
@@ -129,13 +200,32 @@ export class Connection {
         this.#exchanges.get(output.val)?.cancel();
         this.#exchanges.delete(output.val);
         break;
+      case "pause":
+        this.#exchanges.get(output.val)?.pause();
+        break;
+      case "resume":
+        this.#exchanges.get(output.val)?.resume();
+        break;
       case "event":
-        this.#listener.event(output.val);
+        this.#tell(output.val);
         break;
       case "closed":
         this.#end();
         break;
     }
+  }
+
+  #tell(event: types.Event): void {
+    if (event.tag === "message") {
+      // The answer to `initialize` is kept, all others are only looked at.
+      const text = this.#answered ? brief(event.val, true) : event.val;
+      if (text !== undefined) this.#recovery.toClient(text);
+      this.#answered ||= this.#recovery.state()?.includes('"answer":"') ?? false;
+    } else if (event.tag === "connected" || event.tag === "reconnected") {
+      this.#epoch = event.tag === "connected" ? event.val.epoch : event.val.session.epoch;
+      this.#recovery.onSession(this.#epoch);
+    }
+    this.#listener.event(event);
   }
 
   /** Once for all that happens now: the engine's shortest waits are longer. */
@@ -182,6 +272,7 @@ export class Connection {
   #end(error?: Error): void {
     this.#closed = true;
     this.#disarm();
+    clearTimeout(this.#restart);
     this.#outputs = [];
     this.#reports = [];
     for (const exchange of this.#exchanges.values()) exchange.cancel();
@@ -189,8 +280,89 @@ export class Connection {
     this.#listener.closed(error);
   }
 
-  /** The component trapped: a defect of ours. Nothing of it can be used any more. */
+  /**
+   * The component trapped: a defect of ours. What it had in flight is answered, and another one takes its place: at once the first
+   * time, then after a pause that grows with each failure.
+   */
   #fail(cause: unknown): void {
-    if (!this.#closed) this.#end(new Error("mcp-reconnect failed and closed the connection; this is a defect, please report it", { cause }));
+    if (this.#closed) return;
+    this.#disarm();
+    this.#outputs = [];
+    this.#reports = [];
+    for (const exchange of this.#exchanges.values()) exchange.cancel();
+    this.#exchanges.clear();
+    this.#waiting = [];
+    this.#failures = now() - this.#started < BigInt(LONG_LIFE) * 1_000_000n ? this.#failures + 1 : 0;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const reason = "the transport component failed and is started again";
+    try {
+      const text = `the transport component failed, a defect of mcp-reconnect; please report it: ${why}`;
+      this.#listener.event({ tag: "diagnostic", val: { level: "warn", text } });
+      if (this.#epoch !== undefined) this.#listener.event({ tag: "disconnected", val: { epoch: this.#epoch, reason } });
+      this.#answerLost(reason);
+    } catch (error) {
+      // Nothing is left to go on from.
+      return this.#end(new Error("mcp-reconnect failed and closed the connection; this is a defect, please report it", { cause: error }));
+    }
+    if (this.#closing) return this.#end();
+    const pause = this.#failures < 2 ? 0 : Math.min(FIRST_PAUSE * 2 ** (this.#failures - 2), LONGEST_PAUSE);
+    this.#restart = setTimeout(() => this.#replace(reason), pause);
+  }
+
+  /** Answers what the engine had in flight. */
+  #answerLost(reason: string): void {
+    const { messages, unknown } = this.#recovery.fail(this.#posts);
+    for (const method of unknown) this.#listener.event({ tag: "outcome-unknown", val: { method, accepted: false, reason } });
+    for (const val of messages) this.#listener.event({ tag: "message", val });
+  }
+
+  #replace(reason: string): void {
+    const waiting = this.#waiting ?? [];
+    try {
+      this.#engine = this.#open(this.#component(), this.#recovery.state());
+      this.#started = now();
+      this.#waiting = undefined;
+    } catch (error) {
+      this.#fail(error);
+      if (this.#failures >= HOPELESS && !this.#closed) {
+        this.#answerLost(reason);
+        this.#recovery = new (component().Recovery)();
+      }
+      this.#waiting = waiting;
+      return;
+    }
+    this.#feed([{ tag: "tick" }, ...waiting]);
+  }
+
+  /** Keeps what the program wants for the next engine. */
+  #wait(waiting: sansIo.Input[], inputs: sansIo.Input[]): void {
+    for (const input of inputs.filter(ofProgram)) {
+      if (input.tag === "close") {
+        for (const message of waiting) this.#note(message);
+        this.#answerLost("the transport component failed");
+        this.#closing = true;
+        return this.#end();
+      }
+      if (input.tag === "set-headers") this.#headers = input.val;
+      else if (input.tag === "message" && waiting.length >= WAITING) {
+        this.#note(input);
+        this.#answerLost("the transport component failed");
+      } else waiting.push(input);
+    }
   }
 }
+
+/** Whether it comes of the program, and not of an exchange of an engine that is gone. */
+function ofProgram({ tag }: sansIo.Input): boolean {
+  return ["message", "set-headers", "reconnect", "probe", "close"].includes(tag);
+}
+
+const STARTING: types.Status = {
+  state: "connecting",
+  sessionAge: 0n,
+  queued: 0,
+  inFlight: 0,
+  reconnects: 0n,
+  replays: 0n,
+  lastError: "the transport component failed",
+};

@@ -10,11 +10,12 @@ export interface Component {
   Engine: typeof sansIo.Engine;
   Options: typeof types.Options;
   Oversized: typeof sansIo.Oversized;
+  Recovery: typeof sansIo.Recovery;
 }
 
 export function component(): Component {
   const { sansIo, types } = instantiate(compiled, {});
-  return { Engine: sansIo.Engine, Options: types.Options, Oversized: sansIo.Oversized };
+  return { Engine: sansIo.Engine, Options: types.Options, Oversized: sansIo.Oversized, Recovery: sansIo.Recovery };
 }
 
 const modules = new Map<string, WebAssembly.Module>();

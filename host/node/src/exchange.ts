@@ -9,6 +9,9 @@ export class Exchange {
   readonly #report: Report;
   readonly #controller = new AbortController();
   #over = false;
+  /** While it is paused: resolves when it is not any more. */
+  #paused: Promise<void> | undefined;
+  #resume = (): void => {};
 
   constructor(request: sansIo.Request, send: Send, init: RequestInit, report: Report) {
     this.#id = request.exchange;
@@ -20,6 +23,17 @@ export class Exchange {
   cancel(): void {
     this.#over = true;
     this.#controller.abort();
+    this.#resume();
+  }
+
+  /** Reads no more of the response's body, until it is resumed. */
+  pause(): void {
+    this.#paused ??= new Promise((resolve) => (this.#resume = resolve));
+  }
+
+  resume(): void {
+    this.#paused = undefined;
+    this.#resume();
   }
 
   async #run(request: sansIo.Request, send: Send, init: RequestInit): Promise<void> {
@@ -61,6 +75,7 @@ export class Exchange {
   async #read(body: ReadableStream<Uint8Array> | null): Promise<void> {
     const reader = body?.getReader();
     while (reader && !this.#over) {
+      while (this.#paused && !this.#over) await this.#paused;
       const { done, value } = await reader.read();
       if (done) return;
       this.#tell({ tag: "body", val: { exchange: this.#id, bytes: value } });

@@ -63,6 +63,11 @@ export interface ReconnectingTransportOptions {
   maxEventBytes?: number | undefined;
   /** The largest JSON body of a response. Default: 64 MiB. */
   maxBodyBytes?: number | undefined;
+  /**
+   * The most bytes of bodies and events that are being read at once. Past it the large ones wait for the oldest. Less than
+   * `maxBodyBytes` or `maxEventBytes` counts as that. Default: 128 MiB.
+   */
+  maxTotalBodyBytes?: number | undefined;
 }
 
 /** How long to wait for a function that gives headers, unless it is said. */
@@ -90,9 +95,10 @@ const SETTERS: Record<string, Setter> = {
   startTimeout: (options, value: unknown, name) => options.setStartTimeout(duration(value, name)),
   maxQueue: (options, value: { messages?: unknown; bytes?: unknown } | null, name) =>
     options.setMaxQueue(count(value?.messages, `${name}.messages`), size(value?.bytes, `${name}.bytes`)),
-  maxMessageBytes: (options, value: unknown, name) => options.setMaxMessageBytes(size(value, name)),
-  maxEventBytes: (options, value: unknown, name) => options.setMaxEventBytes(size(value, name)),
-  maxBodyBytes: (options, value: unknown, name) => options.setMaxBodyBytes(size(value, name)),
+  maxMessageBytes: (options, value: unknown, name) => options.setMaxMessageBytes(messageSize(value, name)),
+  maxEventBytes: (options, value: unknown, name) => options.setMaxEventBytes(messageSize(value, name)),
+  maxBodyBytes: (options, value: unknown, name) => options.setMaxBodyBytes(messageSize(value, name)),
+  maxTotalBodyBytes: (options, value: unknown, name) => options.setMaxTotalBodyBytes(size(value, name)),
 };
 
 /** What the SDKs' transports take and this one does not, and what to do instead. */
@@ -160,6 +166,14 @@ function duration(value: unknown, name: string): bigint {
 function size(value: unknown, name: string): bigint {
   if (typeof value !== "number" || !(value >= 1)) wrong(name, "a number of bytes");
   return BigInt(Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER));
+}
+
+/** The longest message, in bytes: it must fit into a string, with an id that may be another one's. */
+const LONGEST_MESSAGE = 448 << 20;
+
+function messageSize(value: unknown, name: string): bigint {
+  const bytes = size(value, name);
+  return bytes < LONGEST_MESSAGE ? bytes : BigInt(LONGEST_MESSAGE);
 }
 
 function count(value: unknown, name: string): number {

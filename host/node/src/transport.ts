@@ -31,7 +31,7 @@ export class ReconnectingTransport extends EventTarget {
   readonly sessionId: undefined;
 
   readonly #component: Component;
-  readonly #options: types.Options;
+  readonly #url: string;
   readonly #given: ReconnectingTransportOptions;
   #started = false;
   #connection: Connection | undefined;
@@ -50,7 +50,8 @@ export class ReconnectingTransport extends EventTarget {
   constructor(url: URL | string, options: ReconnectingTransportOptions = {}) {
     super();
     this.#component = component();
-    this.#options = check(this.#component, String(url), options);
+    this.#url = String(url);
+    check(this.#component, this.#url, options);
     this.#given = options;
   }
 
@@ -70,11 +71,16 @@ export class ReconnectingTransport extends EventTarget {
       // It may have been closed meanwhile.
       if (this.#closing) throw new Error("the transport is closed");
       this.#headersInUse = this.#early ?? source;
-      this.#options.setHeaders(headers(this.#headersInUse, requestInit?.headers));
+      const first = headers(this.#headersInUse, requestInit?.headers);
+      const options = (component: Component) => {
+        const made = check(component, this.#url, this.#given);
+        made.setHeaders(first);
+        return made;
+      };
       const { headers: _, signal: __, ...init } = requestInit ?? {};
       const listener = { event: this.#on.bind(this), closed: this.#closed.bind(this) };
       const send = fetch ? given(fetch) : runtime;
-      this.#connection = new Connection(this.#component, this.#options, (request, report) => new Exchange(request, send, init, report), listener);
+      this.#connection = new Connection(this.#component, options, (request, report) => new Exchange(request, send, init, report), listener);
       // Those that the function gave just now are good for the first session.
       if (typeof this.#given.headers === "function") this.setHeaders(this.#headersInUse ?? {});
     } catch (error) {

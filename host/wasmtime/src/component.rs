@@ -11,10 +11,11 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::engine_config::engine_config;
+use crate::engine_config::host_config;
 use crate::http::HttpClient;
-use crate::options::{Options, TransportChoice};
+use crate::options::{Options, Settings, TransportChoice};
 use crate::wake::Wake;
+use crate::watchdog::{self, Watchdog};
 use crate::{Event, OpenError, SetHeadersError, Status};
 
 pub(crate) mod bindings {
@@ -58,6 +59,7 @@ pub(crate) struct Instance {
     connection: ResourceAny,
     /// The interrupt of `receive`. Owned by the store's table, lent to every call.
     until: u32,
+    watchdog: Watchdog,
 }
 
 /// What became of a message that the component was given.
@@ -81,14 +83,26 @@ struct Host {
 }
 
 impl Instance {
-    /// Opens a connection. Does no network I/O.
-    pub(crate) async fn open(options: Options, wake: Wake) -> Result<Self, OpenError> {
-        let client = HttpClient::new(&options.http, &options.url)?;
-        Self::start(options, client, wake).await.map_err(component_error)?.map_err(open_error)
+    /// Opens a connection, or goes on with that of an instance that failed: `recovery` is what [`mcp_reconnect_core::Recovery`] has
+    /// kept. Does no network I/O.
+    pub(crate) async fn open(
+        options: &Options,
+        client: &HttpClient,
+        wake: &Wake,
+        recovery: Option<&str>,
+    ) -> Result<Self, OpenError> {
+        let started = Self::start(options, client.clone(), wake.clone(), recovery).await;
+        started.map_err(component_error)?.map_err(open_error)
     }
 
-    async fn start(options: Options, client: HttpClient, wake: Wake) -> wasmtime::Result<Result<Self, wit::OpenError>> {
+    async fn start(
+        options: &Options,
+        client: HttpClient,
+        wake: Wake,
+        recovery: Option<&str>,
+    ) -> wasmtime::Result<Result<Self, wit::OpenError>> {
         let pre = prepared()?;
+        let memory = memory(&options.settings);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELD_BYTES);
         let host = Host {
@@ -97,24 +111,28 @@ impl Instance {
             wasi: WasiCtx::builder().build(),
             http,
             client,
-            limits: limits(&options),
+            limits: StoreLimitsBuilder::new().memory_size(memory).build(),
         };
         let mut store = Store::new(pre.engine(), host);
         store.limiter(|host| &mut host.limits);
+        // What one call may copy out of the component: no more than it can hold.
+        store.set_hostcall_fuel(memory);
+        let watchdog = Watchdog::default();
+        watchdog.watch(&mut store);
         let transport = pre.instantiate_async(&mut store).await?;
         let table = &mut store.data_mut().table;
         let wake = table.push(wake)?;
         let until = subscribe(table, wake)?.rep();
-        let options = fill_options(&mut store, &transport, options).await?;
+        let options = fill_options(&mut store, &transport, options, recovery).await?;
         let connection = transport.mcp_reconnect_transport_client().connection();
         let opened = connection.call_open(&mut store, options).await?;
-        Ok(opened.map(|connection| Self { store, transport, connection, until }))
+        Ok(opened.map(|connection| Self { store, transport, connection, until, watchdog }))
     }
 
     /// Gives the component a message of the program.
     pub(crate) async fn send(&mut self, message: &str) -> wasmtime::Result<Taken> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        match connection.call_send(&mut self.store, self.connection, message).await? {
+        match self.watchdog.call(connection.call_send(&mut self.store, self.connection, message)).await? {
             Ok(()) => Ok(Taken::Yes),
             Err(wit::SendError::Full(_)) => Ok(Taken::NotYet),
             Err(wit::SendError::Closed(_)) => Ok(Taken::No),
@@ -126,7 +144,8 @@ impl Instance {
     pub(crate) async fn receive(&mut self) -> wasmtime::Result<Option<Vec<Event>>> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
         let until: Resource<DynPollable> = Resource::new_borrow(self.until);
-        let result = connection.call_receive(&mut self.store, self.connection, MAX_EVENTS, Some(until)).await?;
+        let call = connection.call_receive(&mut self.store, self.connection, MAX_EVENTS, Some(until));
+        let result = self.watchdog.call(call).await?;
         match result {
             Ok(events) => Ok(Some(events.into_iter().map(Event::from).collect())),
             Err(wit::ReceiveError::Closed(_)) => Ok(None),
@@ -135,12 +154,14 @@ impl Instance {
     }
 
     /// Replaces the headers.
+    #[allow(clippy::ptr_arg, reason = "the generated call takes no slice")]
     pub(crate) async fn set_headers(
         &mut self,
-        headers: Vec<(String, String)>,
+        headers: &Vec<(String, String)>,
     ) -> wasmtime::Result<Result<(), SetHeadersError>> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        let result = connection.call_set_headers(&mut self.store, self.connection, &headers).await?;
+        let call = connection.call_set_headers(&mut self.store, self.connection, headers);
+        let result = self.watchdog.call(call).await?;
         Ok(result.map_err(|error| match error {
             wit::HeadersError::InvalidHeader(text) | wit::HeadersError::Other(text) => {
                 SetHeadersError::InvalidHeader(text)
@@ -151,25 +172,25 @@ impl Instance {
     /// Begins a new session.
     pub(crate) async fn reconnect(&mut self) -> wasmtime::Result<()> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        connection.call_reconnect(&mut self.store, self.connection).await
+        self.watchdog.call(connection.call_reconnect(&mut self.store, self.connection)).await
     }
 
     /// Has the component find out whether the connection is alive.
     pub(crate) async fn probe(&mut self) -> wasmtime::Result<()> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        connection.call_probe(&mut self.store, self.connection).await
+        self.watchdog.call(connection.call_probe(&mut self.store, self.connection)).await
     }
 
     /// A snapshot.
     pub(crate) async fn status(&mut self) -> wasmtime::Result<Status> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        Ok(connection.call_status(&mut self.store, self.connection).await?.into())
+        Ok(self.watchdog.call(connection.call_status(&mut self.store, self.connection)).await?.into())
     }
 
     /// Begins to close.
     pub(crate) async fn close(&mut self) -> wasmtime::Result<()> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
-        connection.call_close(&mut self.store, self.connection).await
+        self.watchdog.call(connection.call_close(&mut self.store, self.connection)).await
     }
 }
 
@@ -181,8 +202,9 @@ fn prepared() -> wasmtime::Result<&'static TransportPre<Host>> {
 }
 
 fn prepare() -> wasmtime::Result<TransportPre<Host>> {
-    let engine = Engine::new(&engine_config())?;
-    let machine_code = include_bytes!(concat!(env!("OUT_DIR"), "/transport.cwasm"));
+    let engine = Engine::new(&host_config())?;
+    watchdog::start(&engine)?;
+    let machine_code = machine_code();
     // SAFETY: the bytes are those that `build.rs` got from `Engine::precompile_component`; Wasmtime itself checks that
     // its version, the settings and the machine agree.
     let component = unsafe { Component::deserialize(&engine, machine_code)? };
@@ -205,6 +227,15 @@ fn prepare() -> wasmtime::Result<TransportPre<Host>> {
     TransportPre::new(linker.instantiate_pre(&component)?)
 }
 
+fn machine_code() -> &'static [u8] {
+    // The one that fails on demand, see `tests/recovery.rs`.
+    #[cfg(feature = "test-component")]
+    if std::env::var_os("MCP_RECONNECT_TEST_FAULTS").is_some() {
+        return include_bytes!(concat!(env!("OUT_DIR"), "/faulty.cwasm"));
+    }
+    include_bytes!(concat!(env!("OUT_DIR"), "/host.cwasm"))
+}
+
 impl Host {
     fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
@@ -223,33 +254,43 @@ impl WasiHttpView for Host {
     }
 }
 
-/// The component bounds itself by its options; this stops it should it fail to, well above what they allow.
-fn limits(options: &Options) -> StoreLimits {
+/// The memory that the component may have, in bytes. It bounds itself by its options, as wit/world.wit says; this stops it should
+/// it fail to, somewhat above.
+fn memory(set: &Settings) -> usize {
     const MIB: u64 = 1 << 20;
-    let set = &options.settings;
+    let (messages, queue) = set.max_queue.unwrap_or((1024, 128 * MIB));
+    let event = set.max_event_bytes.unwrap_or(16 * MIB);
+    let body = set.max_body_bytes.unwrap_or(64 * MIB);
     let bytes = set
-        .max_queue
-        .map_or(128 * MIB, |(_, bytes)| bytes)
+        .max_total_body_bytes
+        .unwrap_or(128 * MIB)
+        .max(body)
+        .max(event)
+        .saturating_add(event)
+        .saturating_add(queue)
         .saturating_add(set.max_message_bytes.unwrap_or(64 * MIB))
-        .saturating_add(set.max_event_bytes.unwrap_or(16 * MIB))
-        .saturating_add(set.max_body_bytes.unwrap_or(64 * MIB))
         .saturating_mul(3)
+        .saturating_add(u64::from(messages) * 64 * 1024)
         .saturating_add(64 * MIB)
         .min(4096 * MIB);
-    StoreLimitsBuilder::new().memory_size(usize::try_from(bytes).unwrap_or(usize::MAX)).build()
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 async fn fill_options(
     store: &mut Store<Host>,
     transport: &Transport,
-    options: Options,
+    options: &Options,
+    recovery: Option<&str>,
 ) -> wasmtime::Result<ResourceAny> {
     let guest = transport.mcp_reconnect_transport_types().options();
     let resource = guest.call_constructor(&mut *store, &options.url).await?;
     if !options.headers.is_empty() {
         guest.call_set_headers(&mut *store, resource, &options.headers).await?;
     }
-    let set = options.settings;
+    if let Some(state) = recovery {
+        guest.call_set_recovery(&mut *store, resource, state).await?;
+    }
+    let set = options.settings.clone();
     if let Some(choice) = set.transport {
         let choice = match choice {
             TransportChoice::Auto => types::TransportChoice::Auto,
@@ -315,6 +356,9 @@ async fn fill_options(
     if let Some(bytes) = set.max_body_bytes {
         guest.call_set_max_body_bytes(&mut *store, resource, bytes).await?;
     }
+    if let Some(bytes) = set.max_total_body_bytes {
+        guest.call_set_max_total_body_bytes(&mut *store, resource, bytes).await?;
+    }
     Ok(resource)
 }
 
@@ -348,7 +392,8 @@ mod tests {
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
         let options =
             Options::new(format!("http://{address}/mcp")).backoff(Duration::from_millis(1), Duration::from_millis(1));
-        let mut instance = Instance::open(options, Wake::default()).await.expect("it opens");
+        let client = HttpClient::new(&options.http, &options.url).expect("good options");
+        let mut instance = Instance::open(&options, &client, &Wake::default(), None).await.expect("it opens");
         let before = instance.store.data_mut().table.iter_mut().count();
         assert!(instance.send(INITIALIZE).await.expect("no trap") == Taken::Yes);
         // They are told once in a second.

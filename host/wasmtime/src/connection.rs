@@ -1,18 +1,33 @@
 //! The two halves of a connection, and the task between them and the component.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::error::TrySendError;
+use mcp_reconnect_core::Recovery;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::component::{Instance, Taken};
+use crate::http::HttpClient;
 use crate::options::Options;
 use crate::wake::Wake;
-use crate::{Event, Level, OpenError, SendError, SetHeadersError, Status};
+use crate::{Event, Level, OpenError, SendError, SetHeadersError, State, Status};
 
 /// How many messages of the program, events for it, or orders may wait between two tasks. Each channel stops its writer
 /// beyond that; nothing is dropped.
 const CHANNEL: usize = 16;
+
+/// The first pause before a component that failed is started again; it doubles with each failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// An instance that lived for so long failed on its own account.
+const LONG_LIFE: Duration = Duration::from_secs(60);
+
+/// After so many failures in a row to start with what was kept, it is started without: then at least each request has an answer.
+const HOPELESS: u32 = 5;
+
+/// Messages larger than this, in bytes, go to the program one by one.
+const LARGE: usize = 1 << 20;
 
 /// Opens a connection. Checks the options and does no network I/O: the first contact is made when the program sends
 /// `initialize`. Must be called inside a tokio runtime with I/O and time enabled.
@@ -22,23 +37,29 @@ const CHANNEL: usize = 16;
 /// See [`OpenError`]. A server that is down is not an error.
 pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> {
     let wake = Wake::default();
-    let instance = Instance::open(options, wake.clone()).await?;
-    let failure = Arc::new(OnceLock::new());
+    let client = HttpClient::new(&options.http, &options.url)?;
+    let instance = Instance::open(&options, &client, &wake, None).await?;
     let (messages, messages_out) = mpsc::channel(CHANNEL);
     let (orders, orders_out) = mpsc::channel(CHANNEL);
     let (events_in, events) = mpsc::channel(CHANNEL);
     let driver = Driver {
+        options,
+        client,
         instance,
+        started: Instant::now(),
+        failures: 0,
+        recovery: Recovery::new(),
         wake: wake.clone(),
         messages: messages_out,
         orders: orders_out,
         events: events_in,
+        untold: VecDeque::new(),
         held: None,
         closing: false,
-        failure: Arc::clone(&failure),
+        closed: false,
     };
     tokio::spawn(driver.run());
-    Ok((Sender { messages, orders, wake, failure }, Receiver { events }))
+    Ok((Sender { messages, orders, wake }, Receiver { events }))
 }
 
 /// The half that takes messages and orders. Clones are the same connection.
@@ -47,8 +68,6 @@ pub struct Sender {
     messages: mpsc::Sender<String>,
     orders: mpsc::Sender<Order>,
     wake: Wake,
-    /// Why the component failed, once it did.
-    failure: Arc<OnceLock<String>>,
 }
 
 /// The half that gives events. Dropping it ends the connection at once, without goodbye: see [`Sender::close`].
@@ -69,7 +88,7 @@ impl Sender {
     ///
     /// [`SendError::Closed`] after [`Sender::close`], or when the receiver is gone.
     pub async fn send(&self, message: impl Into<String>) -> Result<(), SendError> {
-        self.messages.send(message.into()).await.map_err(|_| self.closed())?;
+        self.messages.send(message.into()).await.map_err(|_| SendError::Closed)?;
         self.wake.set();
         Ok(())
     }
@@ -87,7 +106,7 @@ impl Sender {
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (reply, result) = oneshot::channel();
         self.order(Order::SetHeaders(headers, reply)).await?;
-        result.await.map_err(|_| self.closed())?
+        result.await.map_err(|_| SendError::Closed)?
     }
 
     /// Begins a new session now. What is in flight is treated like after any other loss of the session.
@@ -117,7 +136,7 @@ impl Sender {
     pub async fn status(&self) -> Result<Status, SendError> {
         let (reply, status) = oneshot::channel();
         self.order(Order::Status(reply)).await?;
-        status.await.map_err(|_| self.closed())
+        status.await.map_err(|_| SendError::Closed)
     }
 
     /// Says goodbye after the messages sent so far: answers what is in flight, ends the session on the server. Returns at
@@ -129,13 +148,9 @@ impl Sender {
     }
 
     async fn order(&self, order: Order) -> Result<(), SendError> {
-        self.orders.send(order).await.map_err(|_| self.closed())?;
+        self.orders.send(order).await.map_err(|_| SendError::Closed)?;
         self.wake.set();
         Ok(())
-    }
-
-    fn closed(&self) -> SendError {
-        self.failure.get().map_or(SendError::Closed, |text| SendError::Component(text.clone()))
     }
 }
 
@@ -157,16 +172,27 @@ enum Order {
 
 /// The task that owns the component.
 struct Driver {
+    /// With the headers that were set last.
+    options: Options,
+    client: HttpClient,
     instance: Instance,
+    /// When it was started, and how many before it have failed soon after their start.
+    started: Instant,
+    failures: u32,
+    /// What outlives the instance.
+    recovery: Recovery,
     wake: Wake,
     messages: mpsc::Receiver<String>,
     orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
+    /// Events that the component has given and the program has not got.
+    untold: VecDeque<Event>,
     /// A message that the component takes only after its events.
     held: Option<String>,
     /// The connection is to be closed after the messages sent so far.
     closing: bool,
-    failure: Arc<OnceLock<String>>,
+    /// It was told to close.
+    closed: bool,
 }
 
 /// Why a driver stops.
@@ -185,20 +211,18 @@ impl From<wasmtime::Error> for Stop {
 
 impl Driver {
     async fn run(mut self) {
-        let Err(Stop::Failed(error)) = self.work().await else { return };
-        // The backtrace is for the log, the cause for everyone.
-        tracing::error!("the transport component failed: {error:?}");
-        let Self { instance, messages, orders, events, failure, .. } = self;
-        let text = error.root_cause().to_string();
-        // Before the channels close, so that who finds them closed finds the reason.
-        let _ = failure.set(text.clone());
-        drop((instance, messages, orders));
-        let text = format!("the transport component failed, a defect of mcp-reconnect; please report it: {text}");
-        let _ = events.send(Event::Diagnostic { level: Level::Error, text }).await;
+        while let Err(Stop::Failed(error)) = self.work().await {
+            if self.recover(&error).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn work(&mut self) -> Result<(), Stop> {
         loop {
+            while let Some(event) = self.untold.pop_front() {
+                self.deliver(event).await?;
+            }
             self.wake.clear();
             self.take_orders().await?;
             self.take_messages().await?;
@@ -208,7 +232,14 @@ impl Driver {
                 () = self.events.closed() => return Err(Stop::Ended),
             };
             for event in events.ok_or(Stop::Ended)? {
-                self.deliver(event).await?;
+                match &event {
+                    Event::Message(text) => self.recovery.to_client(text),
+                    Event::Connected(session) | Event::Reconnected { session, .. } => {
+                        self.recovery.on_session(session.epoch);
+                    }
+                    _ => {}
+                }
+                self.untold.push_back(event);
             }
         }
     }
@@ -223,7 +254,12 @@ impl Driver {
     /// Gives the component what the program has sent, and then its goodbye.
     async fn take_messages(&mut self) -> Result<(), Stop> {
         while let Some(message) = self.held.take().or_else(|| self.messages.try_recv().ok()) {
-            match self.instance.send(&message).await? {
+            let taken = self.instance.send(&message).await;
+            // Also of one that it has failed over, which must not reach the next.
+            if !matches!(taken, Ok(Taken::NotYet | Taken::No)) {
+                self.recovery.from_client(&message, self.client.posts());
+            }
+            match taken? {
                 Taken::Yes => {}
                 Taken::NotYet => {
                     self.held = Some(message);
@@ -234,6 +270,7 @@ impl Driver {
             }
         }
         if std::mem::take(&mut self.closing) {
+            self.closed = true;
             self.instance.close().await?;
         }
         Ok(())
@@ -241,33 +278,50 @@ impl Driver {
 
     /// Hands an event to the program. Meanwhile the component stands still and takes no messages, but orders are obeyed.
     async fn deliver(&mut self, event: Event) -> Result<(), Stop> {
-        let event = match self.events.try_send(event) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(_)) => return Err(Stop::Ended),
-            Err(TrySendError::Full(event)) => event,
-        };
+        // A large message waits until the program has taken all before it, so that few are held here.
+        let places = if matches!(&event, Event::Message(text) if text.len() > LARGE) { CHANNEL } else { 1 };
         let events = self.events.clone();
+        if let Ok(mut permits) = events.try_reserve_many(places) {
+            if let Some(permit) = permits.next() {
+                permit.send(event);
+            }
+            return Ok(());
+        }
         let mut orders_open = true;
-        let permit = loop {
+        loop {
             let order = tokio::select! {
                 biased;
-                permit = events.reserve() => break permit.map_err(|_| Stop::Ended)?,
+                permits = events.reserve_many(places) => {
+                    if let Some(permit) = permits.map_err(|_| Stop::Ended)?.next() {
+                        permit.send(event);
+                    }
+                    return Ok(());
+                }
                 order = self.orders.recv(), if orders_open => order,
             };
-            match order {
-                Some(order) => self.obey(order).await?,
-                None => orders_open = false,
+            let obeyed = match order {
+                Some(order) => self.obey(order).await,
+                None => {
+                    orders_open = false;
+                    Ok(())
+                }
+            };
+            if let Err(stop) = obeyed {
+                self.untold.push_front(event);
+                return Err(stop);
             }
-        };
-        permit.send(event);
-        Ok(())
+        }
     }
 
     async fn obey(&mut self, order: Order) -> Result<(), Stop> {
         match order {
             Order::SetHeaders(headers, reply) => {
+                let set = self.instance.set_headers(&headers).await?;
+                if set.is_ok() {
+                    self.options.headers = headers;
+                }
                 // Who asked may have gone; the headers hold all the same.
-                let _ = reply.send(self.instance.set_headers(headers).await?);
+                let _ = reply.send(set);
             }
             Order::Reconnect => self.instance.reconnect().await?,
             Order::Probe => self.instance.probe().await?,
@@ -281,5 +335,107 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// The component failed, which is a defect: answers what it had in flight, and goes on with another instance.
+    async fn recover(&mut self, error: &wasmtime::Error) -> Result<(), Stop> {
+        // The backtrace is for the log, the cause for everyone.
+        tracing::error!("the transport component failed: {error:?}");
+        let cause = error.root_cause().to_string();
+        let text = format!("the transport component failed, a defect of mcp-reconnect; please report it: {cause}");
+        self.untold.push_back(Event::Diagnostic { level: Level::Error, text });
+        let reason = "the transport component failed and is started again".to_owned();
+        if let Some(epoch) = self.recovery.session() {
+            self.untold.push_back(Event::Disconnected { epoch, reason: reason.clone() });
+        }
+        self.answer_lost(&reason);
+        self.failures = if self.started.elapsed() < LONG_LIFE { self.failures.saturating_add(1) } else { 0 };
+        loop {
+            self.pause().await?;
+            if self.closed {
+                return Err(Stop::Ended);
+            }
+            let state = self.recovery.state();
+            match Instance::open(&self.options, &self.client, &self.wake, state.as_deref()).await {
+                Ok(instance) => {
+                    self.instance = instance;
+                    self.started = Instant::now();
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::error!("{error}");
+                    self.failures = self.failures.saturating_add(1);
+                    // An `initialize` that it fails over is answered in the end.
+                    self.answer_lost(&reason);
+                    if self.failures >= HOPELESS {
+                        self.recovery = Recovery::new();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers what the component had in flight.
+    fn answer_lost(&mut self, reason: &str) {
+        let lost = self.recovery.fail(self.client.posts());
+        let unknown = |method| Event::OutcomeUnknown { method, accepted: false, reason: reason.to_owned() };
+        self.untold.extend(lost.unknown.into_iter().map(unknown));
+        self.untold.extend(lost.messages.into_iter().map(Event::Message));
+    }
+
+    /// Tells the program what there is to tell, and waits before another instance is started: at once the first time, then longer
+    /// with each failure. Messages wait meanwhile.
+    async fn pause(&mut self) -> Result<(), Stop> {
+        let doubled = self.failures.checked_sub(2).map(|failures| FIRST_PAUSE * (1 << failures.min(16)));
+        let doubled = doubled.filter(|_| !self.closed);
+        let end = Instant::now() + doubled.unwrap_or_default().min(LONGEST_PAUSE);
+        let events = self.events.clone();
+        let mut orders_open = true;
+        loop {
+            let waits = !self.untold.is_empty();
+            let order = tokio::select! {
+                biased;
+                permit = events.reserve(), if waits => {
+                    let permit = permit.map_err(|_| Stop::Ended)?;
+                    if let Some(event) = self.untold.pop_front() {
+                        permit.send(event);
+                    }
+                    continue;
+                }
+                order = self.orders.recv(), if orders_open => order,
+                () = events.closed() => return Err(Stop::Ended),
+                () = tokio::time::sleep_until(end.into()), if !waits => return Ok(()),
+            };
+            match order {
+                Some(Order::SetHeaders(headers, reply)) => {
+                    let checked = mcp_reconnect_core::Engine::check_headers(&headers);
+                    let refused = checked.map_err(|error| SetHeadersError::InvalidHeader(error.to_string()));
+                    if refused.is_ok() {
+                        self.options.headers = headers;
+                    }
+                    let _ = reply.send(refused);
+                }
+                // What comes next is a new session.
+                Some(Order::Reconnect | Order::Probe) => {}
+                Some(Order::Status(reply)) => {
+                    let _ = reply.send(Status {
+                        state: State::Connecting,
+                        session: None,
+                        session_age: Duration::ZERO,
+                        queued: 0,
+                        in_flight: 0,
+                        reconnects: 0,
+                        replays: 0,
+                        last_error: "the transport component failed".to_owned(),
+                    });
+                }
+                // All that was in flight is answered.
+                Some(Order::Close) => self.closed = true,
+                None => orders_open = false,
+            }
+            if self.closed && self.untold.is_empty() {
+                return Ok(());
+            }
+        }
     }
 }

@@ -36,15 +36,12 @@ impl Error for OpenError {}
 pub enum SendError {
     /// The connection is closing or closed, or its [`crate::Receiver`] is gone.
     Closed,
-    /// The component failed, a defect of this library: what happened.
-    Component(String),
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => formatter.write_str("the connection is closed"),
-            Self::Component(text) => write!(formatter, "the transport component failed: {text}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,11 +24,16 @@ use crate::tls;
 /// A request body up to this size is gathered before it is sent, so that it leaves in one piece with its headers.
 const GATHER_BYTES: u64 = 256 * 1024;
 
-/// The connections of one [`crate::connect`].
+/// The most headers of a response.
+pub(crate) const MAX_HEADERS: usize = 1000;
+
+/// The connections of one [`crate::connect`]. Clones share them.
+#[derive(Clone)]
 pub(crate) struct HttpClient {
     /// For [`crate::probe`].
     pub(crate) client: Client,
     route: Arc<Route>,
+    posts: Arc<AtomicU64>,
 }
 
 impl HttpClient {
@@ -48,6 +53,7 @@ impl HttpClient {
             .referer(false)
             .connect_timeout(options.connect_timeout.unwrap_or(Duration::from_secs(10)))
             .tcp_nodelay(true)
+            .http1_max_headers(MAX_HEADERS)
             // What finds a peer that is gone without a word: 15 s of silence, then three probes, also under unacknowledged data.
             .tcp_keepalive(Duration::from_secs(15))
             .tcp_keepalive_interval(Duration::from_secs(5))
@@ -69,7 +75,12 @@ impl HttpClient {
         }
         let https = url.is_some_and(|url| url.scheme() == "https");
         let route = Arc::new(Route { identity: tls.identity, proxy, https, answered: AtomicBool::new(false) });
-        Ok(Self { client: builder.build().map_err(invalid)?, route })
+        Ok(Self { client: builder.build().map_err(invalid)?, route, posts: Arc::default() })
+    }
+
+    /// How many POSTs the component has asked for.
+    pub(crate) fn posts(&self) -> u64 {
+        self.posts.load(Ordering::Relaxed)
     }
 }
 
@@ -87,6 +98,9 @@ impl WasiHttpHooks for HttpClient {
         _options: Option<RequestOptions>,
         _sent: Background,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Background), Error>> + Send> {
+        if request.method() == http::Method::POST {
+            self.posts.fetch_add(1, Ordering::Relaxed);
+        }
         let (client, route) = (self.client.clone(), Arc::clone(&self.route));
         Box::new(async move {
             let request = outgoing(request).await?;

@@ -16,6 +16,7 @@ use rustls::AlertDescription;
 use wasmtime_wasi_http::Error;
 
 use crate::dns::LookupError;
+use crate::http::MAX_HEADERS;
 use crate::proxy::Proxy;
 use crate::tls::Identity;
 use crate::tls_error;
@@ -111,7 +112,10 @@ impl Route {
         }
         let mut text = reason(error);
         // The client's own words, by which alone these two can be told from others: an answer that it cannot read, and none.
-        if text.starts_with("invalid HTTP") {
+        if text.starts_with("message head is too large") {
+            // The client's own limits, of which the first cannot be set.
+            text = format!("the head of the answer has over 408 KiB, or over {MAX_HEADERS} headers");
+        } else if text.starts_with("invalid HTTP") || text.starts_with("invalid content-length") {
             text = format!("what the server answers is not HTTP{}", self.suspicion());
         } else if io_kind(error).is_some() || text.starts_with("connection closed") {
             if io_kind(error) == Some(io::ErrorKind::UnexpectedEof) {

@@ -48,6 +48,7 @@ pub mod rmcp;
 mod tls;
 mod tls_error;
 mod wake;
+mod watchdog;
 
 pub use component::component_wasm;
 pub use connection::{Receiver, Sender, connect};

@@ -58,6 +58,7 @@ pub(crate) struct Settings {
     pub max_message_bytes: Option<u64>,
     pub max_event_bytes: Option<u64>,
     pub max_body_bytes: Option<u64>,
+    pub max_total_body_bytes: Option<u64>,
 }
 
 impl Options {
@@ -208,6 +209,13 @@ impl Options {
     /// The largest JSON body of a response, in bytes. Default: 64 MiB.
     pub fn max_body_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_body_bytes = Some(bytes);
+        self
+    }
+
+    /// The most bytes of bodies and events that are being read at once. Past it the large ones wait for the oldest. Less than
+    /// [`Options::max_body_bytes`] or [`Options::max_event_bytes`] counts as that. Default: 128 MiB.
+    pub fn max_total_body_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_total_body_bytes = Some(bytes);
         self
     }
 }

@@ -119,7 +119,7 @@ impl World {
                 }
                 Output::Cancel(cancelled) => self.flights.retain(|(_, exchange, _)| *exchange != cancelled),
                 Output::Event(Event::Message(text)) => assert!(!text.contains("\"error\""), "{text}"),
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Pause(_) | Output::Resume(_) => {}
             }
         }
         started

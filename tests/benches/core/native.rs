@@ -39,7 +39,7 @@ impl Engine for Native {
             match output {
                 Output::Start(exchange, request) => wants.push(Want::Start(exchange.0, request.body)),
                 Output::Event(Event::Message(text)) => wants.push(Want::Message(text)),
-                Output::Cancel(_) | Output::Event(_) => {}
+                Output::Cancel(_) | Output::Event(_) | Output::Pause(_) | Output::Resume(_) => {}
             }
         }
         wants

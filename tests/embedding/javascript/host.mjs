@@ -25,6 +25,8 @@ function handle(input) {
   for (const output of engine.pollOutputs(0)) {
     if (output.tag === "start") start(output.val);
     if (output.tag === "cancel") cancel(output.val);
+    if (output.tag === "pause") exchanges.get(output.val)?.response?.pause();
+    if (output.tag === "resume") exchanges.get(output.val)?.response?.resume();
     if (output.tag === "event") show(output.val);
     if (output.tag === "closed") process.exit(0);
   }
@@ -46,11 +48,12 @@ function start({ exchange, method, https: secure, authority, path, headers, body
     for (const [name, value] of headers) request.appendHeader(name, value);
   } catch {
     // Not before the engine has been asked for all that it wants.
-    exchanges.set(exchange, undefined);
+    exchanges.set(exchange, {});
     setImmediate(() => failed("unsendable", "Node does not accept the request"));
     return;
   }
-  exchanges.set(exchange, request);
+  const running = { request };
+  exchanges.set(exchange, running);
   // "Not sent" must be proven: there was no connection yet that the request could have gone over.
   let stage = "connect";
   request.on("socket", (socket) => {
@@ -61,6 +64,7 @@ function start({ exchange, method, https: secure, authority, path, headers, body
   request.on("error", ({ code, message, syscall }) => failed(syscall === "getaddrinfo" ? "dns" : (stage ?? "lost"), code ?? message));
   request.on("finish", () => report(exchange, { tag: "sent", val: exchange }));
   request.on("response", (response) => {
+    running.response = response;
     const bytes = (text) => Buffer.from(text, "latin1");
     const pairs = response.rawHeaders.flatMap((name, index, all) => (index % 2 ? [] : [[name, bytes(all[index + 1])]]));
     report(exchange, { tag: "response", val: { exchange, status: response.statusCode, headers: pairs } });
@@ -79,9 +83,9 @@ function report(exchange, input) {
 }
 
 function cancel(exchange) {
-  const request = exchanges.get(exchange);
+  const running = exchanges.get(exchange);
   exchanges.delete(exchange);
-  request?.destroy();
+  running?.request?.destroy();
 }
 
 function show({ tag, val }) {

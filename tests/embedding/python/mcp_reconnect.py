@@ -53,6 +53,7 @@ class Connection:
         # No timeouts, no limit on connections: the engine has all the timers, and a stream may be silent for hours.
         self._http = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None), follow_redirects=False)
         self._exchanges: dict[int, asyncio.Task] = {}
+        self._may_read: dict[int, asyncio.Event] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.get_running_loop().create_future()
 
@@ -104,10 +105,19 @@ class Connection:
     def _do(self, output: Variant) -> None:
         if output.tag == "start":
             request = output.payload
-            self._exchanges[request.exchange] = asyncio.create_task(self._exchange(request))
+            self._may_read[request.exchange] = may_read = asyncio.Event()
+            may_read.set()
+            self._exchanges[request.exchange] = asyncio.create_task(self._exchange(request, may_read))
         elif output.tag == "cancel":
+            self._may_read.pop(output.payload, None)
             if task := self._exchanges.pop(output.payload, None):
                 task.cancel()
+        elif output.tag == "pause":
+            if may_read := self._may_read.get(output.payload):
+                may_read.clear()
+        elif output.tag == "resume":
+            if may_read := self._may_read.get(output.payload):
+                may_read.set()
         elif output.tag == "event":
             # On its own, so that it may call `send`, and its errors are not taken for the network's.
             asyncio.get_running_loop().call_soon(self._on_event, output.payload)
@@ -140,10 +150,10 @@ class Connection:
         if exchange not in self._exchanges:
             return
         if tag in ("end", "failed"):
-            del self._exchanges[exchange]
+            del self._exchanges[exchange], self._may_read[exchange]
         self._handle(tag, record(exchange=exchange, **fields) if fields else exchange)
 
-    async def _exchange(self, request: Record) -> None:
+    async def _exchange(self, request: Record, may_read: asyncio.Event) -> None:
         """Makes a request and reports all that becomes of it. Cancelling the task closes the connection."""
         exchange = request.exchange
         headers_sent = False
@@ -162,6 +172,7 @@ class Connection:
                 self._report("response", exchange, status=response.status_code, headers=headers)
                 async for chunk in response.aiter_bytes():
                     self._report("body", exchange, bytes=chunk)
+                    await may_read.wait()
             finally:
                 await response.aclose()
         except Exception as error:

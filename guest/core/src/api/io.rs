@@ -109,6 +109,12 @@ pub enum Output {
     Cancel(ExchangeId),
     /// Give this to the client.
     Event(Event),
+    /// Read no more of this exchange's body until [`Output::Resume`]: what is being read at once has reached
+    /// [`crate::Options::max_total_body_bytes`]. What was read already is to be reported. A driver that goes on is not
+    /// punished for a few bytes; past the bound the largest body is given up.
+    Pause(ExchangeId),
+    /// Read on. Only after [`Output::Pause`].
+    Resume(ExchangeId),
 }
 
 /// The transport in use.

@@ -17,6 +17,11 @@ pub(crate) const LAST_INSTANT: Nanos = Nanos::MAX / 2;
 /// No step of the backoff is shorter, or a server that is down would be called without a pause.
 const SHORTEST_BACKOFF: Nanos = 10 * MILLISECOND;
 
+/// What can be addressed, in bytes: 4 GiB where the engine is WebAssembly.
+const ADDRESSABLE: usize = usize::MAX;
+/// What the engine needs whatever is set, a third of it.
+const CONSTANT: usize = 6 << 20;
+
 /// Which transport to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TransportChoice {
@@ -91,6 +96,11 @@ pub struct Options {
     pub max_event_bytes: usize,
     /// The largest JSON body of a response, in bytes. Default: 64 MiB.
     pub max_body_bytes: usize,
+    /// The most bytes of bodies and events that are being read at once: see [`crate::Output::Pause`]. Less than
+    /// [`Options::max_body_bytes`] or [`Options::max_event_bytes`] counts as that. Default: 128 MiB.
+    pub max_total_body_bytes: usize,
+    /// What [`crate::Recovery::state`] gives, for an engine that takes the place of one that failed. Default: none.
+    pub recovery: Option<String>,
 }
 
 impl Options {
@@ -122,9 +132,12 @@ impl Options {
             max_message_bytes: 64 << 20,
             max_event_bytes: 16 << 20,
             max_body_bytes: 64 << 20,
+            max_total_body_bytes: 128 << 20,
+            recovery: None,
         }
     }
-    /// The same with every duration where it can be added to an instant.
+
+    /// The same with every duration where it can be added to an instant, and with sizes that fit into memory.
     pub(crate) fn bounded(mut self) -> Self {
         for duration in [
             &mut self.credentials_timeout,
@@ -142,6 +155,57 @@ impl Options {
         }
         self.backoff_base = self.backoff_base.clamp(SHORTEST_BACKOFF, LONGEST);
         self.backoff_cap = self.backoff_cap.clamp(SHORTEST_BACKOFF, LONGEST);
+        self.max_total_body_bytes = self.max_total_body_bytes.max(self.max_body_bytes).max(self.max_event_bytes);
+        fit(
+            [
+                &mut self.max_queue_bytes,
+                &mut self.max_message_bytes,
+                &mut self.max_event_bytes,
+                &mut self.max_total_body_bytes,
+            ],
+            ADDRESSABLE / 3 - CONSTANT,
+        );
+        self.max_body_bytes = self.max_body_bytes.min(self.max_total_body_bytes);
+        self.max_event_bytes = self.max_event_bytes.min(self.max_total_body_bytes);
         self
+    }
+}
+
+/// Lowers the largest of these sizes, as far as their sum is over `most`.
+fn fit(mut sizes: [&mut usize; 4], most: usize) {
+    sizes.sort();
+    let mut left = most;
+    let mut others = sizes.len();
+    for size in sizes {
+        *size = (*size).min(left / others);
+        left -= *size;
+        others -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_lowered_from_the_largest_on() {
+        for (given, fitted) in [
+            ([1, 2, 3, 4], [1, 2, 3, 4]),
+            ([10, 20, 30, 41], [10, 20, 30, 40]),
+            ([1000, 5, 1000, 10], [42, 5, 43, 10]),
+            ([usize::MAX; 4], [25; 4]),
+        ] {
+            let [mut a, mut b, mut c, mut d] = given;
+            fit([&mut a, &mut b, &mut c, &mut d], 100);
+            assert_eq!([a, b, c, d], fitted, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn one_body_may_take_all_that_is_for_bodies() {
+        let options = Options { max_body_bytes: 500 << 20, ..Options::new("") }.bounded();
+        assert_eq!((options.max_body_bytes, options.max_total_body_bytes), (500 << 20, 500 << 20));
+        let options = Options { max_total_body_bytes: 1, ..Options::new("") }.bounded();
+        assert_eq!((options.max_body_bytes, options.max_total_body_bytes), (64 << 20, 64 << 20));
     }
 }

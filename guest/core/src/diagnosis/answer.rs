@@ -182,7 +182,7 @@ impl Answer {
     pub fn describe(&self) -> String {
         match &self.reply {
             Some(Reply::Error { code, message }) => {
-                let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
+                let message = crate::text::visible(message, 200);
                 alloc::format!("HTTP {}, JSON-RPC error {code}: {message}", self.status)
             }
             Some(Reply::Result) => alloc::format!("HTTP {} with a result", self.status),

@@ -21,6 +21,7 @@ use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
 use crate::engine::state::settings::Settings;
 use crate::engine::state::timers::{Timer, Timers};
 use crate::policy::backoff::Rng;
+use crate::text::{Secrets, visible};
 use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
@@ -71,6 +72,8 @@ pub struct Engine {
     early: Vec<(u64, String)>,
 
     exchanges: BTreeMap<ExchangeId, Exchange>,
+    bodies: flow::bodies::Bodies,
+    secrets: Secrets,
     requests: BTreeMap<RequestKey, Request>,
     /// The ids on the wire that may still be answered.
     wire_ids: BTreeMap<u64, RequestKey>,
@@ -164,14 +167,17 @@ impl Engine {
             ("max-message-bytes", options.max_message_bytes),
             ("max-event-bytes", options.max_event_bytes),
             ("max-body-bytes", options.max_body_bytes),
+            ("max-total-body-bytes", options.max_total_body_bytes),
         ] {
             if limit == 0 {
                 return Err(OptionsError::Limit(alloc::format!("{name} must be at least 1")));
             }
         }
         let now = now.min(LAST_INSTANT);
-        Ok(Self {
-            options: options.bounded(),
+        let mut options = options.bounded();
+        let recovery = options.recovery.take();
+        let mut engine = Self {
+            options,
             configured_url: url.clone(),
             url,
             now,
@@ -197,6 +203,8 @@ impl Engine {
             cursors: Cursors::default(),
             early: Vec::new(),
             exchanges: BTreeMap::new(),
+            bodies: flow::bodies::Bodies::default(),
+            secrets: Secrets::default(),
             requests: BTreeMap::new(),
             wire_ids: BTreeMap::new(),
             progress_tokens: ProgressTokens::default(),
@@ -230,14 +238,18 @@ impl Engine {
             reconnects: 0,
             replays: 0,
             last_error: String::new(),
-        })
+        };
+        if let Some(state) = recovery {
+            engine.take_over(&state)?;
+        }
+        Ok(engine)
     }
 
     /// Whether these headers can be set: names and values as RFC 9110 allows them, and none that the transport sets
     /// itself.
     pub fn check_headers(headers: &[(String, String)]) -> Result<(), OptionsError> {
         for (name, value) in headers {
-            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            let shown = visible(name, 64);
             if !http::header_name_ok(name) {
                 return Err(OptionsError::Header(alloc::format!("\"{shown}\" is no header name")));
             }
@@ -285,6 +297,7 @@ impl Engine {
         }
         self.pump();
         self.finish_if_drained();
+        self.balance_bodies();
     }
 
     /// The next thing to do, in order.
@@ -325,7 +338,7 @@ impl Engine {
             in_flight: self.client_requests().count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,
-            last_error: self.last_error.clone(),
+            last_error: self.blank(self.last_error.clone()),
         }
     }
 
@@ -352,6 +365,7 @@ impl Engine {
             Timer::Restore => {}
             Timer::Delete => self.on_delete_over(),
             Timer::Drain => self.finish_close(),
+            Timer::Bodies => self.on_body_stalled(),
         }
     }
 
@@ -414,6 +428,7 @@ impl Engine {
     }
 
     fn emit(&mut self, event: Event) {
+        let event = self.blanked(event);
         if self.options.notify_client
             && self.client.initialized
             && self.client.answered.is_some()

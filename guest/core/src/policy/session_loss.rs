@@ -61,7 +61,7 @@ impl Refusal {
             None if self.body.trim_start().starts_with('<') => String::from("an HTML page"),
             None => self.body.trim().to_string(),
         };
-        let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+        let text = crate::text::visible(&text, 200);
         if text.is_empty() {
             alloc::format!("HTTP {}", self.status)
         } else {
@@ -304,6 +304,6 @@ mod tests {
     fn a_refusal_is_shown_short_and_clean() {
         assert_eq!(refusal(502, "<html>").describe(), "HTTP 502: an HTML page");
         assert_eq!(refusal(404, "").describe(), "HTTP 404");
-        assert_eq!(refusal(400, "a\u{1b}[31m\nb").describe(), "HTTP 400: a[31mb");
+        assert_eq!(refusal(400, "a\u{1b}[31m\nb").describe(), "HTTP 400: a\u{fffd}[31m\u{fffd}b");
     }
 }

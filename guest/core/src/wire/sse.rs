@@ -128,6 +128,19 @@ impl Parser {
         }
     }
 
+    /// The bytes of the incomplete event that it holds.
+    pub fn held(&self) -> usize {
+        self.data.len() + self.name.len() + self.id_line.len() + self.id.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The memory that it holds them in.
+    pub fn reserved(&self) -> usize {
+        self.data.capacity()
+            + self.name.capacity()
+            + self.id_line.capacity()
+            + self.id.as_ref().map_or(0, Vec::capacity)
+    }
+
     /// Reads the next bytes of the stream and appends what they complete to `out`.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Item>) {
         let mut rest = bytes;

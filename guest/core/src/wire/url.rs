@@ -125,8 +125,8 @@ fn check_text(text: &str) -> Result<(), String> {
 fn syntax_error(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
     match text.char_indices().find(|(_, c)| !allowed(*c)) {
-        Some((at, c)) if c.is_control() || c.is_whitespace() => {
-            format!("white space or a control character (byte {at}) is not allowed in a URL")
+        Some((at, c)) if crate::text::is_invisible(c) || c.is_whitespace() => {
+            format!("white space or an invisible character (byte {at}) is not allowed in a URL")
         }
         Some((at, '\\')) => format!("a backslash (byte {at}) is not allowed in a URL"),
         Some((at, c)) if !text.contains('@') => {

@@ -348,7 +348,7 @@ impl World {
                     state.wires.extend(wire.map(|wire| (exchange.0, wire)));
                 }
                 Output::Cancel(exchange) => self.end(state, exchange.0, true),
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Pause(_) | Output::Resume(_) => {}
             }
         }
     }

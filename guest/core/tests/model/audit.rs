@@ -137,6 +137,10 @@ impl Audit {
         match output {
             Output::Start(_, request) => self.on_start(request, sessionless),
             Output::Cancel(_) => None,
+            Output::Pause(_) | Output::Resume(_) => {
+                self.broke(Promise::Determinism, "a small body has to wait");
+                None
+            }
             Output::Event(event) => {
                 self.on_event(event);
                 None

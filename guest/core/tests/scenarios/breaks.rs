@@ -343,7 +343,7 @@ fn on_http_sse_the_end_of_the_stream_during_a_pause_is_the_end_of_the_session() 
 #[test]
 fn what_the_network_says_of_a_failure_is_handed_on() {
     for (detail, told) in
-        [("reset\u{1b} by peer", "the connection broke (reset by peer)"), ("", "the connection broke.")]
+        [("reset\u{1b} by peer", "the connection broke (reset\u{fffd} by peer)"), ("", "the connection broke.")]
     {
         let mut world = World::new(Knobs::http());
         world.open();

@@ -110,13 +110,21 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
         change(&mut options);
         Engine::new(options, 1, 0).map(|_| ()).unwrap_err()
     };
-    for name in ["max-queue-messages", "max-queue-bytes", "max-message-bytes", "max-event-bytes", "max-body-bytes"] {
+    for name in [
+        "max-queue-messages",
+        "max-queue-bytes",
+        "max-message-bytes",
+        "max-event-bytes",
+        "max-body-bytes",
+        "max-total-body-bytes",
+    ] {
         let change = |options: &mut Options| match name {
             "max-queue-messages" => options.max_queue_messages = 0,
             "max-queue-bytes" => options.max_queue_bytes = 0,
             "max-message-bytes" => options.max_message_bytes = 0,
             "max-event-bytes" => options.max_event_bytes = 0,
-            _ => options.max_body_bytes = 0,
+            "max-body-bytes" => options.max_body_bytes = 0,
+            _ => options.max_total_body_bytes = 0,
         };
         let error = refused(&change);
         assert!(matches!(error, OptionsError::Limit(_)));
@@ -126,7 +134,7 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
     assert!(matches!(error, OptionsError::Url(_)));
     assert!(error.to_string().starts_with("the URL cannot be used: "), "{error}");
     for (name, value, why) in [
-        ("a\u{1b}b", "x", "\"ab\" is no header name"),
+        ("a\u{1b}b", "x", "\"a\u{fffd}b\" is no header name"),
         ("Mcp-Session-Id", "x", "Mcp-Session-Id is set by the transport itself"),
         ("Host", "x", "Host is set by the transport itself"),
         ("Accept-Encoding", "gzip", "Accept-Encoding is set by the transport itself"),

@@ -285,6 +285,8 @@ impl World {
             match output {
                 Output::Start(id, request) => self.connect(id, request),
                 Output::Cancel(id) => self.hang_up(id),
+                // Bodies are small here: see `tests/bodies.rs`.
+                Output::Pause(id) | Output::Resume(id) => self.violate(format!("{id:?} waits for small bodies")),
                 Output::Event(Event::Message(text)) => self.hear(text),
                 Output::Event(event) => {
                     self.note(|| format!("event   ← {}", Shown(&event)));

@@ -6,7 +6,6 @@ import { fileURLToPath } from "node:url";
 import { PATIENCE, within } from "./wait.mjs";
 
 const folder = fileURLToPath(new URL("../../", import.meta.url));
-const program = join(folder, "dist/cli.js");
 
 /** The repository. */
 export const workspace = process.env.MCP_RECONNECT_WORKSPACE ?? join(folder, "../..");
@@ -64,8 +63,8 @@ class Lines {
 }
 
 export class Command {
-  constructor(args, env = {}, node = process.execPath) {
-    this.child = spawn(node, [program, ...args], { stdio: "pipe", env: { ...process.env, ...env } });
+  constructor(args, env = {}, node = process.execPath, dist = "dist") {
+    this.child = spawn(node, [join(folder, dist, "cli.js"), ...args], { stdio: "pipe", env: { ...process.env, ...env } });
     alive.add(this.child);
     this.stdout = new Lines(this.child.stdout);
     this.stderr = new Lines(this.child.stderr);

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mcp_reconnect::{HttpOptions, OpenError};
+use mcp_reconnect_core::text::Secrets;
 use tracing::level_filters::LevelFilter;
 
 use self::client::{Client, Trouble};
@@ -80,6 +81,9 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             Err(_) => return Ok(cli::wrong_usage("the headers did not come within --timeout")),
         };
         let options = options.headers(headers.clone());
+        let mut secrets = Secrets::default();
+        secrets.learn_query(&url);
+        headers.iter().for_each(|(_, value)| secrets.learn_header(value));
         let progress = Progress::new(args.verbose);
         let mut check = match Check::new(&url, headers, http, options, args.timeout, progress).await {
             Ok(check) => check,
@@ -97,7 +101,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
         let report = check.finish().await;
         let text = if args.json { report.json() } else { text::of(&report) };
-        print(&text);
+        print(&secrets.blank(text));
         Ok(ExitCode::from(report.outcome().exit_code()))
     });
     // A name lookup or a TLS handshake may still be under way on another thread; nothing is owed to it.

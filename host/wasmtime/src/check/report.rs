@@ -227,6 +227,17 @@ impl Report {
         let mut value = serde_json::to_value(self).unwrap_or_else(|error| json!({ "error": error.to_string() }));
         value["outcome"] = json!(self.outcome());
         value["exit_code"] = json!(self.outcome().exit_code());
-        format!("{value:#}\n")
+        let mut text = String::new();
+        for c in format!("{value:#}\n").chars() {
+            if c != '\n' && mcp_reconnect_core::text::is_invisible(c) {
+                // Nothing is lost to a machine, and a terminal sees no order.
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    text.push_str(&format!("\\u{unit:04x}"));
+                }
+            } else {
+                text.push(c);
+            }
+        }
+        text
     }
 }

@@ -134,11 +134,7 @@ fn count(count: &Count) -> String {
 
 /// Text that may come from a server: bounded, on one line, and with nothing in it that a terminal would obey.
 fn clean(text: &str) -> String {
-    let mut clean: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        clean.push('…');
-    }
-    clean
+    mcp_reconnect_core::text::visible(text, LONGEST)
 }
 
 #[cfg(test)]

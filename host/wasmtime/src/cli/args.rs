@@ -111,6 +111,9 @@ pub struct BridgeArgs {
     /// The largest JSON answer [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
     max_body_bytes: Option<usize>,
+    /// All answers that are being read at once; the others wait [default: 128M]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
+    max_total_body_bytes: Option<usize>,
     /// The largest message from the client [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
     max_message_bytes: Option<usize>,
@@ -198,6 +201,9 @@ impl BridgeArgs {
         }
         if let Some(bytes) = self.max_body_bytes {
             options = options.max_body_bytes(bytes as u64);
+        }
+        if let Some(bytes) = self.max_total_body_bytes {
+            options = options.max_total_body_bytes(bytes as u64);
         }
         if let Some(bytes) = self.max_message_bytes {
             options = options.max_message_bytes(bytes as u64);
@@ -306,6 +312,8 @@ mod tests {
             "6K",
             "--max-body-bytes",
             "7K",
+            "--max-total-body-bytes",
+            "9K",
             "--max-message-bytes",
             "8K",
             "--trust-annotations",
@@ -322,6 +330,7 @@ mod tests {
             "start_timeout: Some(5s)",
             "max_event_bytes: Some(6144)",
             "max_body_bytes: Some(7168)",
+            "max_total_body_bytes: Some(9216)",
             "max_message_bytes: Some(8192)",
             "trust_annotations: Some(true)",
         ] {

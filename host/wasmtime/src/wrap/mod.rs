@@ -132,8 +132,9 @@ fn change(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String
 /// terminal.
 fn say(text: &str) {
     use std::io::Write;
-    let clean: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }).collect();
-    let _ = writeln!(std::io::stdout(), "{clean}");
+    for line in text.split('\n') {
+        let _ = writeln!(std::io::stdout(), "{}", mcp_reconnect_core::text::Visible(line, usize::MAX));
+    }
 }
 
 /// The name that starts this program from anywhere, or else its path.

@@ -190,7 +190,8 @@ impl Engine {
             Ok(endpoint) if endpoint.same_origin(&self.url) => endpoint,
             Ok(endpoint) => {
                 let text = alloc::format!(
-                    "the endpoint event names another origin ({}), where no message and no header is sent",
+                    "the endpoint event names another origin ({}://{}), where no message and no header is sent",
+                    if endpoint.https() { "https" } else { "http" },
                     endpoint.authority()
                 );
                 return self.attempt_failed(ConnectionError::Fatal(text));

@@ -1,5 +1,6 @@
 //! What happens: one file for each kind of event.
 
+pub(crate) mod bodies;
 pub(crate) mod client_message;
 pub(crate) mod credentials;
 pub(crate) mod events;
@@ -14,8 +15,10 @@ pub(crate) mod reconnect;
 pub(crate) mod response;
 pub(crate) mod restore;
 pub(crate) mod resume;
+pub(crate) mod secrets;
 pub(crate) mod server_message;
 pub(crate) mod settle;
 pub(crate) mod standalone;
+pub(crate) mod takeover;
 pub(crate) mod unready;
 pub(crate) mod verify;

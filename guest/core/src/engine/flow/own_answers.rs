@@ -47,6 +47,7 @@ impl Engine {
     }
 
     pub(crate) fn answer_unauthorized(&mut self, key: RequestKey, status: u16, challenge: &str) {
+        let challenge = &self.blank(challenge.into());
         let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
         let asks = if challenge.is_empty() { String::new() } else { alloc::format!(" It asks for: {challenge}.") };
         let text = alloc::format!(
@@ -71,9 +72,10 @@ impl Engine {
             let accepted = request.accepted;
             return self.answer_unknown(key, accepted, reason);
         }
+        let text = self.blank(text.into());
         let Some(request) = self.forget(key) else { return };
         if !request.cancelled {
-            self.emit_message(response(request.client_id(), code, text, data));
+            self.emit_message(response(request.client_id(), code, &text, data));
         }
     }
 

@@ -16,6 +16,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
+use crate::text::visible;
 use crate::wire::buffer::append;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Parsed};
 use crate::wire::sse::{Item, Parser};
@@ -47,6 +48,8 @@ pub(crate) struct Exchange {
     pub headers_given: u64,
     /// A notification about this exchange's request that must not overtake it.
     pub cancel_after: Option<String>,
+    /// The driver was told to read no more of it for now.
+    pub paused: bool,
     reading: Reading,
 }
 
@@ -95,6 +98,35 @@ enum Reading {
     Refusal(Refusal, Vec<u8>, usize),
     /// Nothing in it matters; the count bounds it.
     Drain(usize),
+}
+
+impl Exchange {
+    /// What is held of a body that is being read, in bytes.
+    pub fn held(&self) -> usize {
+        match &self.reading {
+            Reading::Json(body, _) | Reading::Refusal(_, body, _) => body.len(),
+            Reading::Events(parser) => parser.held(),
+            Reading::Head | Reading::Drain(_) => 0,
+        }
+    }
+
+    /// The memory in which it is held.
+    pub fn reserved(&self) -> usize {
+        match &self.reading {
+            Reading::Json(body, _) | Reading::Refusal(_, body, _) => body.capacity(),
+            Reading::Events(parser) => parser.reserved(),
+            Reading::Head | Reading::Drain(_) => 0,
+        }
+    }
+
+    /// The memory that it may still need.
+    pub fn outstanding(&self, max_event_bytes: usize) -> usize {
+        match &self.reading {
+            Reading::Json(body, most) | Reading::Refusal(_, body, most) => most.saturating_sub(body.capacity()),
+            Reading::Events(parser) => max_event_bytes.saturating_sub(parser.reserved()),
+            Reading::Head | Reading::Drain(_) => 0,
+        }
+    }
 }
 
 impl Engine {
@@ -177,6 +209,8 @@ impl Engine {
         self.next_exchange += 1;
         let had_session =
             session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
+        let session_id = session.and_then(|session| session.id.clone());
+        self.learn_secrets(url, session_id.as_deref());
         let wire_id = match &role {
             Role::Post(key) => self.requests.get(key).map(|request| request.wire_id),
             _ => None,
@@ -192,6 +226,7 @@ impl Engine {
                 sent: false,
                 headers_given: self.headers_given,
                 cancel_after: None,
+                paused: false,
                 reading: Reading::Head,
             },
         );
@@ -465,6 +500,7 @@ impl Engine {
 
     pub(crate) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
         self.on_sign_of_life(id);
+        let room = self.room_for_body(id, bytes.len());
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match &mut exchange.reading {
             Reading::Head => {}
@@ -482,7 +518,8 @@ impl Engine {
             }
             Reading::Json(body, most) => {
                 if body.len() + bytes.len() > self.options.max_body_bytes {
-                    self.on_body_too_large(id);
+                    let limit = self.options.max_body_bytes;
+                    self.give_up_body(id, "its body", limit, "max-body-bytes");
                 } else if body.is_empty() {
                     *body = bytes;
                 } else {
@@ -490,7 +527,7 @@ impl Engine {
                         // Some hosts decode bodies, and give the length that they had before.
                         *most = self.options.max_body_bytes;
                     }
-                    append(body, &bytes, *most);
+                    append(body, &bytes, (*most).min(body.capacity().saturating_add(room)));
                 }
             }
             Reading::Events(parser) => {
@@ -503,13 +540,15 @@ impl Engine {
         }
     }
 
-    fn on_body_too_large(&mut self, id: ExchangeId) {
-        let limit = self.options.max_body_bytes;
-        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
+    /// Stops reading a body that is too large, or makes the sum of all too large.
+    pub(crate) fn give_up_body(&mut self, id: ExchangeId, what: &str, limit: usize, option: &str) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
         self.cancel(id);
+        let broken = || ConnectionError::Broken(alloc::format!("{what} is over {limit} bytes (option {option})"));
         match role {
-            Role::Post(key) => {
-                let problem = alloc::format!("its body is over {limit} bytes (option max-body-bytes)");
+            Role::Post(key) | Role::Resume(key) => {
+                let problem = alloc::format!("{what} is over {limit} bytes (option {option})");
                 self.answer_too_large(key, &problem, limit);
             }
             Role::Initialize => {
@@ -517,7 +556,9 @@ impl Engine {
                     "the initialize result is over {limit} bytes"
                 )));
             }
-            _ => self.log_dropped("a body", "it is over max-body-bytes"),
+            Role::Stream => self.on_stream_over(epoch, broken()),
+            Role::Standalone => self.on_standalone_over(false, broken()),
+            _ => self.log_dropped("a body", &alloc::format!("it is over {option}")),
         }
     }
 
@@ -600,7 +641,7 @@ impl Engine {
     pub(crate) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         // Of the host, and longer than what a server may say: it tells how to mend things.
-        let detail: String = detail.chars().filter(|c| !c.is_control()).take(300).collect();
+        let detail = visible(detail, 300);
         let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
         let is_sse = exchange.context.transport == Transport::HttpSse && !matches!(exchange.role, Role::Stream);
         match reading {
@@ -688,7 +729,7 @@ impl Engine {
 }
 
 fn printable(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).chars().filter(|c| !c.is_control()).take(1024).collect()
+    visible(&String::from_utf8_lossy(value), 1024)
 }
 
 /// Whether a text of the server is the answer to something, or a batch, which may hold one.

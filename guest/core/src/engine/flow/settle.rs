@@ -581,5 +581,5 @@ impl Engine {
 
 /// A server's text, short enough for a sentence.
 pub(crate) fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(120).collect()
+    crate::text::visible(text, 120)
 }

@@ -72,7 +72,7 @@ impl Change {
             Setting::Subscription(uri) => {
                 let shown: String = serde_json::from_str(uri).unwrap_or_default();
                 let shown = shown.split(['?', '#']).next().unwrap_or_default();
-                let shown: String = shown.chars().filter(|c| !c.is_control()).take(120).collect();
+                let shown = crate::text::visible(shown, 120);
                 alloc::format!("the subscription to {shown}")
             }
         }
@@ -214,6 +214,16 @@ impl Settings {
                 item.tries = 0;
             }
             self.look_at(&setting);
+        }
+    }
+
+    /// What the client was told before this engine took the place of another.
+    pub fn take_over(&mut self, log_level: Option<String>, subscriptions: BTreeSet<String>) {
+        let level = log_level.and_then(|level| Change::of("logging/setLevel", Some(&level), None));
+        let uris = subscriptions.iter().filter_map(|uri| Change::of("resources/subscribe", None, Some(uri)));
+        for change in level.into_iter().chain(uris) {
+            self.asked(RequestKey(0), change);
+            self.answered(RequestKey(0), true, true, false);
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) enum Timer {
     Delete,
     /// Draining before the close has taken long enough.
     Drain,
+    /// The body that is read while others wait has brought nothing for long enough.
+    Bodies,
 }
 
 /// The table of timers.

@@ -1,0 +1,76 @@
+//! The answers of `tests/cases/wire.json`, byte for byte, under each host: they must not differ.
+
+mod support;
+
+use serde::Deserialize;
+use serde_json::json;
+use support::bridge::Bridge;
+use support::script::{Outcome, Script};
+use support::{IS_NPX, is_component, tests_folder};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    response: String,
+    /// The code of the error. None: the call has its result.
+    error: Option<i64>,
+    #[serde(default)]
+    says: String,
+    /// What Node makes of it in place of that, where its parser leaves no choice.
+    node: Option<Expected>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    error: Option<i64>,
+    says: String,
+}
+
+/// `{x*N}` is N times x; `{headers*N}` and `{hints*N}` are N headers and responses of status 103.
+fn filled(pattern: &str, body: &str) -> String {
+    let mut text = pattern.replace("{len}", &body.len().to_string()).replace("{body}", body);
+    let lists: [(&str, fn(usize) -> String); 3] = [
+        ("{x*", |count| "x".repeat(count)),
+        ("{headers*", |count| (0..count).map(|number| format!("x-{number}: y\r\n")).collect()),
+        ("{hints*", |count| "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n".repeat(count)),
+    ];
+    for (begin, list) in lists {
+        while let Some((before, rest)) = text.split_once(begin) {
+            let (count, after) = rest.split_once('}').expect("a closing brace");
+            text = format!("{before}{}{after}", list(count.parse().expect("a number")));
+        }
+    }
+    text
+}
+
+#[test]
+fn answers_are_read_alike() {
+    let cases = std::fs::read_to_string(tests_folder().join("cases/wire.json")).expect("it is readable");
+    let cases: Vec<Case> = serde_json::from_str(&cases).expect("they are cases");
+    let mut wrong = Vec::new();
+    for Case { name, response, error, says, node } in cases {
+        let Expected { error, says } = node.filter(|_| IS_NPX).unwrap_or(Expected { error, says });
+        let server = Script::http()
+            .without_stream()
+            .on(move |call, reply| match call.kind {
+                "tools/call" => {
+                    let body = call.response(json!({"content": []})).to_string();
+                    Outcome::Done(reply.raw(filled(&response, &body).as_bytes()))
+                }
+                _ => Outcome::Good(reply),
+            })
+            .start();
+        let mut bridge = Bridge::connected(&[&server.url()]);
+        let call = bridge.request("tools/call", json!({"name": "wire"}));
+        let answer = bridge.answer(&call);
+        bridge.finish();
+        // A stock runtime has an HTTP client, limits and words of its own; it must end well.
+        let (code, text) = (answer["error"]["code"].as_i64(), answer.to_string());
+        if !is_component() && (code != error || !text.contains(&says)) {
+            wrong.push(format!("{name}: {text:.500}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
