@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use mcp_reconnect_guests::{Guest, build, sha256, target_dir, workspace};
 use serde_json::{Value, json};
@@ -24,6 +25,17 @@ fn target() -> &'static str {
         ("macos", "aarch64") => "aarch64-apple-darwin",
         (os, arch) => panic!("there are no packages for {os} on {arch}"),
     }
+}
+
+/// That program, without what debuggers want of it, as it is released.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = empty("program").join("mcp-reconnect");
+        let mend = "install the tools of a C compiler, for instance `apt-get install binutils`";
+        install::run(Command::new("strip").arg("-o").arg(&program).arg(NATIVE), mend);
+        program
+    })
 }
 
 /// What release/targets.json says of it.
@@ -46,7 +58,7 @@ fn empty(name: &str) -> PathBuf {
 fn released(what: &str, out: &Path) {
     let mut command = Command::new("python3");
     command.arg(tests_folder().join("../release/release.py")).args([what, "--no-sbom", "--out"]).arg(out);
-    command.arg("--program").arg(format!("{}={NATIVE}", target()));
+    command.arg("--program").arg(format!("{}={}", target(), program().display()));
     command.env("MCP_RECONNECT_NPM_FOLDER", install::node_package());
     install::run(&mut command, "see the message above");
 }
@@ -89,7 +101,10 @@ fn npm_installed(name: &str, packages: &[String]) -> PathBuf {
 
 fn npx(user: &Path) -> Command {
     let mut command = Command::new("npx");
-    command.args(["--offline", "--no", "mcp-reconnect"]).current_dir(user).env("npm_config_cache", user.join("cache"));
+    command
+        .args(["--offline", "--no", "--", "mcp-reconnect"])
+        .current_dir(user)
+        .env("npm_config_cache", user.join("cache"));
     command
 }
 
@@ -143,7 +158,7 @@ fn the_wheel_brings_the_command() {
     pip.args(["-m", "pip", "install", "--quiet", "--no-index", "--no-cache-dir", "--disable-pip-version-check"]);
     install::run(pip.arg(&wheel), "see the message of pip above");
     let command = user.join("venv/bin/mcp-reconnect");
-    assert_eq!(output(Command::new(&command).arg("--version")), output(Command::new(NATIVE).arg("--version")));
+    assert_eq!(output(Command::new(&command).arg("--version")), output(Command::new(program()).arg("--version")));
     bridges_a_restart(Command::new(command));
 }
 
@@ -161,7 +176,7 @@ fn uvx_and_pipx_run_the_wheel() {
     let mut pipx = Command::new(tools.with_file_name("pipx"));
     pipx.args(["run", "--pip-args=--no-index", "--spec"]).arg(&wheel).args(["mcp-reconnect", "--version"]);
     pipx.current_dir(&user).env("PIPX_HOME", user.join("pipx"));
-    assert_eq!(output(&mut pipx), output(Command::new(NATIVE).arg("--version")));
+    assert_eq!(output(&mut pipx), output(Command::new(program()).arg("--version")));
 }
 
 #[test]
@@ -171,9 +186,9 @@ fn the_archive_has_the_program_its_manual_and_completions() {
     let name = format!("mcp-reconnect-{VERSION}-{}", target());
     install::run(Command::new("tar").arg("-xzf").arg(format!("{name}.tar.gz")).current_dir(&packed), "see above");
     let folder = packed.join(name);
-    let program = folder.join("mcp-reconnect");
-    assert!(fs::read(&program).expect("it is there") == fs::read(NATIVE).expect("it was built"));
-    assert_eq!(output(Command::new(&program).arg("--version")), output(Command::new(NATIVE).arg("--version")));
+    let command = folder.join("mcp-reconnect");
+    assert!(fs::read(&command).expect("it is there") == fs::read(program()).expect("it was built"));
+    assert_eq!(output(Command::new(&command).arg("--version")), output(Command::new(program()).arg("--version")));
     for file in ["LICENSE", "man/mcp-reconnect.1", "man/mcp-reconnect-check.1", "completions/_mcp-reconnect"] {
         assert!(fs::metadata(folder.join(file)).is_ok_and(|file| file.len() > 100), "{file}");
     }
