@@ -240,8 +240,9 @@ def sbom(target):
     cargo(*command, "--manifest-path", str(WORKSPACE / "host/wasmtime/Cargo.toml"), environment=environment)
     content = (WORKSPACE / f"host/wasmtime/{name}.json").read_bytes()
     # One for each member of the workspace.
-    for path in WORKSPACE.glob(f"*/**/{name}.json"):
-        path.unlink()
+    for part in ("guest", "host", "tests"):
+        for path in (WORKSPACE / part).rglob(f"{name}.json"):
+            path.unlink()
     return content
 
 
