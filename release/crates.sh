@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 workspace=$PWD
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
-python3 release/release.py crates --out target/release-files
+# What `cargo package` would do to verify them is done below, and more.
+python3 release/release.py crates --no-verify --out target/release-files
 user=$(mktemp -d)
 trap 'rm -rf "$user"' EXIT
 cd "$user"
@@ -21,10 +22,10 @@ done
 # A rustup that fails would show that a target was asked for.
 mkdir bin && printf '#!/bin/sh\necho "no rustup here" >&2\nexit 1\n' > bin/rustup && chmod +x bin/rustup
 export PATH="$user/bin:$PATH"
-CARGO_TARGET_DIR=${CRATES_TARGET_DIR:-$user/target} cargo "${patch[@]}" install --offline --debug --path "mcp-reconnect-$version" --root "$user/root"
+CARGO_TARGET_DIR=${CRATES_TARGET_DIR:-$user/target} cargo "${patch[@]}" install --offline --debug ${CRATES_TARGET:+--target "$CRATES_TARGET"} --path "mcp-reconnect-$version" --root "$user/root"
 "$user/root/bin/mcp-reconnect" --version
 "$user/root/bin/mcp-reconnect" demo
 # As docs.rs does.
 CARGO_TARGET_DIR=${CRATES_TARGET_DIR:-$user/target} DOCS_RS=1 RUSTDOCFLAGS="--cfg docsrs" \
-  cargo "${patch[@]}" doc --offline --no-deps --features cli,rmcp --lib --manifest-path "mcp-reconnect-$version/Cargo.toml"
+  cargo "${patch[@]}" doc --offline ${CRATES_TARGET:+--target "$CRATES_TARGET"} --no-deps --features cli,rmcp --lib --manifest-path "mcp-reconnect-$version/Cargo.toml"
 echo "the packages for crates.io work"

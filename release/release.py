@@ -53,6 +53,7 @@ def main():
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--out", type=Path, default=WORKSPACE / "target/release-files", help="the folder for the files")
     parser.add_argument("--program", action="append", default=[], metavar="TARGET=FILE", help="package this file instead of what `programs` built; repeatable")
+    parser.add_argument("--no-verify", action="store_true", help="do not build the crates from their packages")
     parser.add_argument("--no-sbom", action="store_true", help="leave the SBOM out of the archives")
     arguments = parser.parse_args()
     given = dict(it.split("=", 1) for it in arguments.program)
@@ -80,7 +81,7 @@ def main():
     if every or arguments.command == "npm":
         npm(out, files)
     if every or arguments.command == "crates":
-        crates(out)
+        crates(out, not arguments.no_verify)
     if every or arguments.command == "sums":
         sums(out)
     if arguments.command == "publish-crates":
@@ -208,9 +209,9 @@ def npm_program():
     return shutil.which("npm") or "npm"
 
 
-def crates(out):
+def crates(out, verify):
     carry()
-    cargo("package", "--locked", *[argument for crate in CRATES for argument in ("--package", crate)])
+    cargo("package", "--locked", *([] if verify else ["--no-verify"]), *[argument for crate in CRATES for argument in ("--package", crate)])
     for crate in CRATES:
         path = target_folder() / f"package/{crate}-{VERSION}.crate"
         shutil.copy(path, out)
