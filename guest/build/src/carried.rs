@@ -30,6 +30,9 @@ pub const SOURCES: [&str; 10] = [
     "wit",
 ];
 
+/// What of the WIT package the host's bindings are made from: the interfaces that the component exports, and theirs.
+const WIT: [&str; 3] = ["client.wit", "types.wit", "deps/io"];
+
 /// The component for a build script. If the package in the folder `package` is a member of the workspace with the component's
 /// sources, and they are not those that the carried component was built from, it is built in `target_dir`. Else it is the carried
 /// one, whose hash is checked.
@@ -101,7 +104,9 @@ pub fn carry(workspace: &Path, package: &Path, target_dir: &Path, guest: Guest) 
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| Error::file("remove", &folder, &error))?;
     }
-    copy(&workspace.join("wit"), &folder.join("wit"))?;
+    for part in WIT {
+        copy(&workspace.join("wit").join(part), &folder.join("wit").join(part))?;
+    }
     write(&folder.join(guest.file_name()), &component)?;
     write(&folder.join(SOURCES_SUM), format!("{}\n", fingerprint(workspace)?).as_bytes())?;
     write(&folder.join(SUMS), sums_line(guest.file_name(), &component).as_bytes())
