@@ -15,6 +15,30 @@ build:
 components:
     cargo run --quiet --package mcp-reconnect-guests
 
+# Renew the component that the package carries, so that a first build need not build it. The last step of a change to guest/
+carry:
+    cargo run --quiet --package mcp-reconnect-guests --no-default-features -- carry
+
+# All that a release consists of, for the platforms that this machine can build for, in target/release-files
+release *TARGETS:
+    python3 release/release.py all {{TARGETS}}
+
+# The packages for crates.io: each built from itself, the command installed from them in an empty folder. Minutes
+crates:
+    release/crates.sh
+
+# The programs for other platforms, each run: by qemu-user, by wine. Half an hour
+cross *TARGETS:
+    release/cross.sh {{TARGETS}}
+
+# Type-check for macOS, anywhere
+check-macos:
+    release/check_macos.sh
+
+# Each published crate with the oldest compiler that it promises to build with
+msrv:
+    release/msrv.sh
+
 # Everything that is tested, real servers included (installed on first use)
 test *ARGS:
     cargo test {{ARGS}}
@@ -23,7 +47,7 @@ test *ARGS:
 test-core:
     cargo test -p mcp-reconnect-core
 
-# The npm package, in host/node/dist
+# The npm package, in host/node/dist (`release/release.py npm` packs it)
 build-node:
     cd host/node && npm ci --ignore-scripts && npm run build
 

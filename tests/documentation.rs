@@ -58,7 +58,10 @@ fn help_fits_on_a_screen_and_names_every_command() {
     let width = short.lines().map(|line| line.chars().count()).max();
     assert!(width <= Some(120), "{width:?}:\n{short}");
     assert!(output(&["--help"]).contains("--header-env"));
-    assert_eq!(output(&["--version"]), format!("mcp-reconnect {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        output(&["--version"]),
+        format!("mcp-reconnect {} (native, {})\n", env!("CARGO_PKG_VERSION"), env!("MCP_RECONNECT_TARGET"))
+    );
 }
 
 #[test]

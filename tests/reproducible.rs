@@ -1,11 +1,12 @@
-//! The components come out the same, byte for byte, from another folder with another `CARGO_HOME`.
+//! The components come out the same, byte for byte, from another folder with another `CARGO_HOME`, and the one that the package
+//! carries is the one that its sources give.
 
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use mcp_reconnect_guests::{Guest, build, target_dir, workspace};
+use mcp_reconnect_guests::{CARRIED, Guest, build, is_carried, target_dir, workspace};
 
 /// What is made by tools, and no part of a clone.
 const MADE: [&str; 4] = ["corpus", "dist", "node_modules", "target"];
@@ -13,6 +14,18 @@ const MADE: [&str; 4] = ["corpus", "dist", "node_modules", "target"];
 #[test]
 fn the_components_are_reproducible() {
     let ours: Vec<_> = Guest::ALL.map(|guest| built(&workspace(), &target_dir(), guest)).into();
+
+    let (_, transport) =
+        Guest::ALL.into_iter().zip(&ours).find(|(guest, _)| *guest == Guest::Transport).expect("one of all");
+    assert!(mcp_reconnect::component_wasm() == transport, "the library has another component than its sources give");
+    let package = workspace().join("host/wasmtime");
+    if is_carried(&workspace(), &package).expect("the sources are readable") {
+        let carried =
+            fs::read(package.join(CARRIED).join(Guest::Transport.file_name())).expect("it is in the repository");
+        assert!(carried == *transport, "the package carries a component that its sources do not give");
+    } else {
+        println!("the carried component is older than its sources; `just carry` renews it");
+    }
 
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reproducible-{}", std::process::id()));
     let clone = scratch.join("a clone in another place");

@@ -1,20 +1,16 @@
-//! Builds the transport component for WebAssembly and compiles it for the target machine, so that the program carries
-//! machine code and no compiler.
+//! Compiles the transport component for the target machine, so that the program carries machine code and no compiler. The
+//! component is that of the package, or built from the workspace's sources, if these have changed since.
 
 use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use mcp_reconnect_guests::Guest;
+use mcp_reconnect_guests::{CARRIED, Guest, SOURCES, component, target_dir, wit, workspace_of};
 
 #[path = "src/engine_config.rs"]
 mod engine_config;
-
-/// What the component is built from, relative to the workspace.
-const SOURCES: [&str; 7] =
-    ["Cargo.toml", "Cargo.lock", "guest/common", "guest/core/Cargo.toml", "guest/core/src", "guest/transport", "wit"];
 
 fn main() {
     if let Err(error) = build() {
@@ -26,36 +22,65 @@ fn main() {
 fn build() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
-    let workspace = package.ancestors().nth(2).ok_or("the package is not two folders below its workspace")?;
-    for source in SOURCES {
-        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    if let Some(workspace) = workspace_of(&package) {
+        for source in SOURCES {
+            println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+        }
     }
+    println!("cargo::rerun-if-changed={CARRIED}");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/engine_config.rs");
+    println!("cargo::rustc-env=MCP_RECONNECT_TARGET={}", env::var("TARGET")?);
 
-    let guests = out.join("guest");
-    let wasm = mcp_reconnect_guests::build(workspace, &guests, Guest::Transport)?;
-    let component = fs::read(&wasm).map_err(|error| format!("cannot read {}: {error}", wasm.display()))?;
-    fs::write(out.join("host.cwasm"), machine_code(engine_config::host_config(), &component)?)?;
+    fs::write(out.join("bindings.rs"), bindings(&wit(&package)))?;
+    // Not below OUT_DIR, of which there is one for each profile and choice of features.
+    let guests = target_dir();
+    let transport = component(&package, &guests, Guest::Transport)?;
+    fs::write(out.join("host.cwasm"), machine_code(engine_config::host_config(), &transport)?)?;
     #[cfg(feature = "test-component")]
     {
+        let workspace = workspace_of(&package).ok_or("the feature test-component is for tests in the repository")?;
         // As any other host compiles it.
         let machine_code = |component: &[u8]| machine_code(engine_config::engine_config(), component);
-        fs::write(out.join("transport.cwasm"), machine_code(&component)?)?;
-        let faulty = fs::read(mcp_reconnect_guests::build_faulty(workspace, &guests, Guest::Transport)?)?;
+        fs::write(out.join("transport.cwasm"), machine_code(&transport)?)?;
+        let faulty = fs::read(mcp_reconnect_guests::build_faulty(&workspace, &guests, Guest::Transport)?)?;
         fs::write(out.join("faulty.cwasm"), self::machine_code(engine_config::host_config(), &faulty)?)?;
         for source in ["guest/bridge", "guest/command", "guest/engine"] {
             println!("cargo::rerun-if-changed={}", workspace.join(source).display());
         }
-        let engine = mcp_reconnect_guests::build(workspace, &guests, Guest::Engine)?;
+        let engine = mcp_reconnect_guests::build(&workspace, &guests, Guest::Engine)?;
         fs::write(out.join("engine.cwasm"), machine_code(&fs::read(engine)?)?)?;
-        fs::copy(mcp_reconnect_guests::build(workspace, &guests, Guest::Bridge)?, out.join("bridge.wasm"))?;
-        let command = mcp_reconnect_guests::build_command(workspace, &guests)?;
+        fs::copy(mcp_reconnect_guests::build(&workspace, &guests, Guest::Bridge)?, out.join("bridge.wasm"))?;
+        let command = mcp_reconnect_guests::build_command(&workspace, &guests)?;
         fs::write(out.join("mcp-reconnect.cwasm"), machine_code(&command)?)?;
         fs::write(out.join("mcp-reconnect.wasm"), command)?;
     }
-    fs::write(out.join("transport.wasm"), component)?;
+    fs::write(out.join("transport.wasm"), transport)?;
     Ok(())
+}
+
+/// What the host calls the component by. Written here, since the macro takes a literal path, and the WIT package is in one
+/// place in the workspace and in another in the package on its own.
+fn bindings(wit: &Path) -> String {
+    format!(
+        r#"wasmtime::component::bindgen!({{
+    path: {wit:?},
+    // The world `transport` without the imports that only the linker deals with.
+    inline: "
+        package mcp-reconnect:wasmtime;
+        world transport {{
+            import wasi:io/poll@0.2.0;
+            export mcp-reconnect:transport/types@0.1.0;
+            export mcp-reconnect:transport/client@0.1.0;
+        }}
+    ",
+    world: "mcp-reconnect:wasmtime/transport",
+    imports: {{ default: async | trappable }},
+    exports: {{ default: async }},
+    with: {{ "wasi:io": wasmtime_wasi::p2::bindings::io }},
+}});
+"#
+    )
 }
 
 /// Compiles a component for the target machine.

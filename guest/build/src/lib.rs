@@ -1,5 +1,5 @@
-//! How the components of mcp-reconnect are built: the one place that knows, for `host/wasmtime/build.rs`, the tests, and
-//! the command `cargo run -p mcp-reconnect-guests`, which writes all of them to `target/components`.
+//! How the components of mcp-reconnect are built: the one place that knows, for `host/wasmtime/build.rs`, the npm package,
+//! the tests, and the command `cargo run -p mcp-reconnect-guests`, which writes all of them to `target/components`.
 //!
 //! ```no_run
 //! use mcp_reconnect_guests::{Guest, build, target_dir, workspace};
@@ -10,15 +10,22 @@
 //!
 //! A component is built by a cargo of its own, from the workspace's lock file, untouched by what the environment says about
 //! the build for this machine: the same sources give the same bytes, whoever builds them.
+//!
+//! The package `mcp-reconnect` carries its component, so that whoever installs it from crates.io or builds it from a clone for the
+//! first time needs no WebAssembly target: [`component`] gives a build script that, or one built from sources that have changed
+//! since. `cargo run -p mcp-reconnect-guests -- carry` renews it.
 
 mod cargo;
+mod carried;
 #[cfg(feature = "compose")]
 mod compose;
 
 use std::error;
 use std::fmt::{self, Display};
+use std::io;
 use std::path::{Path, PathBuf};
 
+pub use carried::{CARRIED, SOURCES, SUMS, carry, component, is_carried, sha256, sums_line, wit, workspace_of};
 #[cfg(feature = "compose")]
 pub use compose::plug;
 
@@ -107,8 +114,8 @@ pub fn workspace() -> PathBuf {
     package.ancestors().nth(2).expect("the package is two folders below its workspace").to_owned()
 }
 
-/// Where the tests and the command build components: apart from the rest of `target`, so that a build inside a build waits
-/// for no lock, and shared by all of them, so that each component is compiled once.
+/// Where build scripts, the tests and the command build components: apart from the rest of `target`, so that a build inside a build
+/// waits for no lock, and shared by all of them, so that each component is compiled once.
 pub fn target_dir() -> PathBuf {
     workspace().join("target/guests")
 }
@@ -120,6 +127,10 @@ pub struct Error(String);
 impl Error {
     fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    fn file(what: &str, path: &Path, error: &io::Error) -> Self {
+        Self::new(format!("cannot {what} {}: {error}", path.display()))
     }
 }
 

@@ -1,16 +1,30 @@
-//! Builds the components and writes them to `target/components`, with their hashes.
+//! Builds the components and writes them to `target/components`, with their hashes: all of them, or the named ones alone.
 
+use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use mcp_reconnect_guests::{Guest, build, build_command, target_dir, workspace};
-use sha2::{Digest, Sha256};
+use mcp_reconnect_guests::{Guest, SUMS, build, build_faulty, carry, sha256, sums_line, target_dir, workspace};
+
+const USAGE: &str = "usage: mcp-reconnect-guests [transport.wasm | engine.wasm | bridge.wasm | mcp-reconnect.wasm]...
+       mcp-reconnect-guests carry";
+
+/// `guest/engine` that fails on demand, for the tests of the npm package; no part of a release.
+const FAULTY: &str = "engine-faults.wasm";
+/// `guest/bridge` with `guest/transport` plugged into it.
+const COMMAND: &str = "mcp-reconnect.wasm";
 
 fn main() -> ExitCode {
-    let folder = workspace().join("target/components");
-    match components().and_then(|components| write(&folder, &components)) {
+    let names: Vec<_> = env::args().skip(1).collect();
+    let done = match &names[..] {
+        [name] if name == "carry" => {
+            carry(&workspace(), &workspace().join("host/wasmtime"), &target_dir(), Guest::Transport).map_err(Into::into)
+        }
+        names => write(&workspace().join("target/components"), names),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mcp-reconnect-guests: {error}");
@@ -21,29 +35,51 @@ fn main() -> ExitCode {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The components of a release: file names and contents.
-fn components() -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let (workspace, target_dir) = (workspace(), target_dir());
-    let mut components = Vec::new();
-    for guest in Guest::ALL {
-        components.push((guest.file_name(), fs::read(build(&workspace, &target_dir, guest)?)?));
+/// Writes the components, and prints sizes and hashes. Those of a release, that is all, with a file as `sha256sum --check`
+/// reads it.
+fn write(folder: &Path, names: &[String]) -> Result<()> {
+    let all: Vec<_> = Guest::ALL.iter().map(|guest| guest.file_name()).chain([COMMAND]).collect();
+    if let Some(unknown) = names.iter().find(|name| *name != FAULTY && !all.contains(&name.as_str())) {
+        return Err(format!("there is no component {unknown}\n{USAGE}").into());
     }
-    components.push(("mcp-reconnect.wasm", build_command(&workspace, &target_dir)?));
-    Ok(components)
-}
-
-/// Writes them with a file `SHA256SUMS`, as `sha256sum --check` reads it, and prints sizes and hashes.
-fn write(folder: &Path, components: &[(&str, Vec<u8>)]) -> Result<()> {
     fs::create_dir_all(folder)?;
+    // What it says of the others is no longer known to be true.
+    let sums_file = folder.join(SUMS);
+    if sums_file.exists() {
+        fs::remove_file(&sums_file)?;
+    }
     let mut sums = String::new();
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", folder.display())?;
-    for (name, bytes) in components {
-        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(folder.join(name), bytes)?;
-        writeln!(stdout, "  {name:<20} {:>7} bytes  sha256 {hash}", bytes.len())?;
-        sums += &format!("{hash}  {name}\n");
+    let wanted = |name: &&str| names.iter().any(|wanted| wanted == name);
+    for name in all.into_iter().filter(|name| names.is_empty() || wanted(name)).chain([FAULTY].into_iter().filter(wanted)) {
+        let bytes = component(name)?;
+        fs::write(folder.join(name), &bytes)?;
+        writeln!(stdout, "  {name:<20} {:>7} bytes  sha256 {}", bytes.len(), sha256(&bytes))?;
+        sums += &sums_line(name, &bytes);
     }
-    fs::write(folder.join("SHA256SUMS"), sums)?;
+    if names.is_empty() {
+        fs::write(sums_file, sums)?;
+    }
     Ok(())
+}
+
+fn component(name: &str) -> Result<Vec<u8>> {
+    if name == FAULTY {
+        return Ok(fs::read(build_faulty(&workspace(), &target_dir(), Guest::Engine)?)?);
+    }
+    match Guest::ALL.into_iter().find(|guest| guest.file_name() == name) {
+        Some(guest) => Ok(fs::read(build(&workspace(), &target_dir(), guest)?)?),
+        None => command(),
+    }
+}
+
+#[cfg(feature = "compose")]
+fn command() -> Result<Vec<u8>> {
+    Ok(mcp_reconnect_guests::build_command(&workspace(), &target_dir())?)
+}
+
+#[cfg(not(feature = "compose"))]
+fn command() -> Result<Vec<u8>> {
+    Err(format!("{COMMAND} is composed of others, for which the feature `compose` is needed").into())
 }

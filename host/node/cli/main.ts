@@ -17,7 +17,7 @@ async function command(): Promise<number> {
   const lookup = (name: string) => process.env[name];
   const wanted = read(process.argv.slice(2), lookup);
   if ("help" in wanted) return print(help());
-  if ("version" in wanted) return print(`mcp-reconnect ${VERSION}\n`);
+  if ("version" in wanted) return print(`mcp-reconnect ${VERSION} (WebAssembly, ${runtime()})\n`);
   setLevel(wanted.log);
   return run(wanted, lookup);
 }
@@ -30,6 +30,12 @@ function failure(error: unknown): number {
   }
   log.line(`error: ${error instanceof Error ? error.message : String(error)}`);
   return INTERNAL_FAILURE;
+}
+
+/** What runs this, with its version. Bun and Deno have a version for Node's sake too. */
+function runtime(): string {
+  const { bun, deno, node } = process.versions;
+  return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
 }
 
 function print(text: string): Promise<number> {

@@ -1,7 +1,7 @@
 // Builds the package: the component from its Rust sources, JavaScript from the component, and `dist` from that and `src`.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -9,9 +9,6 @@ import { transpile } from "@bytecodealliance/jco-transpile";
 import { build } from "esbuild";
 
 const CRATE = "mcp-reconnect-engine";
-const TARGET = "wasm32-wasip2";
-/** As in guest/build. */
-const FLAGS = "-Ctarget-feature=+simd128";
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 /** For esbuild. */
@@ -21,6 +18,7 @@ const workspace = resolve(process.env.MCP_RECONNECT_WORKSPACE ?? join(folder, ".
 /** With `--faults`, after a build without: `dist-faults`, the same with a component that fails on demand, for the tests. */
 const faults = process.argv.includes("--faults");
 const [buildFolder, dist] = faults ? ["build-faults", "dist-faults"] : ["build", "dist"];
+const COMPONENT = faults ? "engine-faults.wasm" : "engine.wasm";
 
 for (const old of [buildFolder, dist]) rmSync(join(folder, old), { recursive: true, force: true });
 const component = readFileSync(buildComponent());
@@ -35,25 +33,17 @@ if (faults) {
   copyFileSync(join(workspace, "LICENSE"), join(folder, "LICENSE"));
 }
 
-/** Builds the component as host/wasmtime/build.rs builds its own: from the lock file, untouched by the caller's flags. */
+/** Builds the component by the repository's one builder of components, so that it is the one of the release. */
 function buildComponent() {
-  ensureTarget();
-  const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: FLAGS };
-  for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
-  const targetFolder = join(workspace, "target", "node");
-  const args = ["build", "--quiet", "--locked", "--package", CRATE, "--target", TARGET, "--profile", "guest", "--target-dir", targetFolder];
-  if (faults) args.push("--features", "faults");
-  const { status } = run("cargo", args, { cwd: workspace, env, stdio: "inherit" });
-  if (status !== 0) fail(`the component ${CRATE} does not build, see cargo's messages above`);
-  return join(targetFolder, TARGET, "guest", `${CRATE.replaceAll("-", "_")}.wasm`);
-}
-
-/** Adds the WebAssembly target to the Rust toolchain where it is missing. */
-function ensureTarget() {
-  const { stdout } = run("rustc", ["--print", "target-libdir", "--target", TARGET], { cwd: workspace, encoding: "utf8" });
-  if (existsSync(stdout.trim())) return;
-  const { status, error } = spawnSync("rustup", ["target", "add", TARGET], { cwd: workspace, stdio: "inherit" });
-  if (error || status !== 0) fail(`the Rust target ${TARGET} is missing; add it with: rustup target add ${TARGET}`);
+  const builder = ["run", "--quiet", "--locked", "--package", "mcp-reconnect-guests", "--no-default-features"];
+  // A folder of its own, since the cargo that may have started this waits for the end of it.
+  const args = [...builder, "--target-dir", join(workspace, "target/guests/builder"), "--", COMPONENT];
+  const env = { ...process.env };
+  // What a surrounding cargo says about the package that it builds or tests.
+  for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST|ENCODED)_|RUSTC_)/.test(name)) delete env[name];
+  const { status } = run("cargo", args, { cwd: workspace, env, stdio: ["ignore", "ignore", "inherit"] });
+  if (status !== 0) fail(`the component ${COMPONENT} does not build, see the messages above`);
+  return join(workspace, "target/components", COMPONENT);
 }
 
 /** Turns the component into `build/engine.js` and `build/modules.js`, with the types of its interfaces. */
@@ -133,9 +123,12 @@ async function bundle() {
   const define = { PACKAGE_VERSION: JSON.stringify(packageJson("package.json").version) };
   const node = { ...common, platform: "node", target: "node20", format: "esm" };
   await build({ ...node, entryPoints: ["cli/main.ts"], outfile: "dist/cli.js", banner: { js: "#!/usr/bin/env node" }, define, plugins: [{ name: "shipped", setup }] });
+  // What npm puts on the PATH: the native program where there is one, and else the command above.
+  const command = { name: "command", setup: ({ onResolve }) => onResolve({ filter: /^\.\/main\.js$/ }, () => ({ path: "./cli.js", external: true })) };
+  await build({ ...node, entryPoints: ["cli/launcher.ts"], outfile: "dist/launcher.js", banner: { js: "#!/usr/bin/env node" }, define, plugins: [command] });
   await build({ ...node, entryPoints: ["cli/socks.ts"], outfile: "dist/socks.js", minify: true, lineLimit: 500, banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' } });
   writeFileSync(join(folder, "dist/socks.licenses.txt"), licenses(["socks", "smart-buffer", "ip-address"]));
-  chmodSync(join(folder, "dist/cli.js"), 0o755);
+  for (const program of ["cli.js", "launcher.js"]) chmodSync(join(folder, "dist", program), 0o755);
   if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
   writeFileSync(join(folder, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
 }
@@ -186,7 +179,7 @@ function provenance(component, modules) {
     version: packageJson("package.json").version,
     source: "guest/engine in the repository that package.json names",
     rebuild: [
-      `CARGO_ENCODED_RUSTFLAGS=${FLAGS} cargo build --locked --package ${CRATE} --target ${TARGET} --profile guest`,
+      `cargo run --locked --package mcp-reconnect-guests -- ${COMPONENT} (in the repository, with this rustc)`,
       "npm ci && npm run build (in host/node)",
     ],
     rustc: rustc.trim(),

@@ -33,7 +33,7 @@ test("the package has these files, and its README states their size", () => {
   const files = packed.files.map(({ path }) => path).sort();
   const types = ["events", "fetch", "index", "options", "transport"].map((name) => `${name}.d.ts`);
   const format = (name, more) => [...types, "component.js", "index.js", ...more].map((file) => `dist/${name}/${file}`);
-  const expected = ["LICENSE", "README.md", "package.json", "dist/cli.js", "dist/provenance.json", "dist/socks.js", "dist/socks.licenses.txt", ...format("esm", []), ...format("cjs", ["package.json"])];
+  const expected = ["LICENSE", "README.md", "package.json", "dist/cli.js", "dist/launcher.js", "dist/provenance.json", "dist/socks.js", "dist/socks.licenses.txt", ...format("esm", []), ...format("cjs", ["package.json"])];
   assert.deepEqual(files, expected.sort());
   const stated = /(\d+) kB to download, ([\d.]+) MB on disk/.exec(read("README.md"));
   assert.ok(stated, "README.md states the size");
@@ -60,7 +60,7 @@ test("its version is that of the Rust crates, and its WebAssembly is theirs", as
   assert.equal(/^version = "(.+)"$/m.exec(readFileSync(join(workspace, "Cargo.toml"), "utf8"))[1], version);
   const record = JSON.parse(readFileSync(join(installed, "dist/provenance.json"), "utf8"));
   assert.equal(record.version, version);
-  const built = readFileSync(join(workspace, "target/node/wasm32-wasip2/guest/mcp_reconnect_engine.wasm"));
+  const built = readFileSync(join(workspace, "target/components/engine.wasm"));
   assert.deepEqual(record.component, { bytes: built.length, sha256: sha256(built) });
   for (const format of ["esm", "cjs"]) {
     const loaded = await import(pathToFileURL(join(installed, "dist", format, "component.js")).href);

@@ -20,22 +20,8 @@ use crate::{Event, OpenError, SetHeadersError, Status};
 
 pub(crate) mod bindings {
     #![allow(missing_docs, reason = "generated from documented WIT")]
-    wasmtime::component::bindgen!({
-        path: "../../wit",
-        // The world `transport` without the imports that only the linker deals with.
-        inline: "
-            package mcp-reconnect:wasmtime;
-            world transport {
-                import wasi:io/poll@0.2.0;
-                export mcp-reconnect:transport/types@0.1.0;
-                export mcp-reconnect:transport/client@0.1.0;
-            }
-        ",
-        world: "mcp-reconnect:wasmtime/transport",
-        imports: { default: async | trappable },
-        exports: { default: async },
-        with: { "wasi:io": wasmtime_wasi::p2::bindings::io },
-    });
+    // `wasmtime::component::bindgen!`, see build.rs.
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 
 pub(crate) use bindings::exports::mcp_reconnect::transport::{client as wit, types};

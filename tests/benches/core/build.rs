@@ -37,7 +37,7 @@ fn build() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let built = |package| build_package(&workspace, &out.join("guest"), package);
+    let built = |package| build_package(&workspace, &mcp_reconnect_guests::target_dir(), package);
     let engine = fs::read(built(Guest::Engine.package())?)?;
     let parser = fs::read(built("mcp-reconnect-core-bench-guest")?)?;
     let mut config = engine_config::engine_config();

@@ -35,7 +35,7 @@ More:             mcp-reconnect --help, and mcp-reconnect COMMAND --help";
 #[derive(Debug, Parser)]
 #[command(
     name = "mcp-reconnect",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (native, ", env!("MCP_RECONNECT_TARGET"), ")"),
     about = "Connects an MCP client on stdio to a remote MCP server, and outlives the server's restarts.",
     override_usage = "mcp-reconnect [OPTIONS] URL\n       mcp-reconnect COMMAND [OPTIONS]",
     subcommand_value_name = "COMMAND",
