@@ -41,6 +41,32 @@ fn sse_retry() {
     passes("sse-retry");
 }
 
+/// The suite's scored OAuth scenarios whose servers speak the versions that this bridge speaks: the bridge signs in by itself, with `curl` as
+/// its browser.
+const OAUTH: [&str; 14] = [
+    "auth/metadata-default",
+    "auth/metadata-var1",
+    "auth/metadata-var2",
+    "auth/metadata-var3",
+    "auth/basic-cimd",
+    "auth/scope-from-www-authenticate",
+    "auth/scope-from-scopes-supported",
+    "auth/scope-omitted-when-undefined",
+    "auth/scope-step-up",
+    "auth/scope-retry-limit",
+    "auth/token-endpoint-auth-basic",
+    "auth/token-endpoint-auth-post",
+    "auth/token-endpoint-auth-none",
+    "auth/pre-registration",
+];
+
+#[test]
+fn oauth() {
+    for scenario in OAUTH {
+        passes(scenario);
+    }
+}
+
 /// Runs a scenario. The suite's word is not enough: a scenario that checked nothing has not passed.
 fn passes(scenario: &str) {
     let suite = install::conformance();
@@ -52,7 +78,8 @@ fn passes(scenario: &str) {
     command.arg(suite.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
     // The suite hands the command to a shell: through the environment, paths with spaces survive.
     command.args(["client", "--command", r#""$TEST_NODE" "$TEST_CLIENT""#, "--scenario", scenario, "-o", "results"]);
-    command.env("TEST_NODE", &node).env("TEST_CLIENT", tests_folder().join("clients/conformance.mjs"));
+    let client = if scenario.starts_with("auth/") { "clients/conformance_auth.mjs" } else { "clients/conformance.mjs" };
+    command.env("TEST_NODE", &node).env("TEST_CLIENT", tests_folder().join(client)).env("STATE", folder.join("state"));
     command.env("BRIDGE", COMMAND).env("SDK_FOLDER", suite.join("node_modules/@modelcontextprotocol/sdk"));
     let mut process = Process::start(command.current_dir(&folder));
     let ended = process.wait(BOUND);

@@ -44,7 +44,7 @@ mod wire;
 
 pub use api::errors::{self, oversized_message};
 pub use api::io::{
-    Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status, Transport,
+    Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, SignIn, State, Status, Transport,
 };
 pub use api::options::{MILLISECOND, Options, SECOND, TransportChoice};
 pub use engine::{Engine, OptionsError};

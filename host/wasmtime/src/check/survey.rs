@@ -212,7 +212,7 @@ impl Survey {
         if !std::mem::take(&mut self.open) {
             return;
         }
-        let Some(request) = self.core.goodbye() else { return };
+        let Some(request) = self.core.delete() else { return };
         match self.make(request, SILENCE).await {
             Ok((answer, _)) => {
                 let accepted = (200..300).contains(&answer.status());
