@@ -97,8 +97,11 @@ impl Task {
 
     async fn look(&mut self) -> Result<(), SetHeadersError> {
         let Some(tokens) = &mut self.tokens else { return Ok(()) };
-        let Some(access) = tokens.look(&self.sender).await? else { return Ok(()) };
-        self.token = Some(access.0);
+        match tokens.look(&self.sender).await? {
+            Some(Answer::Token(access)) => self.token = Some(access.0),
+            Some(Answer::None) => {}
+            Some(Answer::Wait) | None => return Ok(()),
+        }
         self.send().await
     }
 

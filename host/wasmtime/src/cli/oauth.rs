@@ -48,6 +48,8 @@ struct Waiting {
     changed: Option<SystemTime>,
     /// What the engine was told to have opened.
     url: Option<String>,
+    /// Why the last sign-in failed, as far as it was told.
+    failed: Option<String>,
     next_look: Instant,
 }
 
@@ -191,6 +193,7 @@ impl Tokens {
             child: None,
             changed: std::fs::metadata(&path).and_then(|found| found.modified()).ok(),
             url: None,
+            failed: self.session.describe().ok().flatten().and_then(|stored| stored.failed),
             next_look: Instant::now() + LOOK,
         });
         if waiting.child.is_none() {
@@ -233,8 +236,8 @@ impl Tokens {
         }
     }
 
-    /// Does what is due. A token that comes of it is to be sent.
-    pub async fn look(&mut self, sender: &Sender) -> Result<Option<Secret>, SendError> {
+    /// Does what is due. A token that comes of it is to be sent; with none, what waits for one is not to wait any longer.
+    pub async fn look(&mut self, sender: &Sender) -> Result<Option<Answer>, SendError> {
         if let Some(waiting) = &mut self.waiting {
             waiting.next_look = Instant::now() + LOOK;
             let path = self.session.store().path(self.session.key());
@@ -242,14 +245,15 @@ impl Tokens {
             if changed != waiting.changed {
                 waiting.changed = changed;
                 let description = self.session.describe().ok().flatten().unwrap_or_default();
-                self.tell(&description, sender).await?;
+                if self.tell(&description, sender).await? {
+                    return Ok(Some(Answer::None));
+                }
                 if description.has_token
                     && let Ok(token) = self.session.acquire(None).await
                     // One that the server wants more of, or that another bridge found wanting, is no news.
                     && self.token.as_ref().is_none_or(|old| old.access != token.access)
-                    && let Answer::Token(access) = self.use_token(token, sender).await?
                 {
-                    return Ok(Some(access));
+                    return self.use_token(token, sender).await.map(Some);
                 }
             }
             return Ok(None);
@@ -259,16 +263,18 @@ impl Tokens {
             if let Answer::Token(access) = self.get(None, sender).await?
                 && old.as_ref() != Some(&access)
             {
-                return Ok(Some(access));
+                return Ok(Some(Answer::Token(access)));
             }
         }
         Ok(None)
     }
 
-    /// Tells the engine, and the log, what a person is to open.
-    async fn tell(&mut self, description: &Description, sender: &Sender) -> Result<(), SendError> {
-        let Some(waiting) = &mut self.waiting else { return Ok(()) };
-        if let Some(why) = &description.failed {
+    /// Tells the engine, and the log, what a person is to open. True: the sign-in has failed.
+    async fn tell(&mut self, description: &Description, sender: &Sender) -> Result<bool, SendError> {
+        let Some(waiting) = &mut self.waiting else { return Ok(false) };
+        let failed = description.failed.is_some() && waiting.failed != description.failed;
+        waiting.failed.clone_from(&description.failed);
+        if failed && let Some(why) = &description.failed {
             tracing::warn!("the sign-in has failed: {why}; to try again: {}", self.login.command);
         }
         let (url, code) = match &description.pending {
@@ -288,7 +294,7 @@ impl Tokens {
             };
             sender.set_sign_in(Some((command, url))).await?;
         }
-        Ok(())
+        Ok(failed)
     }
 }
 

@@ -266,12 +266,11 @@ pub(super) fn post_form(endpoint: &Url, mut form: Vec<(String, String)>, client:
             let both = pkce::base64(&format!("{}:{}", encode(&client.id), encode(&secret.0)));
             headers.push(("authorization".to_string(), Secret(format!("Basic {both}"))));
         }
-        (AuthMethod::Post, Some(secret)) => {
-            form.push(("client_id".to_string(), client.id.clone()));
-            form.push(("client_secret".to_string(), secret.0.clone()));
-        }
-        _ => form.push(("client_id".to_string(), client.id.clone())),
+        (AuthMethod::Post, Some(secret)) => form.push(("client_secret".to_string(), secret.0.clone())),
+        _ => {}
     }
+    // Beside `Basic` too: the Python SDK's servers look for it here.
+    form.push(("client_id".to_string(), client.id.clone()));
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
     (Method::Post, endpoint.to_string(), headers, body)
 }
