@@ -191,15 +191,22 @@ fn nobody_is_there_to_sign_in() {
 fn a_sign_in_outlives_its_bridge() {
     let server = Guarded::started(Kind::Fastmcp);
     let home = Home::new();
-    let mut killed = bridge(&home, &home.recorder(), &server.url(), &[]);
-    killed.begin_initialize(json!({}));
+    let mut killed = start(&home, &home.recorder(), &[&server.url()]);
+    killed.write(
+        concat!(
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","#,
+            r#""capabilities":{},"clientInfo":{"name":"killed","version":"1"}}}"#,
+            "\n"
+        )
+        .as_bytes(),
+    );
     let url = home.opened(1);
     // Others come and go meanwhile, and open nothing.
     let mut other = bridge(&home, &home.recorder(), &server.url(), &[]);
     let initialize = other.begin_initialize(json!({}));
     other.wait_for_log(0, &["a person has to sign in"]);
     let login = home.login_process(&url);
-    killed.process().kill();
+    killed.kill();
     let line = std::fs::read(format!("/proc/{login}/cmdline")).expect("it runs on");
     assert!(!String::from_utf8_lossy(&line).contains("state="), "the process list shows the sign-in");
     assert!(visit(&url).contains("has reached mcp-reconnect"));

@@ -115,3 +115,77 @@ impl Http {
 fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use mcp_reconnect_core::oauth::RequestId;
+
+    use super::*;
+
+    fn get(url: &str) -> Request {
+        Request {
+            id: RequestId(1),
+            method: Method::Get,
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: String::new().into(),
+            max_body: 1000,
+            timeout: 10_000_000_000,
+        }
+    }
+
+    /// Answers one connection with these bytes.
+    fn serve(answer: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        port
+    }
+
+    /// Nothing listens at these places, so that a request that was made would fail in another way: not for good.
+    #[tokio::test]
+    async fn no_address_of_a_private_network_for_a_public_server() {
+        let http = Http::new(HttpOptions::default().no_proxy(), "https://93.184.216.34/mcp").unwrap();
+        for url in [
+            "https://127.0.0.1:1/x",
+            "https://[::1]:1/x",
+            "https://169.254.169.254/latest",
+            "https://10.0.0.1/x",
+            // A name, whose address is looked at when it is known.
+            "https://localhost:1/x",
+        ] {
+            let failed = http.send(get(url)).await.err().expect("it is refused");
+            assert!(failed.for_good && failed.detail.contains("private network"), "{url}: {}", failed.detail);
+        }
+        let own = Http::new(HttpOptions::default(), "http://localhost:1/mcp").unwrap();
+        let failed = own.send(get("http://127.0.0.1:1/x")).await.err().expect("nobody listens");
+        assert!(!failed.for_good, "{}", failed.detail);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_given_and_not_followed() {
+        let port = serve("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        let http = Http::new(HttpOptions::default(), &format!("http://127.0.0.1:{port}/mcp")).unwrap();
+        let response = http.send(get(&format!("http://127.0.0.1:{port}/x"))).await.ok().expect("an answer");
+        assert_eq!(response.status, 302);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_bounded_and_an_event_stream_not_read() {
+        let port = serve("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n0123456789");
+        let http = Http::new(HttpOptions::default(), &format!("http://127.0.0.1:{port}/mcp")).unwrap();
+        let failed =
+            http.send(Request { max_body: 5, ..get(&format!("http://127.0.0.1:{port}/x")) }).await.err().unwrap();
+        assert!(failed.for_good && failed.detail.contains("5 bytes"), "{}", failed.detail);
+        let port = serve("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: for ever\n\n");
+        let response = http.send(get(&format!("http://127.0.0.1:{port}/x"))).await.ok().expect("an answer");
+        assert!(response.body.is_empty());
+    }
+}
