@@ -367,3 +367,35 @@ fn the_authorization_server_is_away() {
     assert!(said.contains("nothing was thrown away"), "{said}");
     assert_eq!(home.record(), before);
 }
+
+/// Tokens that live for two seconds are replaced again and again, and no call is lost or run twice.
+#[test]
+fn tokens_of_two_seconds() {
+    let server = Guarded::expiring(Kind::Fastmcp, 2);
+    let home = Home::new();
+    let mut bridge = connected(&home, "curl -sL", &server.url());
+    let mut calls = 0;
+    poll("three tokens have ended", PATIENCE, || {
+        must_run_once(&server, &mut bridge, &format!("mark-{calls}"));
+        calls += 1;
+        (server.count("oauth refresh") >= 3).then_some(())
+    });
+    assert_eq!(server.count("oauth authorize"), 1);
+    bridge.finish();
+}
+
+/// A clock that was set back or forward by an hour since the token was got.
+#[test]
+fn a_clock_that_is_off_by_an_hour() {
+    let server = Guarded::started(Kind::Fastmcp);
+    let home = Home::new();
+    assert_eq!(run(&home, "curl -sL", &["login", &server.url()]).0, Some(0));
+    for (seconds, refreshes) in [(-3600, 0), (2 * 3600, 1)] {
+        home.age_tokens(seconds);
+        let mut bridge = connected(&home, &home.recorder(), &server.url());
+        must_run_once(&server, &mut bridge, &format!("mark{seconds}"));
+        assert_eq!(server.count("oauth refresh"), refreshes);
+        bridge.finish();
+    }
+    assert_eq!(home.openings(), 0);
+}

@@ -336,16 +336,16 @@ fn the_sign_in_of_claude_code() {
     fixture.good("wrap", &[]);
     let entry = fixture.json()["mcpServers"]["hosted"].clone();
     let expected = [
-        "--oauth-client-id",
-        "x",
+        "--oauth-metadata-url",
+        "https://as.internal/.well-known/openid-configuration",
         "--oauth-port",
         "8080",
         "--oauth-redirect-host",
         "localhost",
+        "--oauth-client-id",
+        "x",
         "--oauth-scope",
         "read write",
-        "--oauth-metadata-url",
-        "https://as.internal/.well-known/openid-configuration",
         "https://a.internal/mcp",
     ];
     assert_eq!(arguments(&entry)[2..], expected);

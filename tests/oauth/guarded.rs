@@ -29,13 +29,20 @@ pub struct Guarded {
     /// Of the authorization server, where it has one of its own.
     other: Port,
     journal: PathBuf,
+    /// How long its tokens live, in seconds.
+    expires: u32,
     process: Option<Process>,
 }
 
 impl Guarded {
     pub fn started(kind: Kind) -> Self {
-        let journal = scratch_file("journal");
-        let mut server = Self { kind, port: Port::reserve(), other: Port::reserve(), journal, process: None };
+        Self::expiring(kind, 3600)
+    }
+
+    /// One whose tokens live for so many seconds.
+    pub fn expiring(kind: Kind, expires: u32) -> Self {
+        let (port, other, journal) = (Port::reserve(), Port::reserve(), scratch_file("journal"));
+        let mut server = Self { kind, port, other, journal, expires, process: None };
         server.start();
         server
     }
@@ -54,6 +61,7 @@ impl Guarded {
                 let mut command = Command::new(install::python_oauth());
                 command.arg(tests_folder().join("servers/python/fastmcp_oauth.py"));
                 command.args(["--port", &self.port.number().to_string(), "--journal"]).arg(&self.journal);
+                command.args(["--expires", &self.expires.to_string()]);
                 command
             }
             Kind::Oidc => {
@@ -184,9 +192,9 @@ impl Home {
     }
 
     /// As if the tokens had been got earlier.
-    pub fn age_tokens(&self, seconds: u64) {
+    pub fn age_tokens(&self, seconds: i64) {
         let mut record = self.record();
-        let at = record["tokens"]["obtained_at"].as_u64().expect("a time");
+        let at = record["tokens"]["obtained_at"].as_i64().expect("a time");
         record["tokens"]["obtained_at"] = Value::from(at - seconds);
         std::fs::write(self.credential(), record.to_string()).expect("it can be written");
     }

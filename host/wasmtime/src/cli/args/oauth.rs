@@ -19,12 +19,13 @@ const MAX_SECRET: u64 = 64 << 10;
 /// How a token is got.
 #[derive(Args, Clone, Debug)]
 pub struct OauthArgs {
-    /// Sign in by OAuth where a server wants it: auto, on, off
+    /// OAuth where the server wants it: auto, on or off
     ///
     /// auto: where the server or its authorization server has metadata, and no --header sets Authorization. on: also where
     /// there is no metadata at all. off: never.
+    // Among the others of its kind, so that the short help needs no heading for it alone.
     #[arg(long, value_enum, default_value_t = OauthMode::Auto, value_name = "MODE", hide_possible_values = true)]
-    #[arg(help_heading = HEADING)]
+    #[arg(help_heading = super::connection::HEADING)]
     oauth: OauthMode,
     /// The client's id, where the authorization server registers none by itself
     #[arg(long, value_name = "ID", help_heading = HEADING, hide_short_help = true)]
