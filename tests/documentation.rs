@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use support::process::Process;
 use support::{COMMAND, PATIENCE};
 
-const COMMANDS: [&str; 6] = ["check", "wrap", "unwrap", "demo", "completions", "man"];
+const COMMANDS: [&str; 8] = ["login", "logout", "check", "wrap", "unwrap", "demo", "completions", "man"];
 
 fn output(arguments: &[&str]) -> String {
     let mut process = Process::run(COMMAND, arguments);

@@ -294,7 +294,7 @@ fn an_entry_whose_arguments_were_edited_is_not_unwrapped() {
 #[test]
 fn what_cannot_be_carried_over_is_named_and_left_alone() {
     let config = json!({"mcpServers": {
-        "login": {"type": "http", "url": "https://a.internal/mcp", "oauth": {"clientId": "x"}},
+        "login": {"type": "http", "url": "https://a.internal/mcp", "oauth": {"clientId": "x", "xaa": true}},
         "cursor-login": {"url": "https://a.internal/mcp", "auth": {"CLIENT_ID": "x"}},
         "socket": {"type": "ws", "url": "wss://a.internal/mcp"},
         "user": {"type": "http", "url": "https://user:s3cret@a.internal/mcp"},
@@ -315,6 +315,41 @@ fn what_cannot_be_carried_over_is_named_and_left_alone() {
     let good = &fixture.json()["mcpServers"]["good"];
     let expected = ["--header-env", "X-A=MCP_RECONNECT_HEADER_X_A", "--header-env", "x-a=MCP_RECONNECT_HEADER_X_A_2"];
     assert_eq!(arguments(good)[2..6], expected);
+    fixture.good("unwrap", &[]);
+    assert_eq!(fixture.json(), config);
+}
+
+/// The client's own sign-in becomes the bridge's, as the same client of the authorization server.
+#[test]
+fn the_sign_in_of_claude_code() {
+    let config = json!({"mcpServers": {"hosted": {
+        "type": "http",
+        "url": "https://a.internal/mcp",
+        "oauth": {
+            "clientId": "x",
+            "callbackPort": 8080,
+            "scopes": "read write",
+            "authServerMetadataUrl": "https://as.internal/.well-known/openid-configuration"
+        }
+    }}});
+    let fixture = Fixture::new(serde_json::to_string_pretty(&config).unwrap());
+    fixture.good("wrap", &[]);
+    let entry = fixture.json()["mcpServers"]["hosted"].clone();
+    let expected = [
+        "--oauth-metadata-url",
+        "https://as.internal/.well-known/openid-configuration",
+        "--oauth-port",
+        "8080",
+        "--oauth-redirect-host",
+        "localhost",
+        "--oauth-client-id",
+        "x",
+        "--oauth-scope",
+        "read write",
+        "https://a.internal/mcp",
+    ];
+    assert_eq!(arguments(&entry)[2..], expected);
+    assert!(entry.get("oauth").is_none(), "{entry}");
     fixture.good("unwrap", &[]);
     assert_eq!(fixture.json(), config);
 }

@@ -123,7 +123,9 @@ impl Scripted {
                 wrong.push(format!("a POST whose body is no JSON: {:?}", String::from_utf8_lossy(&http.body)));
             }
         }
-        if http.method == "GET" && !accept.contains("text/event-stream") {
+        // What OAuth asks about a server that rejects a request is no message of MCP.
+        let is_metadata = http.target.starts_with("/.well-known/");
+        if http.method == "GET" && !is_metadata && !accept.contains("text/event-stream") {
             wrong.push(format!("a GET that accepts {accept:?}"));
         }
         if self.script.authorization.is_some() && http.header("authorization") != self.script.authorization.as_deref() {

@@ -51,6 +51,18 @@ pub fn python_modern() -> &'static Path {
     PYTHON.get_or_init(|| virtual_environment("python-modern", "requirements-modern.txt"))
 }
 
+/// The `python` of a virtual environment with fastmcp, whose authorization server keeps everything in memory.
+pub fn python_oauth() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| virtual_environment("python-oauth", "requirements-oauth.txt"))
+}
+
+/// The folder with oidc-provider.
+pub fn oidc_provider() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| node_modules_of("oidc-provider", &tests_folder().join("servers/oauth")))
+}
+
 /// The `python` of a virtual environment with the tools of the examples in `tests/embedding`.
 pub fn python_embedding() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();

@@ -27,7 +27,7 @@
 //!
 //! How the modules hang together: `api` is what a driver sees; `wire` reads what comes from outside; `policy` holds the
 //! tables that decisions are made by; `engine` is the machine, in `state`, what it remembers, and `flow`, what happens.
-//! [`diagnosis`] finds out how a server behaves.
+//! [`diagnosis`] finds out how a server behaves; [`oauth`] gets access tokens, beside the engine and by the same kind of loop.
 
 #![no_std]
 
@@ -38,6 +38,7 @@ extern crate std;
 mod api;
 pub mod diagnosis;
 mod engine;
+pub mod oauth;
 mod policy;
 mod recovery;
 pub mod text;
@@ -45,7 +46,7 @@ mod wire;
 
 pub use api::errors::{self, oversized_message};
 pub use api::io::{
-    Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, State, Status, Transport,
+    Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, SignIn, State, Status, Transport,
 };
 pub use api::options::{MILLISECOND, Options, SECOND, TransportChoice};
 pub use engine::{Engine, OptionsError};

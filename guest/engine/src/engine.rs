@@ -37,6 +37,9 @@ impl wit::GuestEngine for EngineResource {
                 core_::Engine::check_headers(&headers).map_err(invalid_header)?;
                 Input::SetHeaders(headers)
             }
+            wit::Input::SignIn(sign_in) => {
+                Input::SignIn(sign_in.map(|wit::SignIn { command, url }| core_::SignIn { command, url }))
+            }
             wit::Input::Reconnect => Input::Reconnect,
             wit::Input::Probe => Input::Probe,
             wit::Input::Close => Input::Close,

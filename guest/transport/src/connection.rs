@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use mcp_reconnect_core::{Engine, ExchangeId, Input, Nanos, OptionsError, Output};
+use mcp_reconnect_core::{Engine, ExchangeId, Input, Nanos, OptionsError, Output, SignIn};
 
 use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
@@ -63,6 +63,11 @@ impl wit::GuestConnection for ConnectionResource {
         })?;
         self.driver.borrow_mut().handle(Input::SetHeaders(headers));
         Ok(())
+    }
+
+    fn set_sign_in(&self, sign_in: Option<wit::SignIn>) {
+        let sign_in = sign_in.map(|wit::SignIn { command, url }| SignIn { command, url });
+        self.driver.borrow_mut().handle(Input::SignIn(sign_in));
     }
 
     fn reconnect(&self) {

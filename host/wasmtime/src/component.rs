@@ -24,6 +24,7 @@ pub(crate) mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 
+pub(crate) use bindings::exports::mcp_reconnect::transport::types::SignIn;
 pub(crate) use bindings::exports::mcp_reconnect::transport::{client as wit, types};
 use bindings::{Transport, TransportPre};
 
@@ -153,6 +154,12 @@ impl Instance {
                 SetHeadersError::InvalidHeader(text)
             }
         }))
+    }
+
+    /// Says what a person can do to give credentials.
+    pub(crate) async fn set_sign_in(&mut self, sign_in: Option<SignIn>) -> wasmtime::Result<()> {
+        let connection = self.transport.mcp_reconnect_transport_client().connection();
+        connection.call_set_sign_in(&mut self.store, self.connection, sign_in.as_ref()).await
     }
 
     /// Begins a new session.

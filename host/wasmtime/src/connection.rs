@@ -109,6 +109,18 @@ impl Sender {
         result.await.map_err(|_| SendError::Closed)?
     }
 
+    /// Tells what a person can do so that there will be other credentials: a command for a shell and, once that has begun, what to
+    /// open in a browser; `None` when nothing need be done any more. Meanwhile a request that is rejected for its
+    /// credentials fails with an error that says so (`data.command`, `data.url`), and an `initialize` is answered
+    /// provisionally, as for a server that is away, once [`crate::Options::credentials_timeout`] is over.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is closed.
+    pub async fn set_sign_in(&self, sign_in: Option<(String, Option<String>)>) -> Result<(), SendError> {
+        self.order(Order::SetSignIn(sign_in)).await
+    }
+
     /// Begins a new session now. What is in flight is treated like after any other loss of the session.
     ///
     /// # Errors
@@ -164,6 +176,7 @@ impl Receiver {
 /// What a program wants beside sending. Orders overtake messages, so that they work while a connection is held up.
 enum Order {
     SetHeaders(Vec<(String, String)>, oneshot::Sender<Result<(), SetHeadersError>>),
+    SetSignIn(Option<(String, Option<String>)>),
     Reconnect,
     Probe,
     Status(oneshot::Sender<Status>),
@@ -322,6 +335,10 @@ impl Driver {
                 }
                 // Who asked may have gone; the headers hold all the same.
                 let _ = reply.send(set);
+            }
+            Order::SetSignIn(sign_in) => {
+                let sign_in = sign_in.map(|(command, url)| crate::component::SignIn { command, url });
+                self.instance.set_sign_in(sign_in).await?;
             }
             Order::Reconnect => self.instance.reconnect().await?,
             Order::Probe => self.instance.probe().await?,

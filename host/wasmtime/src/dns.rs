@@ -44,7 +44,38 @@ pub(crate) fn overrides(
 
 /// The system's resolver.
 #[derive(Debug)]
-pub(crate) struct Resolver;
+pub(crate) struct Resolver {
+    /// A name that leads into a private network is refused.
+    pub public_only: bool,
+}
+
+/// A name leads to an address that is not looked at.
+#[cfg(feature = "oauth")]
+#[derive(Debug)]
+struct PrivateAddress;
+
+#[cfg(feature = "oauth")]
+impl fmt::Display for PrivateAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the name leads to an address in a private network")
+    }
+}
+
+#[cfg(feature = "oauth")]
+impl Error for PrivateAddress {}
+
+/// Whether a request failed because of a name that leads into a private network.
+#[cfg(feature = "oauth")]
+pub(crate) fn is_private_address(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<PrivateAddress>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
 
 /// A name that was not found, or could not be looked up.
 #[derive(Debug)]
@@ -60,6 +91,7 @@ impl Error for LookupError {}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let public_only = self.public_only;
         Box::pin(async move {
             let lookup = tokio::task::spawn_blocking(move || (name.as_str(), 0).to_socket_addrs());
             let addresses: Vec<SocketAddr> = match lookup.await {
@@ -67,6 +99,12 @@ impl Resolve for Resolver {
                 Ok(Err(error)) => return Err(LookupError(error).into()),
                 Err(error) => return Err(LookupError(io::Error::other(error)).into()),
             };
+            #[cfg(feature = "oauth")]
+            if public_only && addresses.iter().any(|address| mcp_reconnect_core::oauth::is_private(address.ip())) {
+                return Err(PrivateAddress.into());
+            }
+            #[cfg(not(feature = "oauth"))]
+            let _ = public_only;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

@@ -39,6 +39,17 @@ pub(crate) struct HttpClient {
 impl HttpClient {
     /// A client for a server at `url`.
     pub(crate) fn new(options: &HttpOptions, url: &str) -> Result<Self, OpenError> {
+        Self::with_resolver(options, url, false)
+    }
+
+    /// A client for an authorization server at `url`, which the MCP server named. With `public_only` no name may lead to an
+    /// address of a private network; the address that was looked at is the one that is connected to.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn for_oauth(options: &HttpOptions, url: &str, public_only: bool) -> Result<Self, OpenError> {
+        Self::with_resolver(options, url, public_only)
+    }
+
+    fn with_resolver(options: &HttpOptions, url: &str, public_only: bool) -> Result<Self, OpenError> {
         let invalid = |error: reqwest::Error| OpenError::InvalidOption(crate::http_error::chain(&error));
         let tls = tls::Setup::new(options)?;
         // What is wrong with the URL is for the component to say.
@@ -47,7 +58,7 @@ impl HttpClient {
         let mut builder = Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls.config)
-            .dns_resolver(Resolver)
+            .dns_resolver(Resolver { public_only: public_only && proxy.is_none() })
             // The component decides what a redirect means, and whether it may be followed.
             .redirect(Policy::none())
             .referer(false)

@@ -39,6 +39,8 @@ mod event;
 mod http;
 mod http_error;
 mod http_options;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 mod options;
 mod outgoing_handler;
 pub mod probe;

@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod demo;
 mod documentation;
+mod login;
 mod wrap;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(code) => Ok(code),
         Ok(Cli { command: None, bridge }) => cli::run(bridge),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(*args),
+        Ok(Cli { command: Some(Command::Login(args)), .. }) => login::run(*args),
+        Ok(Cli { command: Some(Command::Logout(args)), .. }) => login::forget(*args),
         Ok(Cli { command: Some(Command::Wrap(args)), .. }) => Ok(wrap::run(args)),
         Ok(Cli { command: Some(Command::Unwrap(args)), .. }) => Ok(wrap::unwrap(args)),
         Ok(Cli { command: Some(Command::Completions(args)), .. }) => documentation::completions(args),

@@ -19,6 +19,8 @@ pub enum Input {
     Tick,
     /// The client gave other headers; they hold from the next request on.
     SetHeaders(Vec<(String, String)>),
+    /// What a person can do so that there will be other headers, or that nothing can be done any more: see [`SignIn`].
+    SignIn(Option<SignIn>),
     /// The client wants a new session now.
     Reconnect,
     /// The host suspects that the connection is dead (woke from sleep, network changed): find out now.
@@ -54,6 +56,17 @@ pub enum Input {
         /// For people: what the network stack said. No secrets.
         detail: String,
     },
+}
+
+/// Credentials that only a person can give. As long as the engine knows of it, a request that is rejected for its credentials
+/// fails with an error that says so (`data.command`, `data.url`), and an `initialize` is answered provisionally, as for a server that is away,
+/// once [`crate::Options::credentials_timeout`] is over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SignIn {
+    /// A command for a shell that begins it. No secrets.
+    pub command: String,
+    /// What to open in a browser, if it has begun.
+    pub url: Option<String>,
 }
 
 /// What is known about an exchange that failed.

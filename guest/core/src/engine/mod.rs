@@ -124,6 +124,8 @@ pub struct Engine {
     headers: flow::credentials::Headers,
     /// How often the host gave headers.
     headers_given: u64,
+    /// What a person can do so that there will be others.
+    sign_in: Option<crate::SignIn>,
     closing: bool,
     reconnects: u64,
     replays: u64,
@@ -234,6 +236,7 @@ impl Engine {
             asked_for_headers: None,
             headers: flow::credentials::Headers::default(),
             headers_given: 0,
+            sign_in: None,
             closing: false,
             reconnects: 0,
             replays: 0,
@@ -280,6 +283,7 @@ impl Engine {
             Input::Tick => {}
             Input::Message(text) => self.on_client_message(text),
             Input::SetHeaders(headers) => self.on_headers(headers),
+            Input::SignIn(sign_in) => self.sign_in = sign_in,
             Input::Reconnect => self.on_reconnect(),
             Input::Probe => self.on_probe(),
             Input::Close => self.on_close(),

@@ -464,3 +464,92 @@ fn a_server_that_rejects_everybody_is_asked_every_ten_seconds_at_the_most() {
     assert!(attempts.windows(2).all(|pair| pair[1] - pair[0] >= 10 * SECOND), "{attempts:?}");
     world.verify();
 }
+
+fn sign_in(url: Option<&str>) -> Input {
+    let command = "mcp-reconnect login https://jarvis.internal/mcp".to_owned();
+    Input::SignIn(Some(mcp_reconnect_core::SignIn { command, url: url.map(str::to_owned) }))
+}
+
+/// Only a person can give credentials: a request that waited for them fails and says what the person can do.
+#[test]
+fn a_rejected_request_says_how_to_sign_in() {
+    let mut world = refreshing();
+    world.rules("POST", 1000, unauthorized());
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    world.host(sign_in(Some("https://as.example/authorize?x=\"1\"")));
+    let Answer::Error(code, text) = world.wait(call, 30 * SECOND) else { panic!() };
+    assert_eq!(code, errors::UNAUTHORIZED);
+    for part in [
+        r#""status":401"#,
+        r#""command":"mcp-reconnect login https://jarvis.internal/mcp""#,
+        r#""url":"https://as.example/authorize?x=\"1\"""#,
+        "A person has to sign in",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    // At once from now on.
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND).code(), Some(errors::UNAUTHORIZED));
+    // Somebody has signed in; then it is over.
+    world.server.rules.clear();
+    world.host(fresh());
+    world.host(Input::SignIn(None));
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    world.rules("tools/call", 2, unauthorized());
+    let call = world.call("echo", 0);
+    let Answer::Error(_, text) = world.wait(call, 60 * SECOND) else { panic!() };
+    assert!(!text.contains("command") && text.contains("Give valid credentials"), "{text}");
+    world.verify();
+}
+
+/// The client starts before the person has signed in: it is answered as for a server that is away, and is told of the lists
+/// when it can be used.
+#[test]
+fn an_initialize_is_answered_before_the_sign_in() {
+    for start_timeout in [20 * SECOND, 0] {
+        let mut options = Options::new(URL);
+        options.can_refresh_credentials = true;
+        options.credentials_timeout = 8 * SECOND;
+        options.start_timeout = start_timeout;
+        let mut world = World::with(Knobs::http(), options, 1);
+        world.rules("POST", 1000, unauthorized());
+        let initialize = world.initialize();
+        world.run_for(SECOND);
+        world.host(sign_in(None));
+        let answer = world.wait(initialize, 8 * SECOND);
+        if start_timeout == 0 {
+            assert_eq!(answer.code(), Some(errors::UNAUTHORIZED));
+            continue;
+        }
+        let Answer::Result(text) = answer else { panic!("{answer:?}") };
+        assert!(text.contains("mcp-reconnect login https://jarvis.internal/mcp"), "{text}");
+        world.run_for(SECOND);
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, 2 * SECOND).code(), Some(errors::UNAUTHORIZED));
+        world.server.rules.clear();
+        world.host(fresh());
+        world.host(Input::SignIn(None));
+        let call = world.call("echo", 0);
+        assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+        assert!(!world.heard("notifications/tools/list_changed").is_empty(), "it was not told");
+        world.verify();
+    }
+}
+
+/// A server may send a header for each scheme.
+#[test]
+fn all_challenges_are_told() {
+    let mut world = refreshing();
+    let headers =
+        vec![("WWW-Authenticate", "Basic realm=\"x\"".into()), ("www-authenticate", "Bearer scope=\"y\"".into())];
+    world.rules("tools/call", 1, Reply::Status(401, headers, String::new()));
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    let told = |event: &Event| matches!(event, Event::CredentialsNeeded { challenge, .. } if challenge == "Basic realm=\"x\", Bearer scope=\"y\"");
+    assert_eq!(world.count(told), 1);
+    world.host(fresh());
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
+    world.verify();
+}

@@ -13,15 +13,17 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use mcp_reconnect::oauth::{FailureKind, Session};
 use mcp_reconnect::{HttpOptions, OpenError};
 use mcp_reconnect_core::text::Secrets;
 use tracing::level_filters::LevelFilter;
 
 use self::client::{Client, Trouble};
 use self::progress::Progress;
-use self::report::{Outcome, Report};
+use self::report::{Outcome, Report, SignIn};
 use self::survey::Survey;
 use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::oauth::Login;
 use crate::cli::{self, duration};
 
 /// A shell's exit code for a process that SIGINT ended.
@@ -59,9 +61,10 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let connection = &args.connection;
     let read = || {
         let url = connection.url()?;
-        Ok::<_, String>((connection.http()?, connection.options(&url)?, connection.sources(&url)?, url))
+        let (sources, oauth) = (connection.sources(&url)?, connection.oauth(&url)?);
+        Ok::<_, String>((connection.http()?, connection.options(&url)?, sources, oauth, url))
     };
-    let (http, options, mut sources, url) = match read() {
+    let (http, options, mut sources, oauth, url) = match read() {
         Ok(read) => read,
         Err(problem) => return Ok(cli::wrong_usage(&problem)),
     };
@@ -75,11 +78,19 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             _ = &mut interrupt => return Ok(ExitCode::from(INTERRUPTED)),
             headers = tokio::time::timeout(args.timeout, sources.gather()) => headers,
         };
-        let headers = match headers {
+        let mut headers = match headers {
             Ok(Ok(headers)) => headers,
             Ok(Err(problem)) => return Ok(cli::wrong_usage(&problem)),
             Err(_) => return Ok(cli::wrong_usage("the headers did not come within --timeout")),
         };
+        let mut sign_in = None;
+        if let Some(session) = oauth.filter(|_| !cli::is_authorized(&headers)) {
+            sign_in = tokio::select! {
+                biased;
+                _ = &mut interrupt => return Ok(ExitCode::from(INTERRUPTED)),
+                found = SignIn::look(session, Login::of(connection), args.timeout, &mut headers) => Some(found),
+            };
+        }
         let options = options.headers(headers.clone());
         let mut secrets = Secrets::default();
         secrets.learn_query(&url);
@@ -89,6 +100,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             Ok(check) => check,
             Err(error) => return cli::refused(error),
         };
+        check.report.sign_in = sign_in;
         let interrupted = tokio::select! {
             biased;
             _ = &mut interrupt => true,
@@ -207,6 +219,24 @@ impl Check {
         if tokio::time::timeout(limit, goodbyes).await.is_err() {
             self.report.problem(format!("the end of a session was not answered within {} s", limit.as_secs_f32()));
         }
+    }
+}
+
+impl SignIn {
+    /// Looks up what is stored for this server, refreshes it where that is due, and adds the token to the headers.
+    async fn look(mut session: Session, login: Login, limit: Duration, headers: &mut Vec<(String, String)>) -> Self {
+        let mut problem = None;
+        match tokio::time::timeout(limit, session.acquire(None)).await {
+            Ok(Ok(token)) => headers.push(("Authorization".into(), format!("Bearer {}", token.access.0))),
+            Ok(Err(failure)) if failure.kind == FailureKind::NoToken => {}
+            Ok(Err(failure)) => problem = Some(failure.text),
+            Err(_) => problem = Some("the authorization server did not answer within --timeout".into()),
+        }
+        let stored = session.describe().unwrap_or_else(|why| {
+            problem.get_or_insert(why);
+            None
+        });
+        Self::of(&stored.unwrap_or_default(), problem, login.command().to_owned())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcp_reconnect::Transport;
+use mcp_reconnect::oauth::Description;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -105,6 +106,44 @@ pub struct Credentials {
     pub challenge: String,
 }
 
+/// What is stored of a sign-in to the server. Never a token.
+#[derive(Debug, Serialize)]
+pub struct SignIn {
+    pub signed_in: bool,
+    /// The authorization server.
+    pub issuer: Option<String>,
+    /// Who signed in, as the authorization server names them.
+    pub who: Option<String>,
+    pub scopes: Vec<String>,
+    /// When the token ends, in seconds since 1970.
+    pub expires_at: Option<u64>,
+    pub refreshable: bool,
+    /// Why there is no good token.
+    pub problem: Option<String>,
+    /// How to sign in.
+    pub command: String,
+    /// All of it in a few words.
+    #[serde(skip)]
+    pub summary: String,
+}
+
+impl SignIn {
+    /// What is known of it.
+    pub fn of(stored: &Description, problem: Option<String>, command: String) -> Self {
+        Self {
+            signed_in: stored.has_token,
+            issuer: Some(stored.issuer.clone()).filter(|issuer| !issuer.is_empty()),
+            who: stored.who.clone(),
+            scopes: stored.scopes.clone(),
+            expires_at: stored.expires_at,
+            refreshable: stored.refreshable,
+            problem,
+            command,
+            summary: crate::login::summary(stored),
+        }
+    }
+}
+
 /// TLS, and the server's certificate.
 #[derive(Debug, Serialize)]
 pub struct Tls {
@@ -141,6 +180,7 @@ pub struct Report {
     pub dead_session: Option<DeadSession>,
     pub goodbye: Option<Goodbye>,
     pub credentials: Option<Credentials>,
+    pub sign_in: Option<SignIn>,
     pub problems: Vec<String>,
     pub notes: Vec<String>,
     pub seconds: f64,
@@ -180,6 +220,7 @@ impl Report {
             dead_session: None,
             goodbye: None,
             credentials: None,
+            sign_in: None,
             problems: Vec::new(),
             notes: Vec::new(),
             seconds: 0.0,

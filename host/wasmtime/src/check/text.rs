@@ -25,13 +25,21 @@ pub fn of(report: &Report) -> String {
         Outcome::Ok => "All is well.",
         Outcome::Degraded => "It works, with a problem.",
         Outcome::Unreachable => "The server cannot be reached.",
-        Outcome::Unauthorized => {
-            "The server wants other credentials: give them with --header 'Authorization: Bearer …'."
-        }
+        Outcome::Unauthorized => match sign_in(report) {
+            Some(command) => &format!("The server wants a sign-in: {command}"),
+            None => "The server wants other credentials: give them with --header 'Authorization: Bearer …'.",
+        },
         Outcome::NotMcp => "There is no MCP server at this URL.",
     };
     let _ = writeln!(text, "\n{verdict}");
     text
+}
+
+/// The command that signs in, where the server wants a token of the kind that this gives.
+fn sign_in(report: &Report) -> Option<&str> {
+    let challenge = &report.credentials.as_ref()?.challenge;
+    let is_bearer = mcp_reconnect_core::oauth::Challenge::parse(challenge).is_some();
+    Some(report.sign_in.as_ref()?.command.as_str()).filter(|_| is_bearer)
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
@@ -123,6 +131,14 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         report.credentials.as_ref().map(|wanted| match wanted.challenge.as_str() {
             "" => format!("HTTP {}, without a challenge", wanted.status),
             challenge => format!("HTTP {}: {challenge}", wanted.status),
+        }),
+    );
+    let stored = report.sign_in.as_ref().filter(|found| found.signed_in || found.problem.is_some());
+    fact(
+        "sign-in",
+        stored.map(|found| match &found.problem {
+            Some(problem) => format!("no token: {problem}"),
+            None => format!("yes{}", found.summary),
         }),
     );
     facts

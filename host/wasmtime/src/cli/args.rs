@@ -4,6 +4,7 @@ pub mod connection;
 mod credentials;
 mod events;
 mod net;
+pub mod oauth;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ pub use self::connection::shown_url;
 pub use self::credentials::CredentialArgs;
 use self::events::EventArgs;
 use super::{duration, size};
-use crate::{check, demo, documentation, wrap};
+use crate::{check, demo, documentation, login, wrap};
 
 const AFTER_HELP: &str = "\
 URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
@@ -55,6 +56,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Sign in to a server by OAuth
+    Login(Box<login::LoginArgs>),
+    /// Forget what a sign-in has given
+    Logout(Box<login::LogoutArgs>),
     /// Say what a server can do, and how well it takes restarts
     Check(Box<check::CheckArgs>),
     /// Make a client's configuration file reach its remote servers through mcp-reconnect
@@ -84,6 +89,9 @@ pub struct BridgeArgs {
     /// Who hears what happens.
     #[command(flatten)]
     pub events: EventArgs,
+    /// How long a rejected request waits for a sign-in [default: 8s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, hide_short_help = true)]
+    credentials_timeout: Option<Duration>,
     /// Silence after which the server is pinged, or off [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = span_or_off)]
     heartbeat: Option<Span>,
@@ -211,6 +219,11 @@ impl BridgeArgs {
         Ok(options)
     }
 
+    /// How long a rejected request waits for other credentials, if that is set.
+    pub fn credentials_timeout(&self) -> Option<Duration> {
+        self.credentials_timeout
+    }
+
     /// The largest message from the client.
     pub fn max_message_bytes(&self) -> usize {
         self.max_message_bytes.unwrap_or_else(|| mcp_reconnect_core::Options::new("").max_message_bytes)
@@ -250,7 +263,8 @@ mod tests {
             _ => Err(VarError::NotPresent),
         });
         let url = bridge.connection.url()?;
-        Ok(CredentialArgs::apply(bridge.options(&url)?, &bridge.connection.sources(&url)?))
+        let timeout = bridge.credentials_timeout();
+        Ok(CredentialArgs::apply(bridge.options(&url)?, &bridge.connection.sources(&url)?, false, timeout))
     }
 
     #[test]
@@ -384,7 +398,7 @@ mod tests {
     fn the_help_fits_on_a_screen() {
         use clap::CommandFactory;
         let help = Cli::command().render_help().to_string();
-        assert!(help.lines().count() <= 45, "{} lines", help.lines().count());
+        assert!(help.lines().count() <= 47, "{} lines", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
 }

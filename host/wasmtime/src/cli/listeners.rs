@@ -1,5 +1,6 @@
 //! Who hears what happens to the connection: the person at stderr, the hook, and whoever has fresh credentials.
 
+use mcp_reconnect::oauth::Secret;
 use mcp_reconnect::{Event, Sender};
 use tokio::time::Instant;
 
@@ -7,6 +8,7 @@ use super::credentials::Credentials;
 use super::header_sources::HeaderSources;
 use super::hooks::{HookOptions, Hooks};
 use super::narrator::Narrator;
+use super::oauth::Tokens;
 
 /// All of them.
 pub struct Listeners {
@@ -16,19 +18,29 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Begins to listen. `server_url` is told to the hook, so it holds no secret. Call inside the runtime.
-    pub fn start(hook: Option<HookOptions>, server_url: String, sources: HeaderSources, sender: &Sender) -> Self {
+    /// Begins to listen. With `tokens` comes the one that is in use already. `server_url` is told to the hook, so it holds no secret. Call inside the runtime.
+    pub fn start(
+        hook: Option<HookOptions>,
+        server_url: String,
+        sources: HeaderSources,
+        tokens: Option<(Tokens, Option<Secret>)>,
+        sender: &Sender,
+    ) -> Self {
         Self {
-            narrator: Narrator::new(sources.names()),
+            narrator: Narrator::new(match tokens {
+                Some(_) => format!("{} or the sign-in", sources.names()),
+                None => sources.names(),
+            }),
             hooks: hook.map(|hook| Hooks::start(hook, server_url)),
-            credentials: sources.patience().is_some().then(|| Credentials::start(sources, sender.clone())),
+            credentials: (tokens.is_some() || sources.patience().is_some())
+                .then(|| Credentials::start(sources, tokens, sender.clone())),
         }
     }
 
     /// Tells all of them of an event. Never waits.
     pub fn tell(&mut self, event: &Event) {
         self.narrator.tell(event);
-        if let Some(credentials) = &self.credentials {
+        if let Some(credentials) = &mut self.credentials {
             credentials.tell(event);
         }
         if let Some(hooks) = &self.hooks {

@@ -13,6 +13,7 @@ mod input;
 mod listeners;
 pub mod log;
 mod narrator;
+pub mod oauth;
 mod output;
 mod readiness;
 mod signals;
@@ -26,7 +27,9 @@ pub use mcp_reconnect_command::duration;
 use mcp_reconnect_command::{expand, lines, size};
 
 use self::args::{BridgeArgs, CredentialArgs};
+pub use self::credentials::is_authorized;
 use self::listeners::Listeners;
+use self::oauth::{Login, Tokens};
 
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
@@ -36,9 +39,10 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
     log::init(args.log_level());
     let read = || {
         let url = args.connection.url()?;
-        Ok::<_, String>((args.options(&url)?, args.connection.sources(&url)?, args::shown_url(&url)))
+        let (sources, oauth) = (args.connection.sources(&url)?, args.connection.oauth(&url)?);
+        Ok::<_, String>((args.options(&url)?, sources, oauth, args::shown_url(&url)))
     };
-    let (options, mut sources, server_url) = match read() {
+    let (options, mut sources, oauth, server_url) = match read() {
         Ok(read) => read,
         Err(problem) => return Ok(wrong_usage(&problem)),
     };
@@ -48,9 +52,21 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
         if let Err(problem) = sources.open().await {
             return Ok(wrong_usage(&problem));
         }
-        match mcp_reconnect::connect(CredentialArgs::apply(options, &sources)).await {
+        // What the user gives goes before: then OAuth never starts.
+        let oauth = oauth.filter(|_| !credentials::is_authorized(&sources.headers()) && sources.patience().is_none());
+        let mut options = CredentialArgs::apply(options, &sources, oauth.is_some(), args.credentials_timeout());
+        let mut tokens = oauth.map(|session| Tokens::new(session, Login::of(&args.connection)));
+        let stored = match &mut tokens {
+            Some(tokens) => tokens.stored().await,
+            None => None,
+        };
+        if let Some(access) = &stored {
+            options = options.header("Authorization", format!("Bearer {}", access.0));
+        }
+        match mcp_reconnect::connect(options).await {
             Ok((sender, receiver)) => {
-                let listeners = Listeners::start(args.events.hook(), server_url, sources, &sender);
+                let tokens = tokens.map(|tokens| (tokens, stored));
+                let listeners = Listeners::start(args.events.hook(), server_url, sources, tokens, &sender);
                 bridge::run(sender, receiver, listeners, args.max_message_bytes()).await
             }
             Err(error) => refused(error),

@@ -22,7 +22,7 @@ const HEADER: &str = "MCP_RECONNECT_HEADER_";
 /// What stands for a secret that is shown.
 const BLOTTED: &str = "\"***\"";
 /// Members that say what a server is, of which the bridge's form has its own.
-const REMOTE: [&str; 7] = ["type", "transport", "url", "serverUrl", "httpUrl", "headers", "headersHelper"];
+const REMOTE: [&str; 8] = ["type", "transport", "url", "serverUrl", "httpUrl", "headers", "headersHelper", "oauth"];
 const BRIDGE: [&str; 4] = ["type", "command", "args", "env"];
 
 /// A server's entry.
@@ -137,10 +137,8 @@ type Bridge<'a> = (Vec<String>, Vec<(String, String)>, Vec<Carried<'a>>);
 
 /// How the bridge is to be started for this server. An error says why it cannot be.
 fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Bridge<'a>, String> {
-    for login in ["oauth", "auth"] {
-        if entry.object.get(login).is_some() {
-            return Err(format!("it has \"{login}\" settings: the client logs in, which the bridge cannot do for it"));
-        }
+    if entry.object.get("auth").is_some() {
+        return Err("it has \"auth\" settings: the client logs in, which the bridge cannot do for it".into());
     }
     for local in ["env", "args"] {
         if entry.object.get(local).is_some() {
@@ -187,6 +185,7 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
             carried.push(Carried { variable, value: &value.value, start: value.range.start, end: value.range.end });
         }
     }
+    args.extend(oauth(entry)?);
     if let Some(helper) = entry.object.get("headersHelper") {
         let Value::StringLit(helper) = &helper.value else { return Err("its headersHelper is not a text".into()) };
         // In an argument the client would expand it, and the value would be in the process list.
@@ -215,6 +214,39 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
         args.push(url.value.to_string());
     }
     Ok((args, env, carried))
+}
+
+/// The options for the `oauth` settings of Claude Code. What the client has got by its own sign-in stays with it: the bridge
+/// signs in by itself.
+fn oauth(entry: &Entry<'_>) -> Result<Vec<String>, String> {
+    let Some(settings) = entry.object.get("oauth") else { return Ok(Vec::new()) };
+    let unknown = |what: &str| {
+        format!(
+            "its \"oauth\" has {what}, which the bridge cannot take over; to sign in through it: mcp-reconnect login URL"
+        )
+    };
+    let Value::Object(settings) = &settings.value else { return Err(unknown("a value that is not an object")) };
+    let mut args = Vec::new();
+    for setting in &settings.properties {
+        let name = setting.name.as_str();
+        let mut give = |option: &str, value: &str| args.extend([option.to_owned(), value.to_owned()]);
+        match (name, &setting.value) {
+            ("clientId", Value::StringLit(id)) => give("--oauth-client-id", &id.value),
+            ("authServerMetadataUrl", Value::StringLit(url)) => give("--oauth-metadata-url", &url.value),
+            ("scopes", Value::StringLit(scopes)) => give("--oauth-scope", &scopes.value),
+            ("callbackPort", Value::NumberLit(port)) if port.value.parse::<u16>().is_ok() => {
+                give("--oauth-port", port.value);
+                // That client registers `http://localhost:PORT/callback`.
+                give("--oauth-redirect-host", "localhost");
+            }
+            (name, _) => return Err(unknown(&format!("\"{name}\""))),
+        }
+    }
+    // In an argument the client would expand it.
+    if args.iter().any(|word| word.contains("${")) {
+        return Err(unknown("a value with ${…}"));
+    }
+    Ok(args)
 }
 
 /// A variable for a header that is not taken yet.

@@ -76,6 +76,16 @@ impl Engine {
         self.timers.clear(Timer::Credentials);
         let ConnectionState::Credentials(challenge) = self.connection.clone() else { return };
         self.headers_are_stale();
+        // A person may take hours; a client does not wait for so long.
+        if let Some(sign_in) = &self.sign_in
+            && self.client.answered.is_none()
+            && self.options.start_timeout > 0
+        {
+            let command = sign_in.command.clone();
+            self.promise_lists(&alloc::format!(
+                "A person has to sign in to this server first, with the command: {command}. Its tools appear then."
+            ));
+        }
         for key in self.waiting_requests() {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
         }

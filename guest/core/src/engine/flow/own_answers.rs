@@ -1,6 +1,6 @@
 //! What the client is told in place of an answer of the server: the errors of the engine, and that they are true.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::own_requests::OwnEnd;
 use super::settle::End;
@@ -50,12 +50,22 @@ impl Engine {
         let challenge = &self.blank(challenge.into());
         let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
         let asks = if challenge.is_empty() { String::new() } else { alloc::format!(" It asks for: {challenge}.") };
+        let mut data = alloc::format!(r#"{{"status":{status},"challenge":{}"#, json::quote(challenge));
+        let help = match &self.sign_in {
+            None => "Give valid credentials in a header (such as Authorization) and try again.".to_string(),
+            Some(sign_in) => {
+                data.push_str(&alloc::format!(r#","command":{}"#, json::quote(&sign_in.command)));
+                let url = sign_in.url.as_deref();
+                data.extend(url.map(|url| alloc::format!(r#","url":{}"#, json::quote(url))));
+                let open = url.map(|url| alloc::format!(" or open {url}")).unwrap_or_default();
+                alloc::format!("A person has to sign in: run `{}`{open}; then try again.", sign_in.command)
+            }
+        };
+        data.push('}');
         let text = alloc::format!(
-            "{} wants other credentials (HTTP {status}); {method} did not run.{asks} Give valid credentials in a header \
-             (such as Authorization) and try again.",
+            "{} wants other credentials (HTTP {status}); {method} did not run.{asks} {help}",
             self.server_name()
         );
-        let data = alloc::format!(r#"{{"status":{status},"challenge":{}}}"#, json::quote(challenge));
         self.answer_error(key, errors::UNAUTHORIZED, &text, Some(&data));
     }
 

@@ -313,7 +313,7 @@ impl Engine {
             _ if !success || is_get => Reading::Refusal(
                 Refusal {
                     status,
-                    challenge: header("www-authenticate").map(printable).unwrap_or_default(),
+                    challenge: challenges(headers),
                     retry_after: header("retry-after").and_then(|value| http::retry_after(value, header("date"))),
                     body: String::new(),
                 },
@@ -726,6 +726,12 @@ impl Engine {
     pub(crate) fn exchange_of(&self, key: RequestKey) -> Option<ExchangeId> {
         self.requests.get(&key).and_then(Request::exchange)
     }
+}
+
+/// All challenges on one line, as RFC 9110, section 5.3, allows: a server may send a header for each scheme.
+fn challenges(headers: &[(String, Vec<u8>)]) -> String {
+    let named = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate")).take(8);
+    named.map(|(_, value)| printable(value)).collect::<Vec<_>>().join(", ")
 }
 
 fn printable(value: &[u8]) -> String {

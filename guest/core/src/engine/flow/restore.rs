@@ -143,15 +143,24 @@ impl Engine {
     /// The server is not there and `initialize` has waited for long enough: the client gets a result that promises
     /// lists, and hears that they changed once the server is there.
     pub(crate) fn answer_provisionally(&mut self) {
-        let pending = self.handshake_requests();
-        let Some(initialize) = self.client.initialize.clone() else { return };
-        if pending.is_empty() {
+        if self.client.initialize.is_none() || self.handshake_requests().is_empty() {
             return;
         }
         if self.down.is_none() {
             self.timers.set(Timer::Start, self.now + SECOND);
             return;
         }
+        self.promise_lists("The server cannot be reached yet. Its tools appear when it can.");
+    }
+
+    /// Answers `initialize` without the server, with these instructions for the model.
+    pub(crate) fn promise_lists(&mut self, instructions: &str) {
+        let pending = self.handshake_requests();
+        let Some(initialize) = self.client.initialize.clone() else { return };
+        if pending.is_empty() {
+            return;
+        }
+        self.timers.clear(Timer::Start);
         let version = initialize.version();
         let version = if version.is_empty() { "2025-11-25".to_string() } else { version };
         self.client.answered =
@@ -166,14 +175,15 @@ impl Engine {
                     r#""tools":{{"listChanged":true}},"prompts":{{"listChanged":true}},"#,
                     r#""resources":{{"listChanged":true,"subscribe":true}},"logging":{{}}}},"#,
                     r#""serverInfo":{{"name":"mcp-reconnect","version":"{}"}},"#,
-                    r#""instructions":"The server cannot be reached yet. Its tools appear when it can."}}}}"#
+                    r#""instructions":{}}}}}"#
                 ),
                 request.client_id(),
                 json::quote(&version),
                 env!("CARGO_PKG_VERSION"),
+                json::quote(instructions),
             ));
         }
         let server = self.server_name();
-        self.log(Level::Warn, alloc::format!("{server} is not there yet: initialize was answered provisionally"));
+        self.log(Level::Warn, alloc::format!("{server} cannot be used yet: initialize was answered provisionally"));
     }
 }

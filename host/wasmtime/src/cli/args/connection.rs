@@ -1,10 +1,14 @@
 //! Which server, over which transport, by which way and as whom: what everything that connects is told.
 
+use std::ffi::OsString;
+
 use clap::{Args, ValueEnum};
+use mcp_reconnect::oauth::Session;
 use mcp_reconnect::{HttpOptions, Options, TransportChoice};
 
 use super::credentials::CredentialArgs;
 use super::net::NetArgs;
+use super::oauth::OauthArgs;
 use crate::cli::environment;
 use crate::cli::expand::VarError;
 use crate::cli::header_sources::HeaderSources;
@@ -32,6 +36,9 @@ pub struct ConnectionArgs {
     /// Who the client is.
     #[command(flatten)]
     credentials: CredentialArgs,
+    /// How tokens are got.
+    #[command(flatten)]
+    oauth: OauthArgs,
     /// The way there.
     #[command(flatten)]
     net: NetArgs,
@@ -97,6 +104,33 @@ impl ConnectionArgs {
     /// Where the headers come from.
     pub fn sources(&self, url: &str) -> Result<HeaderSources, String> {
         self.credentials.sources(shown_url(url), self.environment.0)
+    }
+
+    /// What gets tokens for this server; `None`: nothing does.
+    pub fn oauth(&self, url: &str) -> Result<Option<Session>, String> {
+        self.oauth.session(url, self.http()?, self.environment.0)
+    }
+
+    /// The options about OAuth, to change them.
+    pub fn oauth_args(&mut self) -> &mut OauthArgs {
+        &mut self.oauth
+    }
+
+    /// The arguments of a `login` that signs in to the same server in the same way, without those about the network that a
+    /// person need not repeat where `brief`. No secret is among them: a URL's query is left out for a person, and where the
+    /// URL comes from the environment it is left there.
+    pub fn login_arguments(&self, brief: bool) -> Vec<OsString> {
+        let mut all = self.oauth.to_arguments();
+        if !brief {
+            all.extend(self.net.to_arguments());
+        }
+        match (&self.url_env, self.urls.first()) {
+            (Some(name), _) => all.push(format!("--url-env={name}").into()),
+            (None, Some(url)) if brief => all.push(shown_url(url).into()),
+            (None, Some(url)) => all.push(url.into()),
+            (None, None) => {}
+        }
+        all
     }
 
     /// Sees the environment as a test has it.

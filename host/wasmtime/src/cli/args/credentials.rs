@@ -15,6 +15,8 @@ use super::connection::HEADING;
 
 /// How long a file may take to be read, and a command to end.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a rejected request waits for a sign-in: clients that probe a server give up after 10 s.
+const SIGN_IN_WAIT: Duration = Duration::from_secs(8);
 /// What the bridge itself may need beside that.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -60,11 +62,22 @@ impl CredentialArgs {
     }
 
     /// Has the transport ask for headers where there are sources that can give fresh ones.
-    pub fn apply(options: Options, sources: &HeaderSources) -> Options {
-        let patience = sources.patience().map(|patience| patience + MARGIN);
+    ///
+    /// With `oauth` there are tokens too, and a rejected request may wait for a sign-in; `wait` is the user's wish for how long.
+    pub fn apply(options: Options, sources: &HeaderSources, oauth: bool, wait: Option<Duration>) -> Options {
+        let sources_take = sources.patience().map(|patience| patience + MARGIN);
+        let patience = match (sources_take, oauth) {
+            (Some(patience), true) => Some(patience + SIGN_IN_WAIT),
+            (None, true) => Some(SIGN_IN_WAIT),
+            (patience, false) => patience,
+        };
         let options = options.headers(sources.headers());
         match patience {
-            Some(patience) => options.credentials_timeout(Some(patience)).connect_headers_timeout(Some(patience)),
+            Some(patience) => {
+                let options = options.credentials_timeout(Some(wait.unwrap_or(patience)));
+                // A token that has ended meanwhile is replaced when it is rejected.
+                if sources_take.is_some() { options.connect_headers_timeout(Some(patience)) } else { options }
+            }
             None => options,
         }
     }

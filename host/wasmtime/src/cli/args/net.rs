@@ -1,5 +1,6 @@
 //! The options for TLS, proxies and names, as curl has them.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
@@ -46,6 +47,20 @@ impl std::fmt::Debug for NetArgs {
 }
 
 impl NetArgs {
+    /// The same options for another process. The proxy's `${VAR}` is not expanded; a password that stands in the command line
+    /// is in the process list already.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).into_os_string();
+        let mut all: Vec<(&str, OsString)> = Vec::new();
+        all.extend(self.ca_certs.iter().map(|path| ("--ca-cert", absolute(path))));
+        all.extend(self.client_cert.iter().map(|path| ("--client-cert", absolute(path))));
+        all.extend(self.client_key.iter().map(|path| ("--client-key", absolute(path))));
+        all.extend(self.proxy.iter().map(|url| ("--proxy", url.into())));
+        all.extend(self.no_proxy.iter().map(|hosts| ("--no-proxy", hosts.into())));
+        all.extend(self.resolve.iter().map(|entry| ("--resolve", entry.into())));
+        all.into_iter().flat_map(|(name, value)| [name.into(), value]).collect()
+    }
+
     /// The library's options; what is not given keeps its default. An error says what is wrong and how to mend it, and
     /// holds no secret.
     pub fn options(&self, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<HttpOptions, String> {
