@@ -1,6 +1,6 @@
 //! The component `mcp-reconnect.wasm` in stock runtimes. In the Rust crate of Wasmtime (`bridge_component/runtime.rs`) it is
-//! tested with what the native command is tested with: the table of command lines, the restarts of real servers, the faults of
-//! scripted ones. Under jco, and under the command `wasmtime` where there is one, a restart is lived through.
+//! tested with what the native command is tested with: the table of command lines, the restarts of real servers, deploys
+//! behind proxies, the faults of scripted ones. Under jco, and under the command `wasmtime` where there is one, a restart is lived through.
 
 #![allow(clippy::duplicate_mod, reason = "each of the test programs below brings `support` along")]
 
@@ -8,6 +8,8 @@
 mod bounds;
 #[path = "command_cases.rs"]
 mod command_cases;
+#[path = "deploy.rs"]
+mod deploy;
 #[path = "faults.rs"]
 mod faults;
 #[path = "bridge_component/host.rs"]

@@ -1,9 +1,9 @@
 //! HTTP/2 towards the client: connections that the proxy ends with GOAWAY.
 
 use super::nginx::Nginx;
-use super::support::is_component;
 use super::support::servers::{Kind, Server};
 use super::support::tls::{Authority, Purpose};
+use super::support::{IS_NPX, is_component};
 use super::{STREAMING, address, begin, must_answer, must_have_run_once, must_run_once, pass_to, sessions, working};
 
 #[test]
@@ -36,6 +36,10 @@ fn goaway_loses_nothing() {
     for (n, call) in calls.iter().enumerate() {
         must_answer(&bridge, call, &format!("many-{n}"));
         must_have_run_once(&[&server], &format!("many-{n}"));
+    }
+    if IS_NPX {
+        // It speaks HTTP/1.1, where a reload closes idle connections without a word.
+        return bridge.finish();
     }
     // A reload says GOAWAY to all of them.
     let running = begin(&mut bridge, "over-the-reload", 1500);

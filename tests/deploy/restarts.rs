@@ -80,10 +80,35 @@ fn a_server_is_killed_behind_nginx() {
     bridge.finish();
 }
 
-/// What `docs/behind-a-proxy.md` recommends: a backup that says `Retry-After`. nginx goes there only with what it has not
-/// passed on, so the two cases that are both 502 without it can be told apart.
+/// nginx answers 502 to what it passed on and to what it could not. It knows which it was, and can say so with 503 and
+/// `Retry-After`: as `docs/behind-a-proxy.md` has it.
 #[test]
-fn a_backup_in_nginx_tells_what_did_not_run() {
+fn nginx_tells_what_it_has_not_passed_on() {
+    let server = Server::started(Kind::RustHttp);
+    let nginx = Nginx::start(&format!(
+        "map $upstream_bytes_sent $mcp_not_sent {{ default 0; \"~^[0, :-]+$\" 1; }}
+  upstream mcp {{ server {}; keepalive 16; }}
+  server {{
+    listen {{listen}};
+    location / {{
+      proxy_pass http://mcp;
+      {STREAMING}
+      error_page 502 504 = @mcp_failed;
+      if ($request_method = GET) {{ return 405; }}
+    }}
+    location @mcp_failed {{
+      if ($mcp_not_sent) {{ add_header Retry-After 1 always; return 503; }}
+      return 502;
+    }}
+  }}",
+        address(&server)
+    ));
+    what_did_not_run_is_held(&nginx.url(), server, "asks for a pause");
+}
+
+/// The same by a backup, to which nginx goes only with what it has not passed on.
+#[test]
+fn nginx_has_a_backup_for_what_it_has_not_passed_on() {
     let server = Server::started(Kind::RustHttp);
     let nginx = Nginx::start(&format!(
         "upstream mcp {{

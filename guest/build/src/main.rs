@@ -52,7 +52,9 @@ fn write(folder: &Path, names: &[String]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", folder.display())?;
     let wanted = |name: &&str| names.iter().any(|wanted| wanted == name);
-    for name in all.into_iter().filter(|name| names.is_empty() || wanted(name)).chain([FAULTY].into_iter().filter(wanted)) {
+    for name in
+        all.into_iter().filter(|name| names.is_empty() || wanted(name)).chain([FAULTY].into_iter().filter(wanted))
+    {
         let bytes = component(name)?;
         fs::write(folder.join(name), &bytes)?;
         writeln!(stdout, "  {name:<20} {:>7} bytes  sha256 {}", bytes.len(), sha256(&bytes))?;

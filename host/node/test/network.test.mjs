@@ -7,6 +7,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 
 import { connected, GENERATIONS, recorded, text } from "./support/clients.mjs";
 import { freePort } from "./support/port.mjs";
@@ -27,6 +28,25 @@ async function reason(t, url) {
   await until("a failed attempt", () => answers.length > 0 || log.some(({ type }) => type === "reconnecting"));
   return answers[0]?.error.message ?? log.find(({ type }) => type === "reconnecting").detail.reason;
 }
+
+describe("compression that nobody asked for", { concurrency: 4 }, () => {
+  for (const [coding, encode] of Object.entries({ gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync })) {
+    test(coding, async (t) => {
+      const server = await Scripted.start({
+        on: ({ kind, message, response }) => {
+          if (kind !== "tools/call") return false;
+          const content = encode(JSON.stringify({ jsonrpc: "2.0", id: message.id, result: { content: [{ type: "text", text: "decoded" }] } }));
+          response.writeHead(200, { "content-type": "application/json", "content-encoding": coding }).end(content);
+          return true;
+        },
+      });
+      t.after(() => server.stop());
+      const { client } = await connected(t, Client, server.url);
+      assert.equal((await client.callTool({ name: "run", arguments: {} })).content[0].text, "decoded");
+      assert.ok(server.records.every(({ headers }) => headers["accept-encoding"] === "identity"));
+    });
+  }
+});
 
 describe("errors", { concurrency: 4 }, () => {
   test("connection refused", async (t) => {
