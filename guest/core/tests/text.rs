@@ -35,7 +35,8 @@ fn nobody_else_decides_what_is_invisible() {
             continue;
         }
         let text = fs::read_to_string(&path).expect("UTF-8");
-        for by_hand in ["is_control", "is_ascii_control", "\\p{C", "\\x1f", "\\u{9b}' =>"] {
+        // (To refuse a header that holds one is another matter.)
+        for by_hand in ["is_control", "\\p{C", "\\u202e"] {
             assert!(!text.contains(by_hand), "{}: {by_hand}; use text::visible", path.display());
         }
     }
