@@ -29,7 +29,7 @@ const fn switch(name: &'static str, help: &'static str) -> Spec {
 }
 
 /// All of them.
-pub const OPTIONS: [Spec; 19] = [
+pub const OPTIONS: [Spec; 20] = [
     Spec {
         choices: &["auto", "http", "sse"],
         ..value("transport", "NAME", "http (Streamable HTTP), sse (HTTP+SSE) or auto [default: auto]")

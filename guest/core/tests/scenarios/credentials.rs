@@ -523,7 +523,8 @@ fn an_initialize_is_answered_before_the_sign_in() {
             assert_eq!(answer.code(), Some(errors::UNAUTHORIZED));
             continue;
         }
-        let Answer::Result(text) = answer else { panic!("{answer:?}") };
+        let Answer::Result(result) = answer else { panic!("{answer:?}") };
+        let text = result.to_string();
         assert!(text.contains("mcp-reconnect login https://jarvis.internal/mcp"), "{text}");
         world.run_for(SECOND);
         let call = world.call("echo", 0);
