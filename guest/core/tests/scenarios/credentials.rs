@@ -485,7 +485,7 @@ fn a_rejected_request_says_how_to_sign_in() {
         r#""command":"mcp-reconnect login https://jarvis.internal/mcp","#,
         r#""url":"https://as.example/authorize?x=\"1\""}"#
     );
-    assert!(world.story().contains(data), "{}", world.story());
+    assert!(world.client.raw.iter().any(|answer| answer.contains(data)), "{:?}", world.client.raw);
     // At once from now on.
     let call = world.call("echo", 0);
     assert_eq!(world.wait(call, SECOND).code(), Some(errors::UNAUTHORIZED));
