@@ -368,10 +368,11 @@ fn the_authorization_server_is_away() {
     assert_eq!(home.record(), before);
 }
 
-/// Tokens that live for two seconds are replaced again and again, and no call is lost or run twice.
+/// Tokens that live for seconds are replaced again and again, before they end (this server takes the refresh token too from whoever
+/// comes with one that has ended), and no call is lost or run twice.
 #[test]
-fn tokens_of_two_seconds() {
-    let server = Guarded::expiring(Kind::Fastmcp, 2);
+fn tokens_of_six_seconds() {
+    let server = Guarded::expiring(Kind::Fastmcp, 6);
     let home = Home::new();
     let mut bridge = connected(&home, "curl -sL", &server.url());
     let mut calls = 0;

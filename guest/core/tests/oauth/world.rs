@@ -164,6 +164,9 @@ impl Servers {
     }
 }
 
+/// What another process does to the store and the servers.
+pub type Meanwhile = Box<dyn FnOnce(&mut Option<Secret>, &mut Servers)>;
+
 /// One process: a machine and its host. Several share a store when a test passes it on.
 pub struct World {
     pub oauth: Oauth,
@@ -181,7 +184,7 @@ pub struct World {
     /// Text of every output, as a log would show it.
     pub shown: String,
     /// Runs before the lock is given, as another process would.
-    pub meanwhile: Option<Box<dyn FnOnce(&mut Option<Secret>, &mut Servers)>>,
+    pub meanwhile: Option<Meanwhile>,
 }
 
 impl World {

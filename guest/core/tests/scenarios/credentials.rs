@@ -480,14 +480,13 @@ fn a_rejected_request_says_how_to_sign_in() {
     world.host(sign_in(Some("https://as.example/authorize?x=\"1\"")));
     let Answer::Error(code, text) = world.wait(call, 30 * SECOND) else { panic!() };
     assert_eq!(code, errors::UNAUTHORIZED);
-    for part in [
-        r#""status":401"#,
-        r#""command":"mcp-reconnect login https://jarvis.internal/mcp""#,
-        r#""url":"https://as.example/authorize?x=\"1\"""#,
-        "A person has to sign in",
-    ] {
-        assert!(text.contains(part), "{part} is not in {text}");
-    }
+    assert!(text.contains("A person has to sign in"), "{text}");
+    let data = concat!(
+        r#""data":{"status":401,"challenge":"Bearer realm=\"x\"","#,
+        r#""command":"mcp-reconnect login https://jarvis.internal/mcp","#,
+        r#""url":"https://as.example/authorize?x=\"1\""}"#
+    );
+    assert!(world.client.raw.iter().any(|answer| answer.contains(data)), "{:?}", world.client.raw);
     // At once from now on.
     let call = world.call("echo", 0);
     assert_eq!(world.wait(call, SECOND).code(), Some(errors::UNAUTHORIZED));

@@ -17,9 +17,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(2);
 /// How soon another attempt is made to replace a token, when the authorization server was away.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
-/// Tokens that live for less than this are replaced when they are rejected, so that a bridge without work does none.
-const LONG_LIFE: u64 = 120;
-
 /// The tokens of one bridge.
 pub struct Tokens {
     session: Session,
@@ -177,11 +174,15 @@ impl Tokens {
         let left = token.refresh_at.map(|at| at.saturating_sub(now));
         self.replace_at = match left {
             _ if token.stale => Some(Instant::now() + TRY_AGAIN),
-            Some(left) if token.expires_at.is_some_and(|at| at.saturating_sub(now) >= LONG_LIFE) => {
-                // A clock that runs away is no reason for a timer beyond all measure.
-                Some(Instant::now() + Duration::from_secs(left.clamp(1, 30 * 86400)))
+            // It cannot be replaced, or not yet.
+            Some(0) if self.token.as_ref().is_some_and(|old| old.access == token.access) => {
+                let rest = token.expires_at.map_or(0, |at| at.saturating_sub(now)).max(1);
+                Some(Instant::now() + TRY_AGAIN.min(Duration::from_secs(rest)))
             }
-            _ => None,
+            // Before it ends, also without work: some servers revoke the refresh token of whoever comes with an ended token. A
+            // clock that runs away is no reason for a timer beyond all measure.
+            Some(left) => Some(Instant::now() + Duration::from_secs(left.clamp(1, 30 * 86400))),
+            None => None,
         };
         self.token = Some(token);
     }

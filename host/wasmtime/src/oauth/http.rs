@@ -161,11 +161,11 @@ mod tests {
             // A name, whose address is looked at when it is known.
             "https://localhost:1/x",
         ] {
-            let failed = http.send(get(url)).await.err().expect("it is refused");
+            let failed = http.send(get(url)).await.expect_err("it is refused");
             assert!(failed.for_good && failed.detail.contains("private network"), "{url}: {}", failed.detail);
         }
         let own = Http::new(HttpOptions::default(), "http://localhost:1/mcp").unwrap();
-        let failed = own.send(get("http://127.0.0.1:1/x")).await.err().expect("nobody listens");
+        let failed = own.send(get("http://127.0.0.1:1/x")).await.expect_err("nobody listens");
         assert!(!failed.for_good, "{}", failed.detail);
     }
 
