@@ -260,7 +260,7 @@ impl Run {
                 Output::Cancel(id) => self.open.retain(|open| open.id != id),
                 Output::Event(Event::Message(line)) => self.hear(&line),
                 Output::Event(Event::Closed) => self.closed = true,
-                Output::Event(_) => {}
+                Output::Pause(_) | Output::Resume(_) | Output::Event(_) => {}
             }
         }
         assert!(self.owed() == 0 || self.engine.deadline().is_some(), "something is owed and nothing is waited for");

@@ -97,7 +97,10 @@ impl Engine {
                     if !stream_is_gone && !self.session_may_survive() {
                         self.recover(ConnectionError::Unusable(reason.clone()));
                     }
-                    self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                    // The end of a session settles what was accepted in it.
+                    if self.requests.get(&key).is_some_and(|request| request.state == RequestState::Accepted(None)) {
+                        self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                    }
                 }
                 if !stream_is_gone {
                     self.probe_soon();
@@ -167,7 +170,8 @@ impl Engine {
                     return self.verify(key, UnverifiedAnswer::Refusal(refusal));
                 }
                 // A session that ends with it ends first, so that what is said of the request is true.
-                let ends = evidence == Evidence::Unknown && !self.session_may_survive();
+                let ends =
+                    evidence == Evidence::SessionLost || evidence == Evidence::Unknown && !self.session_may_survive();
                 if current && ends {
                     self.after_refusal(evidence, &refusal, reason.clone());
                 }

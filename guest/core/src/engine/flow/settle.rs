@@ -194,6 +194,11 @@ impl Engine {
         };
         let method = request.method.clone();
         let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        if end.evidence == Evidence::NotSent
+            && let Some(request) = self.requests.get_mut(&key)
+        {
+            request.sent_again = false;
+        }
         let action = decide(end.evidence, facts);
         if matches!(action, Action::AnswerUnstable | Action::AnswerUnauthorized | Action::AnswerRefused) {
             // This sending of it did not run, so that it changed nothing.
