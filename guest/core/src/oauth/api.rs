@@ -387,6 +387,8 @@ pub struct Description {
     pub scopes: Vec<String>,
     /// When the token ends, in seconds since 1970.
     pub expires_at: Option<u64>,
+    /// When to replace it, in seconds since 1970.
+    pub refresh_at: Option<u64>,
     /// Whether it can be refreshed.
     pub refreshable: bool,
     /// The URL of the sign-in that waits for a person, and the code to enter there.
@@ -409,6 +411,7 @@ impl Description {
             who: tokens.and_then(|tokens| tokens.who.clone()),
             scopes: tokens.map(|tokens| tokens.scopes.clone()).unwrap_or_default(),
             expires_at: tokens.and_then(|tokens| tokens.expires_at()),
+            refresh_at: tokens.and_then(|tokens| tokens.refresh_at()),
             refreshable: tokens.is_some_and(|tokens| tokens.refresh.is_some()),
             pending: sign_in
                 .filter(|sign_in| !sign_in.url.is_empty())

@@ -13,8 +13,6 @@ use super::args::connection::ConnectionArgs;
 /// How often the store is looked at while a person signs in, here or elsewhere. (To be told by the system of a changed file
 /// takes a crate for each system; this costs one `stat`.)
 const LOOK: Duration = Duration::from_millis(500);
-/// How long the start of a bridge may wait for a refresh.
-const START: Duration = Duration::from_secs(2);
 /// How soon another attempt is made to replace a token, when the authorization server was away.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// The tokens of one bridge.
@@ -107,19 +105,22 @@ impl Tokens {
         Self { session, login, token: None, replace_at: None, waiting: None }
     }
 
-    /// The stored token, for the first request. Where it has to be replaced and that takes long, the rejection of the first
-    /// request will lead to it.
+    /// The stored token, for the first request, where it can be used as it is. One that has to be replaced is left to the
+    /// rejection of the first request: to wait here would hold up the client, and to give up in the middle of a refresh would lose
+    /// the new refresh token.
     pub async fn stored(&mut self) -> Option<Secret> {
-        let result = tokio::time::timeout(START, self.session.acquire(None)).await;
-        let token = match result {
-            Ok(Ok(token)) => token,
-            Ok(Err(failure)) if failure.kind == FailureKind::NoToken => return None,
-            Ok(Err(failure)) => {
-                tracing::warn!("OAuth: {failure}");
+        let stored = match self.session.describe() {
+            Ok(stored) => stored?,
+            Err(problem) => {
+                tracing::warn!("OAuth: the credential store cannot be used: {problem}");
                 return None;
             }
-            Err(_) => return None,
         };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if !stored.has_token || stored.refresh_at.is_some_and(|at| at <= now) {
+            return None;
+        }
+        let token = self.session.acquire(None).await.ok()?;
         let access = token.access.clone();
         self.keep(token);
         Some(access)

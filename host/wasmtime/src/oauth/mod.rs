@@ -155,8 +155,8 @@ impl Session {
     }
 
     /// Gets a token without a person: a stored one, or one from a refresh or from the client's own credentials. `rejected`: the
-    /// status (401 or 403) and the `WWW-Authenticate` that a request was rejected with. May be cancelled; what was under way
-    /// is then begun anew by the next call.
+    /// status (401 or 403) and the `WWW-Authenticate` that a request was rejected with. A call that was cancelled is begun anew by
+    /// the next one; but do not cancel it for impatience: a refresh that the authorization server has made meanwhile is lost then.
     ///
     /// # Errors
     ///
