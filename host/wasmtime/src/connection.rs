@@ -432,8 +432,8 @@ impl Driver {
                     }
                     let _ = reply.send(refused);
                 }
-                // What comes next is a new session.
-                Some(Order::Reconnect | Order::Probe) => {}
+                // What comes next is a new session; a sign-in that is still missing is told again.
+                Some(Order::Reconnect | Order::Probe | Order::SetSignIn(_)) => {}
                 Some(Order::Status(reply)) => {
                     let _ = reply.send(Status {
                         state: State::Connecting,

@@ -324,8 +324,6 @@ impl Engine {
         let state = match &self.connection {
             _ if self.closing => State::Closed,
             ConnectionState::Idle => State::Idle,
-            // A session is verified by making another one.
-            ConnectionState::Handshake(_) if self.down.is_none() && self.has_session() => State::Ready,
             ConnectionState::Handshake(_) | ConnectionState::Headers => State::Connecting,
             ConnectionState::AwaitInitialized | ConnectionState::Ready => State::Ready,
             ConnectionState::Probing(_) if self.down.is_none() => State::Ready,

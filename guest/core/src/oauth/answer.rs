@@ -170,7 +170,8 @@ impl Registered {
             token_endpoint_auth_method: Option<&'a RawValue>,
         }
         let body: Body<'_> = object(bytes)?;
-        let usable = |id: &String| (1..=MAX_CLIENT_ID).contains(&id.len()) && !id.chars().any(char::is_control);
+        let usable =
+            |id: &String| (1..=MAX_CLIENT_ID).contains(&id.len()) && !id.chars().any(crate::text::is_invisible);
         let Some(id) = string(body.client_id).filter(usable) else {
             return Err("an answer without a usable `client_id`".to_owned());
         };

@@ -7,11 +7,8 @@ const LONGEST: usize = 200;
 
 /// The text on one line, bounded, without what a terminal would obey or what turns the direction of writing.
 pub(crate) fn clean(text: &str) -> String {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-    };
-    let mut clean: String = text.chars().take(LONGEST).map(|c| if harmful(c) { '\u{FFFD}' } else { c }).collect();
+    let shown = |c: char| if crate::text::is_invisible(c) { '\u{FFFD}' } else { c };
+    let mut clean: String = text.chars().take(LONGEST).map(shown).collect();
     if text.chars().nth(LONGEST).is_some() {
         clean.push('…');
     }

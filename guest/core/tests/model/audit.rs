@@ -104,7 +104,7 @@ pub struct Audit {
 }
 
 /// More exchanges at one instant than any plan asks for.
-const BURST: u8 = 16;
+const BURST: u8 = 24;
 
 impl Audit {
     pub fn call(&self, call: Call) -> Asked {
@@ -168,6 +168,8 @@ impl Audit {
             (Said::Initialize { .. }, Some(_)) if streamable => {
                 self.broke(Promise::CleanSession, "initialize carries a session that is over")
             }
+            // A session takes the place of the one before when it stands, and one that does not is deleted.
+            (Said::Initialize { .. } | Said::Delete, Some(_)) => {}
             (_, Some(session)) if session < self.newest => {
                 self.broke(Promise::CleanSession, "an old session's id is used after a new one's")
             }
@@ -253,6 +255,10 @@ impl Audit {
                 if self.questions.values().any(|session| *session < newest) {
                     self.broke(Promise::CleanSession, "a question outlived the session that asked it");
                 }
+            }
+            // One that waited for its hold time, or was refused too often, is given up, and that is said.
+            Event::Diagnostic { text, .. } if text.contains("a notification or answer of the client") => {
+                self.notified.1 = true;
             }
             Event::Replayed { .. } => self.replayed = true,
             Event::OutcomeUnknown { .. } => self.unknown = true,

@@ -188,7 +188,7 @@ impl Oauth {
             })?;
         }
         if let Resource::Fixed(resource) = &config.resource
-            && (resource.contains('#') || !resource.contains(':') || resource.chars().any(char::is_control))
+            && (resource.contains('#') || !resource.contains(':') || resource.chars().any(crate::text::is_invisible))
         {
             return Err("the resource must be an absolute URI without a fragment (RFC 8707)".to_string());
         }
