@@ -208,7 +208,9 @@ fn a_404_without_a_session_is_no_loss() {
     let message = must_fail(&bridge, &call, HTTP_ERROR);
     assert!(message.contains("404"), "{message}");
     must_run_once(&server, &mut bridge, "present");
-    assert_eq!(server.records_of("initialize").len(), 1);
+    // It is taken for an outage first, as during a deploy, but not without an end.
+    let sessions = server.records_of("initialize").len();
+    assert!(sessions <= 12, "{sessions} times");
     bridge.finish();
 }
 

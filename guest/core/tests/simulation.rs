@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::plan::Plan;
 
-const SEEDS: u64 = 20_000;
+const SEEDS: u64 = 15_000;
 /// The plans whose every seed is clean. Generation 2 asks more and still finds seeds that fail, some of them faults of the engine
 /// (docs/verification.md): of it the seeds that were mended are held.
 const GENERATION: u32 = 1;

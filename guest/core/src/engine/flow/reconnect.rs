@@ -257,6 +257,13 @@ impl Engine {
             && matches!(refusal.status, 401 | 403)
             && !proxy::has_no_server(refusal)
         {
+            // It was made to verify what a request was answered: that is the answer, and others may still be granted.
+            if self.down.is_none() && self.verified_by_initialize() {
+                self.connection = ConnectionState::Ready;
+                self.answers_stand();
+                self.arm_heartbeat();
+                return;
+            }
             let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
             return self.await_credentials(challenge);
         }
@@ -280,7 +287,10 @@ impl Engine {
         self.delete_unready(Some(cause));
         if self.has_session() {
             // The session of before was kept. That no other can be had says that it lives; that the server is away says nothing.
-            if !matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_)) {
+            let away = matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_));
+            let unauthorized =
+                matches!(cause, ConnectionError::Refused(refusal) if matches!(refusal.status, 401 | 403));
+            if !away && !(unauthorized && self.down.is_none()) {
                 self.answers_stand();
             }
         } else if self.session.is_some() {

@@ -86,6 +86,11 @@ impl Engine {
         }
     }
 
+    /// Whether an `initialize` is to verify what requests were answered.
+    pub(crate) fn verified_by_initialize(&self) -> bool {
+        self.has_session() && self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)))
+    }
+
     /// Whether a list is under way that tells whether the session lives.
     pub(crate) fn is_verifying(&self) -> bool {
         self.requests.values().any(|request| request.origin == Origin::Verify)
