@@ -50,11 +50,7 @@ pub const OPTIONS: [Spec; 20] = [
     value("heartbeat-timeout", "TIME", "How long a ping may stay unanswered [default: 10s]"),
     switch("heartbeat-strict", "An unanswered ping counts even while a request runs"),
     value("request-timeout", "TIME", "How long a request may run without progress [default: 1h]"),
-    value(
-        "old-session-timeout",
-        "TIME",
-        "How long a request of a replaced session may be silent, or off [default: 5m]",
-    ),
+    value("old-session-timeout", "TIME", "Silence of a replaced session's request, or off [default: 5m]"),
     value("hold-timeout", "TIME", "How long a request may wait for an absent server [default: 3m]"),
     value("start-timeout", "TIME", "How long initialize may wait for it, or off [default: 20s]"),
     value("max-event-bytes", "SIZE", "The largest server-sent event [default: 16M]"),

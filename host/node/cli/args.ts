@@ -99,7 +99,7 @@ const OPTIONS: Record<string, Option> = {
   "heartbeat-timeout": { value: "TIME", read: duration, sets: "heartbeatTimeout", help: "How long a ping may stay unanswered [default: 10s]" },
   "heartbeat-strict": { sets: "heartbeatStrict", help: "An unanswered ping counts even while a request runs" },
   "request-timeout": { value: "TIME", read: duration, sets: "runTimeout", help: "How long a request may run without progress [default: 1h]" },
-  "old-session-timeout": { value: "TIME", read: durationOrOff, sets: "oldSessionTimeout", help: "How long a request of a replaced session may be silent, or off [default: 5m]" },
+  "old-session-timeout": { value: "TIME", read: durationOrOff, sets: "oldSessionTimeout", help: "Silence of a replaced session's request, or off [default: 5m]" },
   "hold-timeout": { value: "TIME", read: duration, sets: "holdTimeout", help: "How long a request may wait for an absent server [default: 3m]" },
   "start-timeout": { value: "TIME", read: durationOrOff, sets: "startTimeout", help: "How long initialize may wait for it, or off [default: 20s]" },
   "max-event-bytes": { value: "SIZE", read: size, sets: "maxEventBytes", help: "The largest server-sent event [default: 16M]" },
