@@ -43,7 +43,9 @@ class Judge(Connection):
     async def judge(self, port: int, host: str = "127.0.0.1", https: bool = False, headers: list = []) -> str:
         self._exchanges[1] = asyncio.current_task()
         request = {"method": "post", "https": https, "authority": f"{host}:{port}", "path": "/", "headers": headers}
-        await self._exchange(record(exchange=1, body=b"{}", **request))
+        self._may_read[1] = may_read = asyncio.Event()
+        may_read.set()
+        await self._exchange(record(exchange=1, body=b"{}", **request), may_read)
         tag, payload = self.heard
         assert SECRET not in str(vars(payload) if tag == "failed" else ""), "a secret is told"
         return payload.failure if tag == "failed" else tag
