@@ -213,7 +213,7 @@ fn all_versions_are_the_same() {
     assert!(read("wit/world.wit").contains(&format!("package mcp-reconnect:transport@{VERSION};")));
     let changes = read("CHANGELOG.md");
     assert!(
-        changes.contains("## Unreleased") || changes.contains(&format!("## {VERSION}")),
+        changes.contains("## [Unreleased]") || changes.contains(&format!("## [{VERSION}]")),
         "CHANGELOG.md has this version"
     );
 }

@@ -258,7 +258,7 @@ impl Engine {
             && !proxy::has_no_server(refusal)
         {
             // It was made to verify what a request was answered: that is the answer, and others may still be granted.
-            if self.down.is_none() && self.verified_by_initialize() {
+            if self.down.is_none() && self.verifies_rejections() {
                 self.connection = ConnectionState::Ready;
                 self.answers_stand();
                 self.arm_heartbeat();
@@ -290,7 +290,7 @@ impl Engine {
             let away = matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_));
             let unauthorized =
                 matches!(cause, ConnectionError::Refused(refusal) if matches!(refusal.status, 401 | 403));
-            if !away && !(unauthorized && self.down.is_none()) {
+            if !away && !(unauthorized && self.down.is_none() && self.verifies_rejections()) {
                 self.answers_stand();
             }
         } else if self.session.is_some() {

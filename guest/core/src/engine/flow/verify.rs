@@ -86,9 +86,11 @@ impl Engine {
         }
     }
 
-    /// Whether an `initialize` is to verify what requests were answered.
-    pub(crate) fn verified_by_initialize(&self) -> bool {
-        self.has_session() && self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)))
+    /// Whether an `initialize` is to verify requests that were all rejected for their credentials.
+    pub(crate) fn verifies_rejections(&self) -> bool {
+        let rejected = |answer: &UnverifiedAnswer| answer.is_like_refusal(401) || answer.is_like_refusal(403);
+        let answers = self.unverified();
+        self.has_session() && !answers.is_empty() && answers.iter().all(|(_, answer)| rejected(answer))
     }
 
     /// Whether a list is under way that tells whether the session lives.
