@@ -22,9 +22,9 @@ done
 # A rustup that fails would show that a target was asked for.
 mkdir bin && printf '#!/bin/sh\necho "no rustup here" >&2\nexit 1\n' > bin/rustup && chmod +x bin/rustup
 export PATH="$user/bin:$PATH"
-CARGO_TARGET_DIR=${CRATES_TARGET_DIR:-$user/target} cargo "${patch[@]}" install --offline --debug ${CRATES_TARGET:+--target "$CRATES_TARGET"} --path "mcp-reconnect-$version" --root "$user/root"
-"$user/root/bin/mcp-reconnect" --version
-"$user/root/bin/mcp-reconnect" demo
+CARGO_TARGET_DIR=${CRATES_TARGET_DIR:-$user/target} cargo "${patch[@]}" install --offline --debug ${CRATES_TARGET:+--target "$CRATES_TARGET"} --path "mcp-reconnect-$version" --root "$user/installed"
+"$user/installed/bin/mcp-reconnect" --version
+"$user/installed/bin/mcp-reconnect" demo
 # As docs.rs does.
 CARGO_TARGET_DIR=${CRATES_TARGET_DIR:-$user/target} DOCS_RS=1 RUSTDOCFLAGS="--cfg docsrs" \
   cargo "${patch[@]}" doc --offline ${CRATES_TARGET:+--target "$CRATES_TARGET"} --no-deps --features cli,rmcp --lib --manifest-path "mcp-reconnect-$version/Cargo.toml"
