@@ -47,10 +47,6 @@ test *ARGS:
 test-core:
     cargo test -p mcp-reconnect-core
 
-# Product servers under the bridge, those that take long to start too
-products:
-    cargo test -p mcp-reconnect --test products -- --include-ignored
-
 # The npm package, in host/node/dist (`release/release.py npm` packs it)
 build-node:
     cd host/node && npm ci --ignore-scripts && npm run build
