@@ -156,10 +156,7 @@ fn rejected_calls_are_sent_again_with_the_headers_of_one_more_run() {
             assert_eq!(text(&bridge.result(call)), mark);
             assert_eq!(server.executions(mark), 1, "{mark} ran more or less than once");
         }
-        // The npm command runs it once more now and then, when a rejection comes after the new headers: not mended yet.
-        let most = if support::IS_NPX { 3 } else { 2 };
-        let runs = vault.runs.lines();
-        assert!(runs[..2] == ["run:", "run:401"] && runs.len() <= most, "one run serves all of them: {runs:?}");
+        assert_eq!(vault.runs.lines(), ["run:", "run:401"], "one run serves all of them");
         assert_eq!(server.records_of("initialize").len(), 1, "credentials are no reason for a new session");
         must_not_leak(&mut bridge, &["s3cret"]);
         bridge.finish();

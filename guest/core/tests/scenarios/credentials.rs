@@ -65,6 +65,33 @@ fn fresh_headers_are_asked_for_once_and_the_request_is_sent_again() {
     }
 }
 
+/// Their answers come one after the other, some of them after the headers were asked for.
+#[test]
+fn calls_that_are_rejected_together_ask_for_fresh_headers_once() {
+    for knobs in [Knobs::http(), Knobs { json: true, ..Knobs::http() }, Knobs::sse()] {
+        let mut options = Options::new(URL);
+        options.can_refresh_credentials = true;
+        let mut world = World::with(knobs, options, 1);
+        world.open();
+        world.rules("tools/call", 4, unauthorized());
+        let mut calls = Vec::new();
+        for _ in 0..4 {
+            calls.push(world.call("echo", 0));
+            world.run_for(MILLISECOND / 2);
+        }
+        world.run_for(SECOND);
+        world.host(fresh());
+        for call in calls {
+            assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)), "{}", world.story());
+            assert_eq!(world.server.runs_of(call), 1);
+        }
+        assert_eq!(asked(&world).len(), 1, "{}", world.story());
+        // Nothing is looked into before the fresh headers were tried.
+        assert!(world.started("tools/list").is_empty(), "{}", world.story());
+        world.verify();
+    }
+}
+
 #[test]
 fn a_second_rejection_is_the_answer() {
     let mut world = refreshing();

@@ -166,7 +166,7 @@ impl Engine {
                     Evidence::NotTaken if refusal.status == 404 && !asked => Evidence::Refused,
                     evidence => evidence,
                 };
-                if asked && current && self.must_verify_refusal(&refusal, evidence) {
+                if asked && current && self.must_verify_refusal(key, &refusal, evidence) {
                     return self.verify(key, UnverifiedAnswer::Refusal(refusal));
                 }
                 // A session that ends with it ends first, so that what is said of the request is true.

@@ -33,11 +33,11 @@ impl Engine {
     }
 
     /// Whether a refusal of a client's request in the current session is looked into before it is the answer.
-    pub(crate) fn must_verify_refusal(&self, refusal: &Refusal, evidence: Evidence) -> bool {
-        let Some(session) = &self.session else { return false };
+    pub(crate) fn must_verify_refusal(&self, key: RequestKey, refusal: &Refusal, evidence: Evidence) -> bool {
+        let (Some(session), Some(request)) = (&self.session, self.requests.get(&key)) else { return false };
         let asks = match evidence {
-            // Fresh headers come first, where there are any to be had.
-            Evidence::Unauthorized => !self.options.can_refresh_credentials || self.asked_lately(),
+            // Fresh headers come first, where there are any to be had: it waits for them, asked for already or not.
+            Evidence::Unauthorized => !self.options.can_refresh_credentials || request.rejections > 0,
             Evidence::Refused => true,
             _ => false,
         };
