@@ -8,6 +8,7 @@ use super::made_up::{made_up, made_up_endpoint};
 use super::{DeadSession, Resumption};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
+use crate::wire::http;
 use crate::wire::url::Url;
 use crate::{Method, Request, Transport};
 
@@ -195,15 +196,8 @@ impl Survey {
 
     fn request(&self, method: Method, url: &Url, body: &str, extra: &[(String, String)]) -> Request {
         let mut headers = self.headers.clone();
-        let mut set = |name: &str, value: &str| headers.push((name.to_string(), value.to_string()));
-        match method {
-            Method::Post => {
-                set("accept", "application/json, text/event-stream");
-                set("content-type", "application/json");
-            }
-            Method::Get => set("accept", "text/event-stream"),
-            Method::Delete => {}
-        }
+        let standard = http::standard_headers(method).iter();
+        headers.extend(standard.map(|(name, value)| (name.to_string(), value.to_string())));
         headers.extend_from_slice(extra);
         Request {
             method,

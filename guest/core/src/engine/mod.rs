@@ -27,7 +27,7 @@ use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Stat
 
 use flow::client_message::Queued;
 use flow::reconnect::ConnectionState;
-use flow::response::Exchange;
+use state::exchanges::Exchange;
 
 /// How long requests may go on after [`Input::Close`].
 const DRAIN: Nanos = 500 * MILLISECOND;

@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::{Nanos, SECOND};
+use crate::{Method, Nanos, SECOND};
 
 /// The longest session id that is taken, in bytes.
 const MAX_SESSION_ID: usize = 1024;
@@ -21,6 +21,19 @@ const MAX_RETRY_AFTER: Nanos = 300 * SECOND;
 /// Whether this can be a header's name: a token (RFC 9110, section 5.6.2).
 pub fn header_name_ok(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token)
+}
+
+/// The headers that a request has whatever it is for (MCP 2025-11-25, "Transports").
+pub(crate) fn standard_headers(method: Method) -> &'static [(&'static str, &'static str)] {
+    // Streams that are compressed are held back by what compresses them.
+    const IDENTITY: (&str, &str) = ("accept-encoding", "identity");
+    match method {
+        Method::Post => {
+            &[IDENTITY, ("accept", "application/json, text/event-stream"), ("content-type", "application/json")]
+        }
+        Method::Get => &[IDENTITY, ("accept", "text/event-stream")],
+        Method::Delete => &[IDENTITY],
+    }
 }
 
 /// Whether the transport sets the header of this name itself, so that nobody else may.

@@ -4,12 +4,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::reconnect::ConnectionState;
-use super::response::{Exchange, Role};
 use super::settle;
 use crate::api::errors::{self, response};
 use crate::engine::Engine;
 use crate::engine::state::asides::{Aside, Taken};
 use crate::engine::state::cursors::Page;
+use crate::engine::state::exchanges::{Exchange, Role};
 use crate::engine::state::progress_tokens::{TaskPart, status_params};
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
 use crate::engine::state::session::Initialize;

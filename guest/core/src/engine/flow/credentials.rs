@@ -5,10 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::reconnect::{Challenge, ConnectionState};
-use super::response::Role;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;

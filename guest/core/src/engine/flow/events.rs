@@ -2,10 +2,10 @@
 
 use alloc::string::{String, ToString};
 
-use super::response::Role;
 use super::server_message::Source;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::RequestKey;
 use crate::wire::sse::Item;
 use crate::{ExchangeId, Level, http};

@@ -4,11 +4,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::reconnect::{ConnectionError, ConnectionState};
-use super::response::Role;
 use super::server_message::Source;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;

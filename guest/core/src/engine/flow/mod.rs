@@ -12,6 +12,8 @@ pub(crate) mod outcome;
 pub(crate) mod own_answers;
 pub(crate) mod own_requests;
 pub(crate) mod reconnect;
+pub(crate) mod redirect;
+pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod restore;
 pub(crate) mod resume;

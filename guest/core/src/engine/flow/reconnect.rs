@@ -6,10 +6,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::handshake::{Handshake, Step};
-use super::response::Role;
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};

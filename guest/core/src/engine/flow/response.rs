@@ -1,16 +1,14 @@
-//! HTTP: requests are built here, and responses read, each according to the role its exchange plays.
+//! HTTP responses, each read according to the role that its exchange plays.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::client_message::Queued;
-use super::handshake::Step;
 use super::outcome::Outcome;
-use super::reconnect::{ConnectionError, ConnectionState};
-use super::settle::End;
+use super::reconnect::ConnectionError;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
+use crate::engine::state::exchanges::{Exchange, Reading, Role};
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::proxy;
@@ -20,260 +18,21 @@ use crate::text::visible;
 use crate::wire::buffer::append;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Parsed};
 use crate::wire::sse::{Item, Parser};
-use crate::wire::url::Url;
 use crate::wire::utf8::from_utf8_lossy;
-use crate::{ExchangeId, Failure, Level, Method, Nanos, Output, Transport, http};
+use crate::{ExchangeId, Failure, Level, Nanos, Output, Transport, http};
 
 /// The most that is read of a response that is no success.
 const MAX_REFUSAL: usize = 64 << 10;
 /// How long the body of such a response may take.
 const REFUSAL_TIME: Nanos = 2 * SECOND;
-/// How long a DELETE that nobody waits for may take.
-const DELETE_TIME: Nanos = 5 * SECOND;
-/// Redirects in a row that are followed.
-const MAX_REDIRECTS: u32 = 5;
-
-/// An HTTP request under way and its response.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Exchange {
-    pub role: Role,
-    pub context: Context,
-    /// Where it was sent.
-    url: Url,
-    /// How many redirects led to it.
-    redirects: u32,
-    /// Its body was written, or answered, which proves the same.
-    pub sent: bool,
-    /// How often the host had given headers when it was started.
-    pub headers_given: u64,
-    /// A notification about this exchange's request that must not overtake it.
-    pub cancel_after: Option<String>,
-    /// The driver was told to read no more of it for now.
-    pub paused: bool,
-    reading: Reading,
-}
-
-/// What its response is read by: that of the moment when it was sent, whatever the connection has become since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Context {
-    pub transport: Transport,
-    pub epoch: u64,
-    /// It carried a session.
-    pub had_session: bool,
-    /// The id on the wire of the request that it posts.
-    pub wire_id: Option<u64>,
-}
-
-/// What an exchange is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Role {
-    /// The POST of a handshake's `initialize`.
-    Initialize,
-    /// The POST of `notifications/initialized`.
-    Initialized,
-    /// The GET of HTTP+SSE, on which everything comes.
-    Stream,
-    /// A request's POST.
-    Post(RequestKey),
-    /// The GET that resumes a request's response stream.
-    Resume(RequestKey),
-    /// A notification's or a response's POST.
-    Notify(Queued),
-    /// The standalone GET stream of Streamable HTTP.
-    Standalone,
-    /// The DELETE of a session.
-    Delete,
-    /// Nobody waits for it any more.
-    Retired,
-}
-
-/// How far the response has come.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Reading {
-    Head,
-    Events(Parser),
-    /// What has come, and the most that can come in all.
-    Json(Vec<u8>, usize),
-    /// What has come of the body, and the most that is read of it.
-    Refusal(Refusal, Vec<u8>, usize),
-    /// Nothing in it matters; the count bounds it.
-    Drain(usize),
-}
-
-impl Exchange {
-    /// What is held of a body that is being read, in bytes.
-    pub fn held(&self) -> usize {
-        match &self.reading {
-            Reading::Json(body, _) | Reading::Refusal(_, body, _) => body.len(),
-            Reading::Events(parser) => parser.held(),
-            Reading::Head | Reading::Drain(_) => 0,
-        }
-    }
-
-    /// The memory in which it is held.
-    pub fn reserved(&self) -> usize {
-        match &self.reading {
-            Reading::Json(body, _) | Reading::Refusal(_, body, _) => body.capacity(),
-            Reading::Events(parser) => parser.reserved(),
-            Reading::Head | Reading::Drain(_) => 0,
-        }
-    }
-
-    /// The memory that it may still need.
-    pub fn outstanding(&self, max_event_bytes: usize) -> usize {
-        match &self.reading {
-            Reading::Json(body, most) | Reading::Refusal(_, body, most) => most.saturating_sub(body.capacity()),
-            Reading::Events(parser) => max_event_bytes.saturating_sub(parser.reserved()),
-            Reading::Head | Reading::Drain(_) => 0,
-        }
-    }
-}
 
 impl Engine {
-    /// Starts a POST to the session.
-    pub(crate) fn post(&mut self, role: Role, body: Vec<u8>) -> ExchangeId {
-        let url = self.post_url();
-        self.start(role, Method::Post, &url, body, &[])
-    }
-
-    pub(crate) fn post_notification(&mut self, queued: Queued) -> ExchangeId {
-        let body = queued.message.text().unwrap_or_default().as_bytes().to_vec();
-        let exchange = self.post(Role::Notify(queued), body);
-        self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
-        exchange
-    }
-
-    /// Starts a GET of a stream.
-    pub(crate) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
-        let url = self.url.clone();
-        let cursor: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
-        self.start(role, Method::Get, &url, Vec::new(), &cursor)
-    }
-
-    /// Ends the session on the server, where there is a way.
-    pub(crate) fn delete_session(&mut self) -> Option<ExchangeId> {
-        let session = self.session.as_ref()?;
-        if session.transport != Transport::StreamableHttp || session.id.is_none() {
-            return None;
-        }
-        let url = self.url.clone();
-        let exchange = self.start(Role::Delete, Method::Delete, &url, Vec::new(), &[]);
-        self.limit_delete(exchange);
-        Some(exchange)
-    }
-
-    /// Nobody need wait for the answer to a DELETE, but it must end.
-    pub(crate) fn limit_delete(&mut self, exchange: ExchangeId) {
-        self.timers.set(Timer::Head(exchange), self.now + DELETE_TIME);
-    }
-
-    pub(crate) fn start(
-        &mut self,
-        role: Role,
-        method: Method,
-        url: &Url,
-        body: Vec<u8>,
-        extra: &[(String, String)],
-    ) -> ExchangeId {
-        let mut headers = self.options.headers.clone();
-        let mut set = |name: &str, value: &str| headers.push((name.to_string(), value.to_string()));
-        // Streams that are compressed are held back by what compresses them.
-        set("accept-encoding", "identity");
-        match method {
-            Method::Post => {
-                set("accept", "application/json, text/event-stream");
-                set("content-type", "application/json");
-            }
-            Method::Get => set("accept", "text/event-stream"),
-            Method::Delete => {}
-        }
-        let session = self.session.as_ref().filter(|_| {
-            !matches!(role, Role::Initialize | Role::Stream) && extra.iter().all(|(name, _)| name != "mcp-session-id")
-        });
-        if let Some(session) = session.filter(|session| session.transport == Transport::StreamableHttp) {
-            if let Some(id) = &session.id {
-                set("mcp-session-id", id);
-            }
-            // The header came with 2025-06-18; versions are dates, so their order is that of their text.
-            if session.server.version.as_str() >= "2025-06-18" {
-                set("mcp-protocol-version", &session.server.version);
-            }
-        }
-        headers.extend_from_slice(extra);
-        let epoch = match role {
-            Role::Initialize | Role::Stream => self.epoch_being_made(),
-            _ => self.epoch,
-        };
-        self.set_cookies(&mut headers, epoch, url);
-        let exchange = ExchangeId(self.next_exchange);
-        self.next_exchange += 1;
-        let had_session =
-            session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
-        let session_id = session.and_then(|session| session.id.clone());
-        self.learn_secrets(url, session_id.as_deref());
-        let wire_id = match &role {
-            Role::Post(key) => self.requests.get(key).map(|request| request.wire_id),
-            _ => None,
-        };
-        let context = Context { transport: self.transport_now(), epoch, had_session, wire_id };
-        self.exchanges.insert(
-            exchange,
-            Exchange {
-                role,
-                context,
-                url: url.clone(),
-                redirects: 0,
-                sent: false,
-                headers_given: self.headers_given,
-                cancel_after: None,
-                paused: false,
-                reading: Reading::Head,
-            },
-        );
-        self.outputs.push_back(Output::Start(
-            exchange,
-            crate::Request {
-                method,
-                https: url.https(),
-                authority: url.authority().to_string(),
-                path: url.path_and_query().to_string(),
-                headers,
-                body,
-            },
-        ));
-        exchange
-    }
-
     pub(crate) fn on_sent(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         exchange.sent = true;
         if let Some(text) = exchange.cancel_after.take() {
             let epoch = exchange.context.epoch;
             self.send_aside(Aside { epoch, text, reply: false });
-        }
-    }
-
-    /// Adds the session's cookies to the headers of a request to `url`, in the one `Cookie` header that there may be.
-    fn set_cookies(&self, headers: &mut Vec<(String, String)>, epoch: u64, url: &Url) {
-        let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
-        let own: Vec<_> = headers.iter().filter(|(name, _)| is_cookie(name)).map(|(_, value)| value.as_str()).collect();
-        let own = own.join("; ");
-        if let Some(value) = self.cookies.header(epoch, url, &own, self.now) {
-            headers.retain(|(name, _)| !is_cookie(name));
-            headers.push(("cookie".to_string(), value));
-        }
-    }
-
-    /// Takes the cookies of a response.
-    fn learn_cookies(&mut self, id: ExchangeId, headers: &[(String, Vec<u8>)]) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let of = |wanted: &'static str| {
-            headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_slice())
-        };
-        let date = of("date").next();
-        if self.cookies.learn(exchange.context.epoch, of("set-cookie"), &exchange.url, date, self.now) {
-            let text = "a cookie of the server's was dropped: it sets too many, or too long ones";
-            self.log(Level::Warn, text);
         }
     }
 
@@ -396,105 +155,6 @@ impl Engine {
             Role::Resume(key) => self.timers.clear(Timer::Hold(key)),
             Role::Standalone => self.on_standalone_open(),
             _ => {}
-        }
-    }
-
-    /// Redirects stay inside the origin and keep the method (307, 308). Anything else is refused: it would carry the
-    /// user's headers to a stranger, or turn a POST into a GET.
-    fn on_redirect(&mut self, id: ExchangeId, status: u16, location: Option<&[u8]>) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (role, context, url, redirects) =
-            (exchange.role.clone(), exchange.context, exchange.url.clone(), exchange.redirects);
-        let target = location
-            .and_then(|location| core::str::from_utf8(location).ok())
-            .and_then(|location| url.resolve(location).ok());
-        // Where HTTP+SSE messages go is said by the stream, and by nothing else.
-        let is_sse_post = !matches!(role, Role::Stream) && context.transport == Transport::HttpSse;
-        match target {
-            Some(target)
-                if matches!(status, 307 | 308)
-                    && target.same_origin(&self.url)
-                    && redirects < MAX_REDIRECTS
-                    && !is_sse_post =>
-            {
-                self.log(Level::Info, alloc::format!("the server redirects to {}", clip_path(target.path_and_query())));
-                // Others that were sent to the same place may have been redirected before; those of an old session tell nothing.
-                if context.epoch == self.epoch && url == self.url {
-                    self.url = target;
-                }
-                self.cancel(id);
-                let next = self.next_exchange;
-                self.restart(id, role, context.epoch);
-                for exchange in self.exchanges.range_mut(ExchangeId(next)..).map(|(_, exchange)| exchange) {
-                    exchange.redirects = redirects + 1;
-                }
-            }
-            target => {
-                let circle =
-                    redirects >= MAX_REDIRECTS && target.as_ref().is_some_and(|target| target.same_origin(&url));
-                let to = target.map_or_else(
-                    || "to nowhere".to_string(),
-                    |url| {
-                        let scheme = if url.https() { "https" } else { "http" };
-                        alloc::format!("to {scheme}://{}{}", url.authority(), clip_path(url.path_and_query()))
-                    },
-                );
-                let redirects = if circle { proxy::REDIRECTED_TOO_OFTEN } else { "it redirects" };
-                let body = alloc::format!(
-                    "{redirects} {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
-                );
-                let refusal = Refusal { status, challenge: String::new(), retry_after: None, body };
-                if let Some(exchange) = self.exchanges.get_mut(&id) {
-                    exchange.reading = Reading::Drain(0);
-                }
-                self.finish_exchange(id, Outcome::Refused(refusal));
-            }
-        }
-    }
-
-    /// The transport over which something is sent now.
-    fn transport_now(&self) -> Transport {
-        match (&self.connection, &self.session) {
-            (ConnectionState::Handshake(handshake), _) if handshake.step != Step::Delete => handshake.transport,
-            (_, Some(session)) => session.transport,
-            _ => self.transport.unwrap_or(Transport::StreamableHttp),
-        }
-    }
-
-    /// Does again what was redirected, at once if the connection that it was sent on is up.
-    fn restart(&mut self, id: ExchangeId, role: Role, epoch: u64) {
-        let up = matches!(self.connection, ConnectionState::Ready) && epoch == self.epoch;
-        match role {
-            Role::Post(key) if up || self.connection == ConnectionState::Probing(key) => self.post_request_again(key),
-            Role::Notify(queued) if up => {
-                let exchange = self.post_notification(queued);
-                if self.notifying == Some(id) {
-                    self.notifying = Some(exchange);
-                }
-            }
-            Role::Post(key) => {
-                let reason = "it was redirected".to_string();
-                self.settle(key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
-            }
-            Role::Notify(queued) => {
-                self.notification_over(id);
-                self.requeue_unsent(queued);
-            }
-            Role::Resume(key) => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.state = RequestState::Resuming;
-                }
-                self.resume(key);
-            }
-            Role::Standalone => {
-                if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
-                    session.standalone.exchange = None;
-                }
-                self.open_standalone();
-            }
-            Role::Initialize | Role::Stream => self.restart_handshake(),
-            Role::Initialized => self.send_initialized(),
-            Role::Delete | Role::Retired => {}
         }
     }
 
@@ -753,9 +413,4 @@ fn response_id(text: &str) -> Option<u64> {
         Ok(Parsed::One(Envelope { kind: Kind::Response { id: Some(id) }, .. })) => json::integer(id.raw),
         _ => None,
     }
-}
-
-/// A path for people: the query may hold a secret.
-fn clip_path(path: &str) -> &str {
-    path.split('?').next().unwrap_or("/")
 }

@@ -4,11 +4,11 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reconnect::ConnectionState;
-use super::response::Role;
 use super::settle::End;
 use crate::Nanos;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;

@@ -5,10 +5,10 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
-use super::response::Role;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::RequestState;
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;

@@ -4,8 +4,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reconnect::{ConnectionError, ConnectionState};
-use super::response::Role;
 use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
 use crate::{Method, Transport};
 
 impl Engine {

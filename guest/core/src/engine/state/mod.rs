@@ -3,6 +3,7 @@
 pub(crate) mod asides;
 pub(crate) mod cookies;
 pub(crate) mod cursors;
+pub(crate) mod exchanges;
 pub(crate) mod lateness;
 pub(crate) mod pause;
 pub(crate) mod progress_tokens;
