@@ -43,7 +43,7 @@ pub const OPTIONS: [Spec; 20] = [
     value("url-env", "VAR", "Take the URL from this environment variable"),
     Spec {
         choices: &["off", "error", "warn", "info", "debug", "trace"],
-        ..value("log", "LEVEL", "For stderr: off, error, warn, info, debug or trace [default: info]")
+        ..value("log", "LEVEL", "For stderr: off, error, warn, info, debug, trace [default: info]")
     },
     switch("notify-client", "Tell the client too, with notifications/message"),
     value("heartbeat", "TIME", "Silence after which the server is pinged, or off [default: 30s]"),

@@ -88,7 +88,7 @@ const OPTIONS: Record<string, Option> = {
     help: "Only for such an event, as McpServerDisconnected",
   },
   "event-timeout": { value: "TIME", read: duration, requires: "on-event", help: "How long the command may run [default: 10s]" },
-  log: { value: "LEVEL", choices: LEVELS, help: "For stderr: off, error, warn, info, debug or trace [default: info]" },
+  log: { value: "LEVEL", choices: LEVELS, help: "For stderr: off, error, warn, info, debug, trace [default: info]" },
   "notify-client": { sets: "notifyClient", help: "Tell the client too, with notifications/message" },
   heartbeat: {
     value: "TIME",

@@ -83,7 +83,7 @@ pub struct BridgeArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub connection: ConnectionArgs,
-    /// For stderr: off, error, warn, info, debug or trace
+    /// For stderr: off, error, warn, info, debug, trace
     #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
     log: LogArg,
     /// Who hears what happens.
