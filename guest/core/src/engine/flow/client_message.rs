@@ -606,12 +606,8 @@ impl Engine {
     /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a
     /// request that dies with it is of unknown outcome.
     fn is_suspect(&self) -> bool {
-        let silence = if self.options.heartbeat_interval > 0 {
-            self.options.heartbeat_interval
-        } else {
-            crate::Options::new("").heartbeat_interval
-        };
-        self.suspect || self.now.saturating_sub(self.heard_at) > silence
+        let silent = self.now.saturating_sub(self.heard_at) > self.heartbeat_interval();
+        (self.suspect || silent) && !self.probes.are_left_to_client()
     }
 
     /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.

@@ -76,6 +76,14 @@ impl Engine {
         self.verify_what_waits();
     }
 
+    /// Silence of so long is looked into, if only before something is sent that must not run twice.
+    pub(crate) fn heartbeat_interval(&self) -> Nanos {
+        match self.options.heartbeat_interval {
+            0 => crate::Options::new("").heartbeat_interval,
+            interval => interval,
+        }
+    }
+
     pub(crate) fn arm_heartbeat(&mut self) {
         if self.options.heartbeat_interval > 0 {
             self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
@@ -87,7 +95,7 @@ impl Engine {
             return;
         }
         let due = self.heard_at + self.options.heartbeat_interval;
-        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
+        let pinging = self.requests.values().any(|request| matches!(request.origin, Origin::Ping | Origin::Verify));
         if due > self.now {
             self.timers.set(Timer::Heartbeat, due);
         } else {

@@ -103,6 +103,7 @@ impl Engine {
                     }
                 }
                 if !stream_is_gone {
+                    self.probes.client_was_answered(false);
                     self.probe_soon();
                 }
             }
@@ -144,6 +145,9 @@ impl Engine {
         // What the engine's own requests mean for the connection is decided where they end.
         let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
         let current = current && (asked || !self.requests.contains_key(&key));
+        if asked && current && !matches!(outcome, Outcome::Accepted) {
+            self.probes.client_was_answered(false);
+        }
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
@@ -278,8 +282,14 @@ impl Engine {
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
         let lost = evidence == Evidence::SessionLost;
+        // Where there is no session to be asked for, a notification that a server refuses is no reason for another, time and again.
+        let nameless = matches!(evidence, Evidence::Unknown | Evidence::NotTaken)
+            && refusal.is_some()
+            && !self.session_may_survive();
+        let refused_again = nameless && self.notifications_refused;
         let aside = matches!(queued.message, Outgoing::Aside(_));
         let again = match evidence {
+            _ if refused_again => false,
             // The engine's own are worth no second try where the server asks for a pause.
             Evidence::Busy { .. } | Evidence::SessionLost | Evidence::Unauthorized if aside => false,
             Evidence::NotSent | Evidence::NotTaken | Evidence::Busy { .. } => true,
@@ -289,7 +299,7 @@ impl Engine {
             Evidence::Unknown => current && queued.message.may_repeat(),
             Evidence::Refused => false,
         };
-        if lost && !again {
+        if lost && !again || nameless {
             self.notifications_refused = true;
         }
         let late = queued.expires <= self.now || queued.refusals >= MAX_REFUSALS;
@@ -312,6 +322,7 @@ impl Engine {
                 }
             }
             (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
+            (_, Some(_)) if refused_again => self.suspect = true,
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
             (_, None) => self.recover(ConnectionError::Broken(reason)),
         }

@@ -143,7 +143,12 @@ impl Engine {
             return;
         }
         if matches!(cause, ConnectionError::Broken(_)) && self.session_may_survive() {
-            if self.someone_waits() {
+            if self.probes.are_left_to_client() {
+                // Nothing but an `initialize` can tell, and not too many of them.
+                if self.is_out_of_patience(SECOND) {
+                    self.initialize_again();
+                }
+            } else if self.someone_waits() {
                 self.probe();
             } else {
                 let delay = self.next_delay(None);
@@ -355,7 +360,7 @@ impl Engine {
         }
     }
 
-    fn wait(&mut self, delay: Nanos) {
+    pub(crate) fn wait(&mut self, delay: Nanos) {
         self.connection = ConnectionState::Waiting;
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
@@ -399,7 +404,7 @@ impl Engine {
         }
     }
 
-    fn someone_waits(&self) -> bool {
+    pub(crate) fn someone_waits(&self) -> bool {
         self.requests.values().any(|request| {
             request.origin == Origin::Client
                 && matches!(
@@ -478,6 +483,7 @@ impl Engine {
         let verified_loss = core::mem::take(&mut self.verified_loss);
         let Some(session) = self.session.take() else { return };
         self.cookies.end(session.epoch);
+        self.probes.session_over();
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges(session.epoch);
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {

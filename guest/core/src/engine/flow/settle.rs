@@ -514,6 +514,7 @@ impl Engine {
         let Some(request) = self.forget(key) else { return };
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
+            self.probes.client_was_answered(true);
             self.attempts = 0;
             self.asked_for_headers = None;
             self.told_without_progress = false;

@@ -118,7 +118,7 @@ impl Engine {
             }
             OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
                 self.answers_stand();
-                self.pause(*retry_after, reason.clone());
+                self.own_was_limited(probing, *retry_after, reason.clone());
             }
             OwnEnd::Failed(End { evidence: Evidence::NotTaken, reason, .. }) => {
                 let cause = ConnectionError::Proxied(not_the_server(reason));
@@ -165,6 +165,7 @@ impl Engine {
             session.verified = true;
             session.refuses_pings |= self.ping_missed;
         }
+        self.probes.answered();
         self.refused_pings = 0;
         self.answers_stand();
         self.alive();
@@ -219,9 +220,13 @@ impl Engine {
 
     /// Answers wait to be verified, and nothing verifies them: it was broken off.
     pub(crate) fn verify_what_waits(&mut self) {
-        let waits = self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)));
-        if waits {
+        if self.has_unverified() {
             self.verify_session("an answer of the server is to be verified".to_string());
         }
+    }
+
+    /// Whether an answer waits to be verified.
+    pub(crate) fn has_unverified(&self) -> bool {
+        self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)))
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod lateness;
 pub(crate) mod pause;
+pub(crate) mod probes;
 pub(crate) mod progress_tokens;
 pub(crate) mod requests;
 pub(crate) mod session;

@@ -1,0 +1,138 @@
+//! What the engine's own pings and lists tell. Some servers, and some proxies before them, answer everything but these: then a
+//! session must not be replaced for their sake again and again, and a request of the client decides.
+
+use crate::Nanos;
+use crate::api::options::SECOND;
+use crate::policy::backoff;
+
+/// What a request of the engine's own weighs that came to nothing, and what it weighs if something answered it in the place of
+/// the server: that passes with the outage.
+const IN_VAIN: u32 = 2;
+const IN_VAIN_BY_PROXY: u32 = 1;
+/// When so much has come together without an answer, an `initialize` is to decide.
+const ENOUGH: u32 = 8;
+/// No session is kept longer than this without an answer to a ping or list, while the client asks for nothing.
+const LONGEST_PATIENCE: Nanos = 3600 * SECOND;
+
+/// What they have told in this session and in those before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Probes {
+    /// What came to nothing since the last answer, or since an `initialize` was to decide.
+    in_vain: u32,
+    /// Sessions in a row in which some came to nothing and none was answered.
+    unanswered_sessions: u32,
+    /// One was answered in this session.
+    answered: bool,
+    /// One came to nothing in this session.
+    failed: bool,
+    /// In this session requests of the client decide.
+    left_to_client: bool,
+    /// The last of them came to nothing.
+    client_failed: bool,
+}
+
+impl Probes {
+    /// One was answered.
+    pub fn answered(&mut self) {
+        *self = Self { answered: true, client_failed: self.client_failed, ..Self::default() };
+    }
+
+    /// One was sent, and came to nothing. True: an `initialize` is to decide.
+    pub fn failed(&mut self, by_proxy: bool) -> bool {
+        self.failed = true;
+        self.in_vain += if by_proxy { IN_VAIN_BY_PROXY } else { IN_VAIN };
+        let enough = self.in_vain >= ENOUGH;
+        if enough {
+            self.in_vain = 0;
+        }
+        enough
+    }
+
+    /// The session is over.
+    pub fn session_over(&mut self) {
+        let unanswered_sessions =
+            if self.failed && !self.answered { self.unanswered_sessions.saturating_add(1) } else { 0 };
+        *self = Self { unanswered_sessions, ..Self::default() };
+    }
+
+    /// The session before this one was no better: these requests tell nothing.
+    pub fn tell_nothing(&self) -> bool {
+        self.unanswered_sessions > 0 && !self.answered
+    }
+
+    /// Requests of the client are to decide from now on, until one of the engine's own is answered.
+    pub fn leave_to_client(&mut self) {
+        self.left_to_client = true;
+    }
+
+    pub fn are_left_to_client(&self) -> bool {
+        self.left_to_client
+    }
+
+    /// A request of the client was answered, or came to nothing.
+    pub fn client_was_answered(&mut self, answered: bool) {
+        self.client_failed = !answered;
+    }
+
+    /// Whether a request of the client came to nothing, and none was answered since.
+    pub fn client_failed(&self) -> bool {
+        self.client_failed
+    }
+
+    /// How long a session is kept all the same: twice as long as the one before. `first`: how long the first.
+    pub fn patience(&self, first: Nanos) -> Nanos {
+        backoff::doubled(first, self.unanswered_sessions).min(LONGEST_PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initialize_decides_after_a_few_in_vain() {
+        for (by_proxy, times) in [(false, 4), (true, 8)] {
+            let mut probes = Probes::default();
+            for round in 0..2 {
+                for time in 1..=times {
+                    assert_eq!(probes.failed(by_proxy), time == times, "{by_proxy} {round} {time}");
+                }
+            }
+            probes.failed(by_proxy);
+            probes.answered();
+            assert!((1..times).all(|_| !probes.failed(by_proxy)));
+        }
+    }
+
+    #[test]
+    fn a_session_without_an_answer_makes_the_next_one_last_longer() {
+        let mut probes = Probes::default();
+        probes.failed(false);
+        assert!(!probes.tell_nothing());
+        assert_eq!(probes.patience(SECOND), SECOND);
+        for sessions in 1..=20 {
+            probes.leave_to_client();
+            assert!(probes.are_left_to_client());
+            probes.session_over();
+            assert!(probes.tell_nothing() && !probes.are_left_to_client());
+            assert_eq!(probes.patience(SECOND), (SECOND << sessions).min(3600 * SECOND));
+            probes.failed(false);
+        }
+        probes.client_was_answered(false);
+        probes.leave_to_client();
+        probes.answered();
+        assert!(probes.client_failed());
+        probes.client_was_answered(true);
+        assert!(!probes.client_failed());
+        assert_eq!(probes.patience(30 * SECOND), 30 * SECOND);
+        assert!(!probes.tell_nothing() && !probes.are_left_to_client());
+        probes.failed(false);
+        probes.session_over();
+        assert!(!probes.tell_nothing(), "one was answered in it");
+        probes.failed(false);
+        probes.session_over();
+        assert!(probes.tell_nothing());
+        probes.session_over();
+        assert!(!probes.tell_nothing(), "none came to nothing in it");
+    }
+}
