@@ -36,7 +36,6 @@ pub(crate) struct Handshake {
     pub epoch: u64,
     /// What the other transport was refused with, if it was tried first.
     refused: Option<Refusal>,
-    changed: bool,
 }
 
 /// How far it has come.
@@ -69,7 +68,6 @@ impl Handshake {
             session_id: None,
             epoch: 0,
             refused: None,
-            changed: false,
         }
     }
 
@@ -295,13 +293,14 @@ impl Engine {
         let mut session = Session::new(self.epoch, handshake.transport, server, self.now);
         session.id.clone_from(&handshake.session_id);
         session.endpoint.clone_from(&handshake.endpoint);
+        session.server_changed = changed;
         self.session = Some(session);
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Start);
         if let Some(exchange) = handshake.exchange {
             self.retire(exchange);
         }
-        self.connection = ConnectionState::Handshake(Handshake { changed, ..handshake });
+        self.connection = ConnectionState::Handshake(handshake);
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
@@ -368,13 +367,13 @@ impl Engine {
     }
 
     pub(crate) fn on_initialized_accepted(&mut self) {
-        let ConnectionState::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.connection else {
+        if !matches!(self.connection, ConnectionState::Handshake(Handshake { step: Step::Initialized, .. })) {
             return;
-        };
+        }
         let Some(session) = &mut self.session else { return };
         session.initialized = true;
         self.refused_sessions = 0;
-        let info = session.info();
+        let (info, changed) = (session.info(), session.server_changed);
         self.connection = ConnectionState::Ready;
         self.suspect = false;
         self.down = None;

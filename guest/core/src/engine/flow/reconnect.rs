@@ -298,6 +298,8 @@ impl Engine {
             if !away && !(unauthorized && self.down.is_none() && self.verifies_rejections()) {
                 self.answers_stand();
             }
+        } else if matches!(cause, ConnectionError::Unreachable(_)) && self.session_may_survive() {
+            // Nothing was sent in it: it is as good as before.
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
@@ -471,8 +473,11 @@ impl Engine {
         }
         self.down = Some(Down { since: self.now, told_at: None });
         if let Some(session) = &self.session {
-            let epoch = session.epoch;
-            self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
+            // The client never heard of one that was not ready yet.
+            let (epoch, known) = (session.epoch, session.initialized);
+            if known {
+                self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
+            }
             self.headers_are_stale();
             self.ask_for_headers();
         }
