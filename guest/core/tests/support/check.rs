@@ -45,6 +45,8 @@ pub struct Watch {
     delivered: BTreeMap<Tag, Delivered>,
     /// Requests whose last exchange is over, and since when.
     over: BTreeMap<Tag, Nanos>,
+    /// Requests of which the server has reported progress: it has taken them, whatever became of their POSTs.
+    reported: BTreeSet<Tag>,
     /// Every status that the engine got.
     pub statuses: BTreeSet<u16>,
     /// Requests whose cancellation was said to be told, and their ids on the wire.
@@ -147,6 +149,7 @@ impl World {
         if method == "notifications/progress"
             && let Some(tag) = params["progressToken"].as_u64()
         {
+            self.watch.reported.insert(tag);
             let dead =
                 self.client.asked.get(&tag).is_none_or(|asked| !asked.answers.is_empty() || asked.cancelled.is_some());
             if dead {

@@ -290,11 +290,11 @@ impl Engine {
             return;
         }
         let hold = if self.is_provisional() && settle::empty_list(&request.method).is_some() {
-            self.options.start_timeout
+            self.options.start_timeout.min(self.options.hold_timeout)
         } else {
             self.options.hold_timeout
         };
-        let key = self.admit(request);
+        let key = self.admit(Request { hold_shortened: self.options.hold_timeout - hold, ..request });
         if let Some(change) = change {
             self.settings.asked(key, change);
         }

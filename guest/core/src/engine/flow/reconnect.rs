@@ -496,6 +496,7 @@ impl Engine {
         }
         self.notifying = None;
         self.asides.clear();
+        self.forget_earlier_sendings();
         self.progress_tokens.end_session();
         // The server's questions died with it. A late answer must not reach a question of the next session.
         for (id, asked) in core::mem::take(&mut self.server_requests) {
