@@ -391,6 +391,9 @@ impl Engine {
 
     /// Queues a notification or response.
     pub(crate) fn enqueue(&mut self, message: Outgoing) {
+        if matches!(self.connection, ConnectionState::Closing) {
+            return self.log_dropped("a notification or answer of the client", "it came after the close");
+        }
         let bytes = message.text().map_or(0, str::len);
         if self.queue_is_full() || self.held_bytes + bytes > self.options.max_queue_bytes {
             self.log(Level::Warn, "the queue is full: a notification or answer of the client was dropped");

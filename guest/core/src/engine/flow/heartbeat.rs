@@ -32,7 +32,8 @@ impl Engine {
     pub(crate) fn probe(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
-        let list = self.session.as_ref().and_then(|session| session.server.list_method());
+        let session = self.session.as_ref().filter(|session| session.initialized);
+        let list = session.and_then(|session| session.server.list_method());
         let key = match list {
             // Pings are put off again and again: perhaps it is pings that the server does not want.
             Some(list) if self.refused_pings > MAX_REFUSED_PINGS => self.post_own(Origin::Verify, list, ""),

@@ -184,7 +184,8 @@ impl Engine {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.
-                if asked && current && evidence == Evidence::Refused && matches!(refusal.status, 400 | 404 | 405) {
+                let other = refusal.may_mean_loss() || matches!(refusal.status, 400 | 404 | 405);
+                if asked && current && evidence == Evidence::Refused && other {
                     self.probe_soon();
                 }
             }

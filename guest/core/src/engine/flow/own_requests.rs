@@ -93,6 +93,9 @@ impl Engine {
             return false;
         }
         let has_list = session.server.list_method().is_some();
+        if evidence == Evidence::SessionLost {
+            self.probes.say_lost();
+        }
         if self.probes.tell_nothing() {
             // What says that the session is gone is believed, but not time and again.
             if evidence == Evidence::SessionLost && self.is_out_of_patience(SECOND) {
@@ -108,7 +111,7 @@ impl Engine {
             self.forget(key);
             self.answers_stand();
             self.last_error = reason;
-            self.initialize_again();
+            self.initialize_again(false);
         } else {
             return false;
         }
@@ -120,10 +123,10 @@ impl Engine {
     fn leave_to_client(&mut self, reason: String) {
         self.answers_stand();
         let client_failed = self.probes.client_failed();
-        let first = if client_failed { SECOND } else { self.heartbeat_interval() };
+        let first = if client_failed || self.probes.said_lost() { SECOND } else { self.heartbeat_interval() };
         if self.is_out_of_patience(first) && (client_failed || !self.is_busy()) {
             self.last_error = reason;
-            return self.initialize_again();
+            return self.initialize_again(false);
         }
         if !self.probes.are_left_to_client() {
             self.probes.leave_to_client();
@@ -217,7 +220,8 @@ impl Engine {
                     self.on_unauthorized(refusal);
                 }
                 Evidence::Unauthorized if unheard => self.verify_session(reason),
-                Evidence::Unauthorized => self.initialize_again(),
+                Evidence::Unauthorized if self.has_unverified() => self.verify_session(reason),
+                Evidence::Unauthorized => self.initialize_again(false),
                 _ if self.refused_pings >= MAX_REFUSED_PINGS => self.verify_session(reason),
                 _ if probing => self.attempt_failed(ConnectionError::Refused(refusal.clone())),
                 _ => self.recover(ConnectionError::Broken(reason)),

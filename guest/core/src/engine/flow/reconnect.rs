@@ -146,7 +146,7 @@ impl Engine {
             if self.probes.are_left_to_client() {
                 // Nothing but an `initialize` can tell, and not too many of them.
                 if self.is_out_of_patience(SECOND) {
-                    self.initialize_again();
+                    self.initialize_again(false);
                 }
             } else if self.someone_waits() {
                 self.probe();
@@ -322,13 +322,15 @@ impl Engine {
         }
     }
 
-    /// Makes another session; the one there is stays until that stands.
-    pub(crate) fn initialize_again(&mut self) {
+    /// Makes another session; the one there is stays until that stands. `verifies`: what waits to be verified was the answer to a
+    /// list too, so that it is proven to mean a loss.
+    pub(crate) fn initialize_again(&mut self, verifies: bool) {
         if self.closing {
             return self.finish_close();
         }
         self.refused_pings = 0;
         self.initialize_next = true;
+        self.initialize_verifies = verifies;
         self.attempt();
     }
 
@@ -425,7 +427,10 @@ impl Engine {
             self.connection = ConnectionState::Headers;
             return;
         }
-        if self.session.is_some() && !self.initialize_next {
+        let to_be_initialized = self.session.as_ref().is_some_and(|session| !session.initialized);
+        if to_be_initialized && self.client.initialized {
+            self.send_initialized();
+        } else if self.session.is_some() && !self.initialize_next {
             self.probe();
         } else {
             self.begin_handshake();

@@ -79,7 +79,7 @@ impl Engine {
             }
             (ConnectionState::Ready | ConnectionState::Probing(_), None) => {
                 self.last_error = reason;
-                self.initialize_again();
+                self.initialize_again(true);
             }
             // The way back is under way, and tells.
             _ => {}
@@ -111,7 +111,7 @@ impl Engine {
                     self.recover(ConnectionError::SessionLost(reason));
                 } else if session_loss::error_may_mean_loss(code, &message) {
                     self.last_error = reason;
-                    self.initialize_again();
+                    self.initialize_again(true);
                 } else {
                     self.session_lives();
                 }
@@ -131,7 +131,7 @@ impl Engine {
                     self.recover(ConnectionError::SessionLost(reason.clone()));
                 } else {
                     self.last_error.clone_from(reason);
-                    self.initialize_again();
+                    self.initialize_again(true);
                 }
             }
             OwnEnd::Failed(End { evidence: Evidence::NotSent, reason, .. }) => {
@@ -145,7 +145,7 @@ impl Engine {
                 if end.accepted || self.broken_verifications >= MAX_BROKEN {
                     self.answers_stand();
                     self.last_error.clone_from(&end.reason);
-                    self.initialize_again();
+                    self.initialize_again(true);
                 } else if probing {
                     self.attempt_failed(cause);
                 } else {

@@ -25,6 +25,8 @@ pub(crate) struct Probes {
     answered: bool,
     /// One came to nothing in this session.
     failed: bool,
+    /// One was refused in words that mean that the session is gone.
+    said_lost: bool,
     /// In this session requests of the client decide.
     left_to_client: bool,
     /// The last of them came to nothing.
@@ -58,6 +60,15 @@ impl Probes {
     /// The session before this one was no better: these requests tell nothing.
     pub fn tell_nothing(&self) -> bool {
         self.unanswered_sessions > 0 && !self.answered
+    }
+
+    /// One was refused as if the session were gone.
+    pub fn say_lost(&mut self) {
+        self.said_lost = true;
+    }
+
+    pub fn said_lost(&self) -> bool {
+        self.said_lost
     }
 
     /// Requests of the client are to decide from now on, until one of the engine's own is answered.
@@ -119,9 +130,11 @@ mod tests {
             probes.failed(false);
         }
         probes.client_was_answered(false);
+        probes.say_lost();
+        assert!(probes.said_lost());
         probes.leave_to_client();
         probes.answered();
-        assert!(probes.client_failed());
+        assert!(probes.client_failed() && !probes.said_lost());
         probes.client_was_answered(true);
         assert!(!probes.client_failed());
         assert_eq!(probes.patience(30 * SECOND), 30 * SECOND);

@@ -74,8 +74,7 @@ impl World {
         let status = self.engine.status();
         let http = status.session.as_ref().is_some_and(|session| session.transport == super::Transport::StreamableHttp);
         // A stream of the session's own may bring it yet.
-        let streams = self.server.sessions.values().any(|session| session.alive && session.stream.is_some());
-        if !http || status.state != State::Ready || status.queued > 0 || streams {
+        if !http || status.state != State::Ready || status.queued > 0 || self.listens() {
             return;
         }
         let late: Vec<Tag> =

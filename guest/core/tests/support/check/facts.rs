@@ -62,7 +62,7 @@ impl World {
                 _ => self.log(tag, |tag| Entry::Rejected { tag }),
             }
         }
-        if matches!(status, 400 | 404..=407 | 409..=420 | 422)
+        if matches!(status, 400 | 401 | 403..=407 | 409..=420 | 422)
             && let Some(conn) = self.net.conns.get(&exchange)
         {
             let line = crate::support::net::line(&conn.request);
