@@ -113,8 +113,6 @@ pub struct Engine {
     broken_verifications: u32,
     /// The next attempt is an `initialize`, though there is a session.
     initialize_next: bool,
-    /// It finds out what is left open of an answer.
-    initialize_verifies: bool,
     /// The session that was lost last, and the words of the server that turned out to mean it.
     lost_session: Option<(u64, String)>,
     /// A notification was refused in a session that lived, and none was taken since.
@@ -235,7 +233,6 @@ impl Engine {
             verified_loss: false,
             broken_verifications: 0,
             initialize_next: false,
-            initialize_verifies: false,
             lost_session: None,
             notifications_refused: false,
             refused_sessions: 0,

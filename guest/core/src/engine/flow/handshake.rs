@@ -256,7 +256,7 @@ impl Engine {
             let reason = if self.last_error.is_empty() { "its session is gone" } else { &self.last_error }.to_string();
             self.disconnected(&reason);
             self.delete_session();
-            self.verified_loss = self.initialize_verifies;
+            self.verified_loss = true;
             self.end_session(&reason);
         }
         self.epoch = handshake.epoch;
@@ -379,9 +379,10 @@ impl Engine {
         self.down = None;
         self.announce(info, changed);
         self.arm_heartbeat();
-        if self.probes.tell_nothing() {
+        if self.probes.were_unanswered() {
             // A session that is just made is known to live: now a ping tells whether pings tell anything.
-            self.post_ping();
+            let ping = self.post_ping();
+            self.probes.check(ping);
         }
         self.open_standalone();
         self.restore();

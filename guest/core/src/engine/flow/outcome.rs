@@ -253,8 +253,13 @@ impl Engine {
             }
             Outcome::Refused(refusal) => {
                 let reason = alloc::format!("its stream broke and could not be resumed ({})", refusal.describe());
+                let breaks = current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost;
+                // A session that ends with it ends first, so that what is said of the request is true.
+                if breaks && !self.session_may_survive() {
+                    self.recover(ConnectionError::Broken(reason.clone()));
+                }
                 self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
-                if current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost {
+                if breaks {
                     self.recover(ConnectionError::Broken(refusal.describe()));
                 }
             }

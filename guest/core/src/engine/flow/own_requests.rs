@@ -86,7 +86,8 @@ impl Engine {
         };
         // Before those who wait are told that the server cannot be used, too.
         let exhausted = self.options.max_attempts > 0 && self.attempts >= self.options.max_attempts;
-        let enough = self.probes.failed(evidence == Evidence::NotTaken) || exhausted && self.someone_waits();
+        let enough = self.probes.failed(key, origin == Origin::Verify, evidence == Evidence::NotTaken)
+            || exhausted && self.someone_waits();
         let Some(session) = self.session.as_ref().filter(|session| session.initialized) else { return false };
         // A busy server is left alone; and where a request of the client met with the like, it has decided.
         if !probing && self.is_busy() && !self.options.heartbeat_strict || self.has_unverified() {
@@ -111,7 +112,7 @@ impl Engine {
             self.forget(key);
             self.answers_stand();
             self.last_error = reason;
-            self.initialize_again(false);
+            self.initialize_again();
         } else {
             return false;
         }
@@ -126,7 +127,7 @@ impl Engine {
         let first = if client_failed || self.probes.said_lost() { SECOND } else { self.heartbeat_interval() };
         if self.is_out_of_patience(first) && (client_failed || !self.is_busy()) {
             self.last_error = reason;
-            return self.initialize_again(false);
+            return self.initialize_again();
         }
         if !self.probes.are_left_to_client() {
             self.probes.leave_to_client();
@@ -221,7 +222,7 @@ impl Engine {
                 }
                 Evidence::Unauthorized if unheard => self.verify_session(reason),
                 Evidence::Unauthorized if self.has_unverified() => self.verify_session(reason),
-                Evidence::Unauthorized => self.initialize_again(false),
+                Evidence::Unauthorized => self.initialize_again(),
                 _ if self.refused_pings >= MAX_REFUSED_PINGS => self.verify_session(reason),
                 _ if probing => self.attempt_failed(ConnectionError::Refused(refusal.clone())),
                 _ => self.recover(ConnectionError::Broken(reason)),
@@ -281,8 +282,11 @@ impl Engine {
             }
             (Evidence::NotTaken, _) => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
             (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
-            (Evidence::Unknown, None) => self.recover(ConnectionError::Broken(reason)),
-            (Evidence::Unknown, Some(_)) => self.suspect = true,
+            // Where a new session is the only way to tell, it is not made for each of them.
+            (Evidence::Unknown, None) if self.session_may_survive() || self.settings.session_is_lost(self.now) => {
+                self.recover(ConnectionError::Broken(reason));
+            }
+            (Evidence::Unknown, _) => self.suspect = true,
         }
     }
 
@@ -290,7 +294,7 @@ impl Engine {
     /// other.
     fn restore_may_mean_loss(&mut self, reason: String) {
         let has_list = self.session.as_ref().is_some_and(|session| session.server.list_method().is_some());
-        if has_list || self.settings.session_is_lost(self.now) {
+        if has_list && !self.probes.lists_tell_nothing() || self.settings.session_is_lost(self.now) {
             self.verify_session(reason);
         }
     }

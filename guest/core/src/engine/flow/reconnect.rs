@@ -146,7 +146,7 @@ impl Engine {
             if self.probes.are_left_to_client() {
                 // Nothing but an `initialize` can tell, and not too many of them.
                 if self.is_out_of_patience(SECOND) {
-                    self.initialize_again(false);
+                    self.initialize_again();
                 }
             } else if self.someone_waits() {
                 self.probe();
@@ -322,15 +322,13 @@ impl Engine {
         }
     }
 
-    /// Makes another session; the one there is stays until that stands. `verifies`: what waits to be verified was the answer to a
-    /// list too, so that it is proven to mean a loss.
-    pub(crate) fn initialize_again(&mut self, verifies: bool) {
+    /// Makes another session; the one there is stays until that stands.
+    pub(crate) fn initialize_again(&mut self) {
         if self.closing {
             return self.finish_close();
         }
         self.refused_pings = 0;
         self.initialize_next = true;
-        self.initialize_verifies = verifies;
         self.attempt();
     }
 
@@ -525,11 +523,15 @@ impl Engine {
             .iter()
             .filter(|(_, request)| request.is_out() && request.epoch == session.epoch)
             .map(|(key, request)| (*key, request.state.clone()))
+            .map(|(key, state)| {
+                let lost = matches!(&state, RequestState::Verifying(answer) if verified_loss && self.answer_meant_loss(key, answer));
+                (key, state, lost)
+            })
             .collect();
-        for (key, state) in keys {
+        for (key, state, lost) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
-                RequestState::Verifying(answer) if verified_loss => {
+                RequestState::Verifying(answer) if lost => {
                     self.lost_session = Some((session.epoch, answer.said().to_string()));
                     self.settle(key, end(Evidence::SessionLost, false));
                 }

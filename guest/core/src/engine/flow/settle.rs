@@ -73,6 +73,7 @@ pub(crate) fn new_request(
         cursor: None,
         retry: None,
         brought: false,
+        answered_alike: false,
         empty_resumes: 0,
         silent: 0,
     }

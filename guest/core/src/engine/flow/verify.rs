@@ -53,6 +53,7 @@ impl Engine {
         let Some(request) = self.requests.get_mut(&key) else { return };
         let exchange = request.exchange();
         request.state = RequestState::Verifying(answer);
+        request.answered_alike = false;
         self.wire_ids.remove(&request.wire_id);
         for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
@@ -79,7 +80,9 @@ impl Engine {
             }
             (ConnectionState::Ready | ConnectionState::Probing(_), None) => {
                 self.last_error = reason;
-                self.initialize_again(true);
+                // Without a list nothing but an `initialize` tells.
+                self.unverified_is_alike();
+                self.initialize_again();
             }
             // The way back is under way, and tells.
             _ => {}
@@ -111,7 +114,7 @@ impl Engine {
                     self.recover(ConnectionError::SessionLost(reason));
                 } else if session_loss::error_may_mean_loss(code, &message) {
                     self.last_error = reason;
-                    self.initialize_again(true);
+                    self.initialize_again();
                 } else {
                     self.session_lives();
                 }
@@ -131,7 +134,7 @@ impl Engine {
                     self.recover(ConnectionError::SessionLost(reason.clone()));
                 } else {
                     self.last_error.clone_from(reason);
-                    self.initialize_again(true);
+                    self.initialize_again();
                 }
             }
             OwnEnd::Failed(End { evidence: Evidence::NotSent, reason, .. }) => {
@@ -145,7 +148,7 @@ impl Engine {
                 if end.accepted || self.broken_verifications >= MAX_BROKEN {
                     self.answers_stand();
                     self.last_error.clone_from(&end.reason);
-                    self.initialize_again(true);
+                    self.initialize_again();
                 } else if probing {
                     self.attempt_failed(cause);
                 } else {
@@ -165,7 +168,7 @@ impl Engine {
             session.verified = true;
             session.refuses_pings |= self.ping_missed;
         }
-        self.probes.answered();
+        self.probes.list_was_answered();
         self.refused_pings = 0;
         self.answers_stand();
         self.alive();
@@ -178,6 +181,24 @@ impl Engine {
                 self.answer_stands(key, answer);
             }
         }
+        self.unverified_is_alike();
+    }
+
+    /// A new session proves that what the requests that wait were answered with meant the loss of this one.
+    fn unverified_is_alike(&mut self) {
+        for request in self.requests.values_mut() {
+            request.answered_alike |= matches!(request.state, RequestState::Verifying(_));
+        }
+    }
+
+    /// Whether a request was answered with words that turned out to mean that the session is gone.
+    pub(crate) fn answer_meant_loss(&self, key: RequestKey, answer: &UnverifiedAnswer) -> bool {
+        self.requests.iter().any(|(other, request)| match &request.state {
+            RequestState::Verifying(known) => {
+                request.answered_alike && (*other == key || known.said() == answer.said())
+            }
+            _ => false,
+        })
     }
 
     /// The session lives, or nothing more can be found out: what the server said is the answer.

@@ -3,6 +3,7 @@
 
 use crate::Nanos;
 use crate::api::options::SECOND;
+use crate::engine::state::requests::RequestKey;
 use crate::policy::backoff;
 
 /// What a request of the engine's own weighs that came to nothing, and what it weighs if something answered it in the place of
@@ -25,6 +26,12 @@ pub(crate) struct Probes {
     answered: bool,
     /// One came to nothing in this session.
     failed: bool,
+    /// The ping that was sent as soon as this session stood, because in the one before none was answered.
+    check: Option<RequestKey>,
+    /// That came to nothing, too.
+    check_failed: bool,
+    /// The last list came to nothing, whatever became of pings.
+    list_failed: bool,
     /// One was refused in words that mean that the session is gone.
     said_lost: bool,
     /// In this session requests of the client decide.
@@ -34,14 +41,37 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
-    /// One was answered.
+    /// A ping was answered.
     pub fn answered(&mut self) {
-        *self = Self { answered: true, client_failed: self.client_failed, ..Self::default() };
+        let Self { client_failed, list_failed, .. } = *self;
+        *self = Self { answered: true, client_failed, list_failed, ..Self::default() };
+    }
+
+    pub fn list_was_answered(&mut self) {
+        self.list_failed = false;
+        self.answered();
+    }
+
+    /// Whether the last list came to nothing.
+    pub fn lists_tell_nothing(&self) -> bool {
+        self.list_failed
+    }
+
+    /// Whether in the session before one came to nothing and none was answered.
+    pub fn were_unanswered(&self) -> bool {
+        self.unanswered_sessions > 0
+    }
+
+    /// This ping was sent as soon as the session stood.
+    pub fn check(&mut self, ping: RequestKey) {
+        self.check = Some(ping);
     }
 
     /// One was sent, and came to nothing. True: an `initialize` is to decide.
-    pub fn failed(&mut self, by_proxy: bool) -> bool {
+    pub fn failed(&mut self, request: RequestKey, list: bool, by_proxy: bool) -> bool {
         self.failed = true;
+        self.list_failed |= list;
+        self.check_failed |= self.check == Some(request);
         self.in_vain += if by_proxy { IN_VAIN_BY_PROXY } else { IN_VAIN };
         let enough = self.in_vain >= ENOUGH;
         if enough {
@@ -54,12 +84,12 @@ impl Probes {
     pub fn session_over(&mut self) {
         let unanswered_sessions =
             if self.failed && !self.answered { self.unanswered_sessions.saturating_add(1) } else { 0 };
-        *self = Self { unanswered_sessions, ..Self::default() };
+        *self = Self { unanswered_sessions, list_failed: self.list_failed, ..Self::default() };
     }
 
-    /// The session before this one was no better: these requests tell nothing.
+    /// Nor was one answered in this session, when it was new and sure to live: these requests tell nothing.
     pub fn tell_nothing(&self) -> bool {
-        self.unanswered_sessions > 0 && !self.answered
+        self.check_failed && !self.answered
     }
 
     /// One was refused as if the session were gone.
@@ -100,52 +130,74 @@ impl Probes {
 mod tests {
     use super::*;
 
+    const PING: RequestKey = RequestKey(1);
+    const CHECK: RequestKey = RequestKey(2);
+
     #[test]
     fn an_initialize_decides_after_a_few_in_vain() {
         for (by_proxy, times) in [(false, 4), (true, 8)] {
             let mut probes = Probes::default();
             for round in 0..2 {
                 for time in 1..=times {
-                    assert_eq!(probes.failed(by_proxy), time == times, "{by_proxy} {round} {time}");
+                    assert_eq!(probes.failed(PING, false, by_proxy), time == times, "{by_proxy} {round} {time}");
                 }
             }
-            probes.failed(by_proxy);
+            probes.failed(PING, false, by_proxy);
             probes.answered();
-            assert!((1..times).all(|_| !probes.failed(by_proxy)));
+            assert!((1..times).all(|_| !probes.failed(PING, false, by_proxy)));
         }
     }
 
     #[test]
     fn a_session_without_an_answer_makes_the_next_one_last_longer() {
         let mut probes = Probes::default();
-        probes.failed(false);
-        assert!(!probes.tell_nothing());
+        probes.failed(PING, false, false);
+        assert!(!probes.tell_nothing() && !probes.were_unanswered());
         assert_eq!(probes.patience(SECOND), SECOND);
         for sessions in 1..=20 {
             probes.leave_to_client();
             assert!(probes.are_left_to_client());
             probes.session_over();
-            assert!(probes.tell_nothing() && !probes.are_left_to_client());
+            assert!(probes.were_unanswered() && !probes.are_left_to_client());
             assert_eq!(probes.patience(SECOND), (SECOND << sessions).min(3600 * SECOND));
-            probes.failed(false);
+            probes.check(CHECK);
+            probes.failed(PING, false, false);
+            assert!(!probes.tell_nothing(), "the check is still under way");
+            probes.failed(CHECK, false, false);
+            assert!(probes.tell_nothing());
         }
         probes.client_was_answered(false);
         probes.say_lost();
         assert!(probes.said_lost());
         probes.leave_to_client();
         probes.answered();
+        assert!(!probes.tell_nothing() && !probes.are_left_to_client() && !probes.were_unanswered());
         assert!(probes.client_failed() && !probes.said_lost());
         probes.client_was_answered(true);
         assert!(!probes.client_failed());
         assert_eq!(probes.patience(30 * SECOND), 30 * SECOND);
-        assert!(!probes.tell_nothing() && !probes.are_left_to_client());
-        probes.failed(false);
+        probes.failed(PING, false, false);
         probes.session_over();
-        assert!(!probes.tell_nothing(), "one was answered in it");
-        probes.failed(false);
+        assert!(!probes.were_unanswered(), "one was answered in it");
+        probes.failed(PING, false, false);
         probes.session_over();
-        assert!(probes.tell_nothing());
+        assert!(probes.were_unanswered());
         probes.session_over();
-        assert!(!probes.tell_nothing(), "none came to nothing in it");
+        assert!(!probes.were_unanswered(), "none came to nothing in it");
+    }
+
+    #[test]
+    fn what_became_of_the_last_list_is_known_whatever_becomes_of_pings() {
+        let mut probes = Probes::default();
+        probes.failed(PING, false, false);
+        assert!(!probes.lists_tell_nothing());
+        probes.failed(PING, true, false);
+        probes.answered();
+        probes.session_over();
+        assert!(probes.lists_tell_nothing());
+        probes.list_was_answered();
+        assert!(!probes.lists_tell_nothing());
+        probes.failed(PING, false, false);
+        assert!(!probes.lists_tell_nothing());
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Request {
     pub retry: Option<Nanos>,
     /// Something of its answer has come: a notification, an event id.
     pub brought: bool,
+    /// What it was answered with, which is being verified, was the answer to a list, too.
+    pub answered_alike: bool,
     /// Resumed streams in a row that ended and brought nothing.
     pub empty_resumes: u32,
     /// Resumed streams in a row that stayed silent for long.

@@ -19,6 +19,8 @@ pub struct Sending {
     /// The status that the engine got.
     pub status: Option<u16>,
     pub failure: Option<Failure>,
+    /// The answer to it was an error.
+    pub denied: bool,
 }
 
 impl Sending {
@@ -27,7 +29,7 @@ impl Sending {
     }
 
     fn accepted(&self) -> bool {
-        self.status.is_some_and(|status| (200..300).contains(&status))
+        self.status.is_some_and(|status| (200..300).contains(&status)) && !self.denied
     }
 }
 
@@ -38,7 +40,7 @@ impl World {
         let wire = body.split_once(r#""id":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse().ok());
         let Some(wire) = wire else { return };
         let epoch = self.engine.status().session.map_or(0, |session| session.epoch);
-        let sending = Sending { exchange, wire, epoch, at: self.now, status: None, failure: None };
+        let sending = Sending { exchange, wire, epoch, at: self.now, status: None, failure: None, denied: false };
         self.watch.sendings.entry(tag).or_default().push(sending);
         self.watch.exchanges.insert(exchange, tag);
         self.log(tag, |tag| Entry::Sent { tag });
@@ -114,9 +116,9 @@ impl World {
                 wrong.push(format!("it was asked only {} ms ago", (self.now - asked_at) / 1_000_000));
             }
             if let Some(kind) = self.watch.kind_since
-                && self.now - kind > time
+                && self.now > kind + time
             {
-                wrong.push(format!("the server has been well for {} ms", (self.now - kind) / 1_000_000));
+                wrong.push(format!("the server has been well for {} ms", self.now.saturating_sub(kind) / 1_000_000));
             }
         }
         match code {
