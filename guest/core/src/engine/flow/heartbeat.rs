@@ -48,6 +48,19 @@ impl Engine {
         }
     }
 
+    /// What was answered leaves the session open: a ping tells, and nothing but what must not run twice waits for it.
+    pub(crate) fn ping_soon(&mut self) {
+        self.suspect = true;
+        if matches!(self.connection, ConnectionState::Ready) && !self.is_pinging() {
+            self.post_ping();
+        }
+    }
+
+    /// Whether a request of the engine's own is under way that tells whether the session lives.
+    fn is_pinging(&self) -> bool {
+        self.requests.values().any(|request| matches!(request.origin, Origin::Ping | Origin::Verify))
+    }
+
     /// A sign of life in answer to a ping.
     pub(crate) fn alive(&mut self) {
         self.suspect = false;
@@ -96,11 +109,10 @@ impl Engine {
             return;
         }
         let due = self.heard_at + self.options.heartbeat_interval;
-        let pinging = self.requests.values().any(|request| matches!(request.origin, Origin::Ping | Origin::Verify));
         if due > self.now {
             self.timers.set(Timer::Heartbeat, due);
         } else {
-            if !pinging {
+            if !self.is_pinging() {
                 self.post_ping();
             }
             self.arm_heartbeat();

@@ -224,7 +224,7 @@ impl Engine {
             Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
                 self.recover(ConnectionError::Broken(reason));
             }
-            Evidence::Unknown => self.suspect = true,
+            Evidence::Unknown => self.ping_soon(),
             Evidence::NotSent | Evidence::Refused => {}
         }
     }

@@ -286,7 +286,7 @@ impl Engine {
             (Evidence::Unknown, None) if self.session_may_survive() || self.settings.session_is_lost(self.now) => {
                 self.recover(ConnectionError::Broken(reason));
             }
-            (Evidence::Unknown, _) => self.suspect = true,
+            (Evidence::Unknown, _) => self.ping_soon(),
         }
     }
 

@@ -317,7 +317,11 @@ impl Engine {
         self.log(Level::Warn, text.clone());
         for key in self.waiting_requests() {
             let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
-            let text = alloc::format!("{method} was not sent; it did not run. {text}");
+            let text = if method == "initialize" {
+                alloc::format!("initialize came to nothing: {text}")
+            } else {
+                alloc::format!("{method} was not sent; it did not run. {text}")
+            };
             self.answer_error(key, errors::SESSION_UNSTABLE, &text, None);
         }
     }

@@ -25,9 +25,9 @@ impl Engine {
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
         let (Some((code, message)), Some(session)) = (error, &self.session) else { return false };
         if *code == session_loss::UNINITIALISED_CODE && !session_loss::error_may_mean_loss(*code, message) {
-            return !session.verified
-                && (!session.progress || message == session_loss::UNINITIALISED_TEXT)
-                && session.server.list_method().is_some();
+            let first = !session.verified && !session.progress;
+            let known_text = message == session_loss::UNINITIALISED_TEXT && !session.is_known_answer(message, self.now);
+            return (first || known_text) && session.server.list_method().is_some();
         }
         session_loss::error_may_mean_loss(*code, message) && !session.is_known_answer(message, self.now)
     }
