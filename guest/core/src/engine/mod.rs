@@ -16,6 +16,7 @@ use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::modern::{Link, Modern};
 use crate::engine::state::pause::Pause;
+use crate::engine::state::probes::Probes;
 use crate::engine::state::progress_tokens::ProgressTokens;
 use crate::engine::state::requests::{Request, RequestKey};
 use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
@@ -102,6 +103,8 @@ pub struct Engine {
     heard_at: Nanos,
     /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
     suspect: bool,
+    /// What the engine's own pings and lists tell.
+    probes: Probes,
     /// Pings in a row that were refused.
     refused_pings: u32,
     /// Pings in a row that broke off.
@@ -229,6 +232,7 @@ impl Engine {
             pause: Pause::default(),
             heard_at: now,
             suspect: false,
+            probes: Probes::default(),
             refused_pings: 0,
             broken_pings: 0,
             ping_missed: false,

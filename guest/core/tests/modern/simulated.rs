@@ -81,6 +81,8 @@ struct World {
     /// When the server was last another one, and when it gave the client the list that it has.
     replaced: Nanos,
     listed: Nanos,
+    /// When the client was first told that changes are told.
+    acknowledged: Option<Nanos>,
     initialized: bool,
     trace: Vec<String>,
 }
@@ -110,6 +112,7 @@ impl World {
             stale: true,
             replaced: 0,
             listed: 0,
+            acknowledged: None,
             initialized: false,
             trace: Vec::new(),
         }
@@ -164,6 +167,9 @@ impl World {
         self.note(format!("told {text}"));
         let message: Value = serde_json::from_str(text).expect("messages are JSON");
         let method = message["method"].as_str().unwrap_or_default();
+        if method.ends_with("acknowledged") || message["id"] == "i" {
+            self.acknowledged.get_or_insert(self.now);
+        }
         if method.ends_with("list_changed") {
             // Clients list again then.
             if !std::mem::replace(&mut self.stale, true) {
@@ -520,7 +526,8 @@ impl World {
         if current != expected || self.streams.len() != expected {
             self.fault(&format!("{current} streams of notifications are open, and should be {expected}"));
         }
-        if expected > 0 && !self.stale && self.listed < self.replaced {
+        let missed = self.acknowledged.is_some_and(|at| at < self.replaced);
+        if expected > 0 && missed && !self.stale && self.listed < self.replaced {
             self.fault("the server was replaced, and the client does not know that its lists changed");
         }
     }

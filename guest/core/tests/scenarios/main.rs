@@ -16,6 +16,7 @@ mod epochs;
 mod heartbeat;
 mod idle;
 mod late;
+mod left_to_client;
 mod limits;
 mod lost;
 mod messages;

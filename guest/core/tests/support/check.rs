@@ -45,6 +45,8 @@ pub struct Watch {
     delivered: BTreeMap<Tag, Delivered>,
     /// Requests whose last exchange is over, and since when.
     over: BTreeMap<Tag, Nanos>,
+    /// Requests of which the server has reported progress: it has taken them, whatever became of their POSTs.
+    reported: BTreeSet<Tag>,
     /// Every status that the engine got.
     pub statuses: BTreeSet<u16>,
     /// Requests whose cancellation was said to be told, and their ids on the wire.
@@ -55,6 +57,8 @@ pub struct Watch {
     ended_sessions: BTreeSet<String>,
     /// The server has refused a restore for good.
     pub restore_refused: bool,
+    /// The engine said that it gives one up.
+    pub restore_given_up: bool,
     /// When each session began at the server.
     pub begun: Vec<Nanos>,
 }
@@ -147,6 +151,7 @@ impl World {
         if method == "notifications/progress"
             && let Some(tag) = params["progressToken"].as_u64()
         {
+            self.watch.reported.insert(tag);
             let dead =
                 self.client.asked.get(&tag).is_none_or(|asked| !asked.answers.is_empty() || asked.cancelled.is_some());
             if dead {
@@ -234,7 +239,8 @@ impl World {
             self.violate(format!("{} messages are still queued", status.queued));
         }
         let open = self.open_exchanges();
-        if open > 4 {
+        // Streams, and as many restores at once as there may be.
+        if open > 8 {
             self.violate(format!("{open} exchanges are still open"));
         }
         let size = format!("{:?}", self.engine).len();

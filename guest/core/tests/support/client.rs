@@ -394,6 +394,9 @@ impl World {
         if matches!(event, Event::Connected(_) | Event::Reconnected { .. }) {
             self.client.session = self.server.current.clone();
         }
+        if let Event::Diagnostic { text, .. } = event {
+            self.watch.restore_given_up |= text.contains("could not be restored") && text.contains("it is given up");
+        }
         if self.client.refreshes && matches!(event, Event::HeadersNeeded { .. }) {
             self.after(200 * MILLISECOND, Happening::Act(super::plan::Act::Headers));
         }

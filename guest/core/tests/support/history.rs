@@ -58,6 +58,8 @@ struct Request {
     safe: bool,
     fate: Fate,
     sendings: u32,
+    /// A new session stands since the last one.
+    outlived: bool,
     /// Sendings after one that may have run.
     repeated: u32,
     /// One of its sendings may have run.
@@ -78,8 +80,11 @@ pub fn judge(history: &[Entry], whole: bool, wire: bool) -> Vec<String> {
                 requests.insert(*tag, Request { safe: *safe, ..Request::default() });
             }
             Entry::NewSession => {
-                for request in requests.values_mut().filter(|request| request.fate == Fate::Complained) {
-                    request.fate = Fate::DidNotRun;
+                for request in requests.values_mut() {
+                    request.outlived = true;
+                    if request.fate == Fate::Complained {
+                        request.fate = Fate::DidNotRun;
+                    }
                 }
             }
             Entry::Cancelled { tag }
@@ -119,7 +124,8 @@ impl Request {
                 None
             }
             Entry::ServerError { .. } => {
-                self.fate = Fate::Complained;
+                // What is said of a session that is gone already.
+                self.fate = if self.outlived { Fate::DidNotRun } else { Fate::Complained };
                 None
             }
             Entry::Ran { .. } => self.run(),
@@ -132,6 +138,7 @@ impl Request {
         let before = self.fate;
         self.fate = Fate::MayHaveRun;
         self.sendings += 1;
+        self.outlived = false;
         if self.answered.is_some() {
             return Some(String::from("it was sent after its answer"));
         }
@@ -206,6 +213,7 @@ mod tests {
             vec![ASKED, SENT, RAN, answered(Verdict::Result)],
             vec![ASKED, SENT, REJECTED, SENT, RAN, answered(Verdict::Result)],
             vec![ASKED, SENT, COMPLAINED, Entry::NewSession, SENT, RAN, answered(Verdict::Result)],
+            vec![ASKED, SENT, Entry::NewSession, COMPLAINED, SENT, RAN, answered(Verdict::Result)],
             vec![ASKED, SENT, RAN, DOUBTFUL, answered(Verdict::Unknown)],
             vec![ASKED, answered(Verdict::DidNotRun)],
             vec![ASKED, SENT, REJECTED, answered(Verdict::DidNotRun)],

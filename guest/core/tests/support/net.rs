@@ -450,6 +450,11 @@ impl World {
         self.break_off(id);
     }
 
+    /// Whether the engine still listens to a GET, though it may be half open.
+    pub fn listens(&self) -> bool {
+        self.net.conns.values().any(|conn| conn.client && conn.request.method == Method::Get)
+    }
+
     /// Exchanges that the engine still listens to.
     pub fn open_exchanges(&self) -> usize {
         self.net.conns.values().filter(|conn| conn.client).count()

@@ -300,9 +300,10 @@ impl Plan {
             world.at(*at, Happening::Act(act.clone()));
         }
         world.initialize();
-        world.run_to(TROUBLE + 13 * SECOND);
+        world.run_to((TROUBLE + 13 * SECOND).max(self.end_of_naps()));
         world.note(|| String::from("======= no more cause"));
-        world.watch.kind_since = Some(world.now);
+        // The transport is detected again at most once a minute.
+        world.watch.kind_since = Some(world.now + if self.moves() { 60 * SECOND } else { 0 });
         world.server.rules.retain(|(_, times, _)| *times == ALWAYS);
         world.net.fates.clear();
         for cure in [Fault::Weather(0), Fault::Heal, Fault::Thaw, Fault::Start] {
@@ -323,7 +324,7 @@ impl Plan {
             world.violate(format!("tag {tag} ({method}) was never answered"));
         }
         if world.watch.closing {
-            if !world.closed {
+            if !world.run_until(SECOND, |world| world.closed) {
                 world.violate("it was closed, and does not end");
             }
             world.check_runs();
@@ -349,7 +350,9 @@ impl Plan {
             // The first may find out that the session is dead; it is safe to repeat. The second must find all well.
             let proof = if safe { world.ask("resources/read", r#"{"tag":$TAG}"#) } else { world.call("echo", 0) };
             world.run_until(60 * SECOND, |world| world.answer(proof).is_some());
-            if !world.has_result(proof) {
+            // Where credentials can be had, a ping that is rejected has others asked for first; what waits for them is told.
+            let waited = safe && self.rejects_pings() && world.error(proof) == Some(super::errors::UNAUTHORIZED);
+            if !world.has_result(proof) && !waited {
                 let answer = format!("{:?}", world.answer(proof));
                 world.violate(format!("the server is well, and a request gets {answer}"));
             }
@@ -380,9 +383,28 @@ impl Plan {
         world.outcome()
     }
 
+    /// When the driver has taken note of everything that happened while it slept.
+    fn end_of_naps(&self) -> Nanos {
+        let ends = self.faults.iter().map(|(at, fault)| if let Fault::Nap(time) = fault { at + time } else { 0 });
+        ends.max().unwrap_or(0) + 2
+    }
+
+    /// Pings are rejected for ever, and the host has other credentials to give.
+    fn rejects_pings(&self) -> bool {
+        let rejects = |act: &Act| matches!(act, Act::Trick("own \"ping\"", ALWAYS, Trick::Status(401)));
+        self.options.can_refresh_credentials && self.acts.iter().any(|(_, act)| rejects(act))
+    }
+
+    /// The server comes back with the other transport.
+    fn moves(&self) -> bool {
+        self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Become(knobs) if knobs.offer != self.knobs.offer))
+    }
+
     /// How long nothing is asked before the proof that all is well.
     fn rest(&self) -> Nanos {
-        let slow = self.generation > 1 && self.faults.iter().any(|(_, fault)| !matches!(fault, Fault::Nap(_)));
+        let tricked = self.acts.iter().any(|(_, act)| matches!(act, Act::Trick(part, ..) if part.starts_with("own ")));
+        let faulty = self.faults.iter().any(|(_, fault)| !matches!(fault, Fault::Nap(_)));
+        let slow = self.generation > 1 && (faulty || tricked);
         self.rest_of_the_first().max(if slow { 75 * SECOND } else { 0 })
     }
 
@@ -408,8 +430,7 @@ impl Plan {
         // A request without a session that is refused proves no loss: it is the answer, and a ping then finds out.
         let nameless =
             updates.clone().next().is_some() && (self.knobs.stateless || updates.clone().any(|knobs| knobs.stateless));
-        let moved = updates.clone().any(|knobs| knobs.offer != self.knobs.offer);
-        if moved {
+        if self.moves() {
             // The transport is detected again at most once a minute, at an attempt that is up to 30 s away.
             120 * SECOND
         } else if nameless || silent || drops(&self.knobs) || updates.into_iter().any(drops) {

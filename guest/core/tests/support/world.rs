@@ -32,7 +32,7 @@ pub struct World {
     trace: Option<Vec<String>>,
     agenda: BTreeMap<(Nanos, u64), (Nanos, Happening)>,
     /// The driver does nothing before this.
-    asleep_until: Nanos,
+    pub asleep_until: Nanos,
     /// When what happens now was there to be taken note of.
     pub due: Nanos,
     happenings: u64,

@@ -306,11 +306,11 @@ impl Engine {
             return;
         }
         let hold = if self.is_provisional() && settle::empty_list(&request.method).is_some() {
-            self.options.start_timeout
+            self.options.start_timeout.min(self.options.hold_timeout)
         } else {
             self.options.hold_timeout
         };
-        let key = self.admit(request);
+        let key = self.admit(Request { hold_shortened: self.options.hold_timeout - hold, ..request });
         if let Some(change) = change {
             self.settings.asked(key, change);
         }
@@ -410,6 +410,9 @@ impl Engine {
 
     /// Queues a notification or response.
     pub(crate) fn enqueue(&mut self, message: Outgoing) {
+        if matches!(self.connection, ConnectionState::Closing) {
+            return self.log_dropped("a notification or answer of the client", "it came after the close");
+        }
         let bytes = message.text().map_or(0, str::len);
         if self.queue_is_full() || self.held_bytes + bytes > self.options.max_queue_bytes {
             self.log(Level::Warn, "the queue is full: a notification or answer of the client was dropped");
@@ -636,15 +639,8 @@ impl Engine {
     /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a
     /// request that dies with it is of unknown outcome.
     fn is_suspect(&self) -> bool {
-        self.suspect || self.now.saturating_sub(self.heard_at) > self.heartbeat_or_default()
-    }
-
-    /// The interval of the heartbeat, also where there is none.
-    pub(crate) fn heartbeat_or_default(&self) -> Nanos {
-        match self.options.heartbeat_interval {
-            0 => crate::Options::new("").heartbeat_interval,
-            interval => interval,
-        }
+        let silent = self.now.saturating_sub(self.heard_at) > self.heartbeat_interval();
+        (self.suspect || silent) && !self.probes.are_left_to_client()
     }
 
     /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.

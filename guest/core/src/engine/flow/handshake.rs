@@ -38,7 +38,6 @@ pub(crate) struct Handshake {
     pub epoch: u64,
     /// What the other transport, or `initialize`, was refused with, if that was tried first.
     pub refused: Option<Refusal>,
-    changed: bool,
     /// The version without sessions that `server/discover` was sent in, in the place of `initialize`.
     pub version: Option<String>,
     /// That was sent once more.
@@ -77,7 +76,6 @@ impl Handshake {
             session_id: None,
             epoch: 0,
             refused: None,
-            changed: false,
             version: None,
             asked_again: false,
             discover_refused: false,
@@ -336,13 +334,14 @@ impl Engine {
             session.own_listen = Some(OwnListen { restored: uris.clone(), ..OwnListen::default() });
             session.translation = Some(Translation { version, uris });
         }
+        session.server_changed = changed;
         self.session = Some(session);
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Start);
         if let Some(exchange) = handshake.exchange {
             self.retire(exchange);
         }
-        self.connection = ConnectionState::Handshake(Handshake { changed, ..handshake });
+        self.connection = ConnectionState::Handshake(handshake);
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
@@ -412,19 +411,24 @@ impl Engine {
     }
 
     pub(crate) fn on_initialized_accepted(&mut self) {
-        let ConnectionState::Handshake(Handshake { step: Step::Initialized, changed, .. }) = self.connection else {
+        if !matches!(self.connection, ConnectionState::Handshake(Handshake { step: Step::Initialized, .. })) {
             return;
-        };
+        }
         let Some(session) = &mut self.session else { return };
         session.initialized = true;
         self.refused_sessions = 0;
-        let info = session.info();
+        let (info, changed) = (session.info(), session.server_changed);
         self.connection = ConnectionState::Ready;
         self.suspect = false;
         self.down = None;
         self.modern_follows(true, "");
         self.announce(info, changed);
         self.arm_heartbeat();
+        if self.probes.were_unanswered() {
+            // A session that is just made is known to live: now a ping tells whether pings tell anything.
+            let ping = self.post_ping();
+            self.probes.check(ping);
+        }
         self.open_standalone();
         self.restore();
         self.tell_lists_changed();

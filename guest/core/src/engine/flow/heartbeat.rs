@@ -35,7 +35,8 @@ impl Engine {
     pub(crate) fn probe(&mut self) {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
-        let list = self.session.as_ref().and_then(|session| session.server.list_method());
+        let session = self.session.as_ref().filter(|session| session.initialized);
+        let list = session.and_then(|session| session.server.list_method());
         let key = match list {
             // Pings are put off again and again: perhaps it is pings that the server does not want.
             Some(list) if self.refused_pings > MAX_REFUSED_PINGS => self.post_own(Origin::Verify, list, ""),
@@ -48,6 +49,19 @@ impl Engine {
         if matches!(self.connection, ConnectionState::Ready) {
             self.probe();
         }
+    }
+
+    /// What was answered leaves the session open: a ping tells, and nothing but what must not run twice waits for it.
+    pub(crate) fn ping_soon(&mut self) {
+        self.suspect = true;
+        if matches!(self.connection, ConnectionState::Ready) && !self.is_pinging() {
+            self.post_ping();
+        }
+    }
+
+    /// Whether a request of the engine's own is under way that tells whether the session lives.
+    fn is_pinging(&self) -> bool {
+        self.requests.values().any(|request| matches!(request.origin, Origin::Ping | Origin::Verify))
     }
 
     /// A sign of life in answer to a ping.
@@ -80,6 +94,14 @@ impl Engine {
         self.verify_what_waits();
     }
 
+    /// Silence of so long is looked into, if only before something is sent that must not run twice.
+    pub(crate) fn heartbeat_interval(&self) -> Nanos {
+        match self.options.heartbeat_interval {
+            0 => crate::Options::new("").heartbeat_interval,
+            interval => interval,
+        }
+    }
+
     pub(crate) fn arm_heartbeat(&mut self) {
         if self.options.heartbeat_interval > 0 {
             self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
@@ -99,11 +121,10 @@ impl Engine {
         {
             due = due.min(self.now);
         }
-        let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
         if due > self.now {
             self.timers.set(Timer::Heartbeat, due);
         } else {
-            if !pinging {
+            if !self.is_pinging() {
                 self.post_ping();
             }
             self.arm_heartbeat();

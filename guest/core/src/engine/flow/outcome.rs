@@ -106,6 +106,7 @@ impl Engine {
                     }
                 }
                 if !stream_is_gone {
+                    self.probes.client_was_answered(false);
                     self.probe_soon();
                 }
             }
@@ -150,6 +151,9 @@ impl Engine {
         // What the engine's own requests mean for the connection is decided where they end.
         let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
         let current = current && (asked || !self.requests.contains_key(&key));
+        if asked && current && !matches!(outcome, Outcome::Accepted) {
+            self.probes.client_was_answered(false);
+        }
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
@@ -188,7 +192,8 @@ impl Engine {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.
-                if asked && current && evidence == Evidence::Refused && matches!(refusal.status, 400 | 404 | 405) {
+                let other = refusal.may_mean_loss() || matches!(refusal.status, 400 | 404 | 405);
+                if asked && current && evidence == Evidence::Refused && other {
                     self.probe_soon();
                 }
             }
@@ -233,7 +238,7 @@ impl Engine {
             Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
                 self.recover(ConnectionError::Broken(reason));
             }
-            Evidence::Unknown => self.suspect = true,
+            Evidence::Unknown => self.ping_soon(),
             Evidence::NotSent | Evidence::Refused => {}
         }
     }
@@ -262,8 +267,13 @@ impl Engine {
             }
             Outcome::Refused(refusal) => {
                 let reason = alloc::format!("its stream broke and could not be resumed ({})", refusal.describe());
+                let breaks = current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost;
+                // A session that ends with it ends first, so that what is said of the request is true.
+                if breaks && !self.session_may_survive() {
+                    self.recover(ConnectionError::Broken(reason.clone()));
+                }
                 self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
-                if current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost {
+                if breaks {
                     self.recover(ConnectionError::Broken(refusal.describe()));
                 }
             }
@@ -292,8 +302,14 @@ impl Engine {
             Outcome::Failed { reason, .. } => (Evidence::Unknown, reason.to_string(), None),
         };
         let lost = evidence == Evidence::SessionLost;
+        // Where there is no session to be asked for, a notification that a server refuses is no reason for another, time and again.
+        let nameless = matches!(evidence, Evidence::Unknown | Evidence::NotTaken)
+            && refusal.is_some()
+            && !self.session_may_survive();
+        let refused_again = nameless && self.notifications_refused;
         let aside = matches!(queued.message, Outgoing::Aside(_));
         let again = match evidence {
+            _ if refused_again => false,
             // The engine's own are worth no second try where the server asks for a pause.
             Evidence::Busy { .. } | Evidence::SessionLost | Evidence::Unauthorized if aside => false,
             Evidence::NotSent | Evidence::NotTaken | Evidence::Busy { .. } => true,
@@ -303,7 +319,7 @@ impl Engine {
             Evidence::Unknown => current && queued.message.may_repeat(),
             Evidence::Refused => false,
         };
-        if lost && !again {
+        if lost && !again || nameless {
             self.notifications_refused = true;
         }
         let late = queued.expires <= self.now || queued.refusals >= MAX_REFUSALS;
@@ -326,6 +342,7 @@ impl Engine {
                 }
             }
             (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
+            (_, Some(_)) if refused_again => self.suspect = true,
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
             (_, None) => self.recover(ConnectionError::Broken(reason)),
         }

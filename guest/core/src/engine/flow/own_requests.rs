@@ -6,12 +6,13 @@ use alloc::string::String;
 
 use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::settle::{self, End};
-use crate::Transport;
+use crate::api::options::SECOND;
 use crate::engine::state::requests::{Learn, Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
+use crate::{Event, Nanos, Transport};
 
 /// Pings in a row that may be refused before the session is verified.
 pub(crate) const MAX_REFUSED_PINGS: u32 = 2;
@@ -45,8 +46,10 @@ impl Engine {
     /// The request that finds out whether the connection lives: a ping, or a list where pings are refused.
     pub(crate) fn post_ping(&mut self) -> RequestKey {
         let list = self.session.as_ref().filter(|session| session.refuses_pings);
-        let method = list.and_then(|session| session.server.list_method()).unwrap_or("ping");
-        self.post_own(Origin::Ping, method, "")
+        match list.and_then(|session| session.server.list_method()) {
+            Some(list) => self.post_own(Origin::Verify, list, ""),
+            None => self.post_own(Origin::Ping, "ping", ""),
+        }
     }
 
     /// The one way in which a request of the engine's own ends.
@@ -59,10 +62,98 @@ impl Engine {
             self.cancel(exchange);
         }
         match origin {
+            Origin::Ping | Origin::Verify if self.came_to_nothing(key, origin, probing, &end) => {}
             Origin::Ping => self.ping_ended(key, probing, end),
             Origin::Verify => self.verification_ended(key, probing, end),
             Origin::Restore => self.restore_ended(key, end),
             Origin::Client => {}
+        }
+    }
+
+    /// Whether a ping or list came to nothing as those before it did, so that something else decides: an `initialize`, or a
+    /// request of the client.
+    fn came_to_nothing(&mut self, key: RequestKey, origin: Origin, probing: bool, end: &OwnEnd) -> bool {
+        let (evidence, reason) = match end {
+            OwnEnd::Answered(Some((code, message))) if session_loss::error_may_mean_loss(*code, message) => {
+                (Evidence::SessionLost, alloc::format!("the server answered \"{}\"", settle::clip(message)))
+            }
+            OwnEnd::Failed(End { evidence: Evidence::NotSent, .. }) | OwnEnd::Answered(_) => return false,
+            OwnEnd::Failed(end) => (end.evidence, end.reason.clone()),
+            OwnEnd::Late => {
+                let time = seconds(self.options.heartbeat_timeout);
+                (Evidence::Unknown, alloc::format!("nothing was answered for {time}"))
+            }
+        };
+        // Before those who wait are told that the server cannot be used, too.
+        let exhausted = self.options.max_attempts > 0 && self.attempts >= self.options.max_attempts;
+        let enough = self.probes.failed(key, origin == Origin::Verify, evidence == Evidence::NotTaken)
+            || exhausted && self.someone_waits();
+        let Some(session) = self.session.as_ref().filter(|session| session.initialized) else { return false };
+        // A busy server is left alone; and where a request of the client met with the like, it has decided.
+        if !probing && self.is_busy() && !self.options.heartbeat_strict || self.has_unverified() {
+            return false;
+        }
+        let has_list = session.server.list_method().is_some();
+        if evidence == Evidence::SessionLost {
+            self.probes.say_lost();
+        }
+        if self.probes.tell_nothing() {
+            // What says that the session is gone is believed, but not time and again.
+            if evidence == Evidence::SessionLost && self.is_out_of_patience(SECOND) {
+                return false;
+            }
+            self.forget(key);
+            if origin == Origin::Verify || self.probes.are_left_to_client() || !has_list {
+                self.leave_to_client(reason);
+            } else {
+                self.verify_session(reason);
+            }
+        } else if enough {
+            self.forget(key);
+            self.answers_stand();
+            self.last_error = reason;
+            self.initialize_again();
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Neither pings nor lists tell anything of this session, nor of the one before: it goes on, and requests of the client
+    /// decide. Now and then it is replaced, lest the client wait for news of a session that died in silence.
+    fn leave_to_client(&mut self, reason: String) {
+        self.answers_stand();
+        let client_failed = self.probes.client_failed();
+        let first = if client_failed || self.probes.said_lost() { SECOND } else { self.heartbeat_interval() };
+        if self.is_out_of_patience(first) && (client_failed || !self.is_busy()) {
+            self.last_error = reason;
+            return self.initialize_again();
+        }
+        if !self.probes.are_left_to_client() {
+            self.probes.leave_to_client();
+            let epoch = self.epoch;
+            self.emit(Event::Suspect { epoch, reason });
+        }
+        self.alive();
+    }
+
+    /// Whether a session has lasted long enough without an answer to a ping or list. `first`: how long the first of such sessions
+    /// is to last.
+    pub(crate) fn is_out_of_patience(&self, first: Nanos) -> bool {
+        let patience = self.probes.patience(first);
+        self.session.as_ref().is_some_and(|session| self.now >= session.since.saturating_add(patience))
+    }
+
+    /// A ping or list was limited. That is no reason to keep back what the client asks for, unless the server asks for a pause.
+    pub(crate) fn own_was_limited(&mut self, probing: bool, retry_after: Option<Nanos>, reason: String) {
+        if retry_after.is_some() {
+            return self.pause(retry_after, reason);
+        }
+        if probing {
+            self.last_error = reason;
+            let delay = self.next_delay(Some(false));
+            self.attempts = self.attempts.saturating_add(1);
+            self.wait(delay);
         }
     }
 
@@ -74,6 +165,7 @@ impl Engine {
                 self.verify_session(alloc::format!("a ping was answered \"{}\"", settle::clip(&message)));
             }
             OwnEnd::Answered(_) => {
+                self.probes.answered();
                 self.refused_pings = 0;
                 self.broken_pings = 0;
                 self.ping_missed = false;
@@ -112,7 +204,7 @@ impl Engine {
             self.refused_pings = self.refused_pings.saturating_add(1);
             let missed = core::mem::replace(&mut self.ping_missed, true);
             return match end.evidence {
-                Evidence::Busy { retry_after } => self.pause(retry_after, reason),
+                Evidence::Busy { retry_after } => self.own_was_limited(probing, retry_after, reason),
                 // Without a list nothing tells a server that refuses pings from one that lost its session twice in a row.
                 _ if missed && !unheard && self.has_session() && refusal.status < 500 => {
                     if let Some(session) = &mut self.session {
@@ -129,6 +221,7 @@ impl Engine {
                     self.on_unauthorized(refusal);
                 }
                 Evidence::Unauthorized if unheard => self.verify_session(reason),
+                Evidence::Unauthorized if self.has_unverified() => self.verify_session(reason),
                 Evidence::Unauthorized => self.initialize_again(),
                 _ if self.refused_pings >= MAX_REFUSED_PINGS => self.verify_session(reason),
                 _ if probing => self.attempt_failed(ConnectionError::Refused(refusal.clone())),
@@ -189,8 +282,11 @@ impl Engine {
             }
             (Evidence::NotTaken, _) => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
             (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
-            (Evidence::Unknown, None) => self.recover(ConnectionError::Broken(reason)),
-            (Evidence::Unknown, Some(_)) => self.suspect = true,
+            // Where a new session is the only way to tell, it is not made for each of them.
+            (Evidence::Unknown, None) if self.session_may_survive() || self.settings.session_is_lost(self.now) => {
+                self.recover(ConnectionError::Broken(reason));
+            }
+            (Evidence::Unknown, _) => self.ping_soon(),
         }
     }
 
@@ -198,7 +294,7 @@ impl Engine {
     /// other.
     fn restore_may_mean_loss(&mut self, reason: String) {
         let has_list = self.session.as_ref().is_some_and(|session| session.server.list_method().is_some());
-        if has_list || self.settings.session_is_lost(self.now) {
+        if has_list && !self.probes.lists_tell_nothing() || self.settings.session_is_lost(self.now) {
             self.verify_session(reason);
         }
     }

@@ -143,7 +143,12 @@ impl Engine {
             return;
         }
         if matches!(cause, ConnectionError::Broken(_)) && self.session_may_survive() {
-            if self.someone_waits() {
+            if self.probes.are_left_to_client() {
+                // Nothing but an `initialize` can tell, and not too many of them.
+                if self.is_out_of_patience(SECOND) {
+                    self.initialize_again();
+                }
+            } else if self.someone_waits() {
                 self.probe();
             } else {
                 let delay = self.next_delay(None);
@@ -294,6 +299,8 @@ impl Engine {
             if !says_nothing {
                 self.answers_stand();
             }
+        } else if matches!(cause, ConnectionError::Unreachable(_)) && self.session_may_survive() {
+            // Nothing was sent in it: it is as good as before.
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
@@ -311,7 +318,11 @@ impl Engine {
         self.log(Level::Warn, text.clone());
         for key in self.waiting_requests() {
             let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
-            let text = alloc::format!("{method} was not sent; it did not run. {text}");
+            let text = if method == "initialize" {
+                alloc::format!("initialize came to nothing: {text}")
+            } else {
+                alloc::format!("{method} was not sent; it did not run. {text}")
+            };
             self.answer_error(key, errors::SESSION_UNSTABLE, &text, None);
         }
     }
@@ -356,7 +367,7 @@ impl Engine {
         }
     }
 
-    fn wait(&mut self, delay: Nanos) {
+    pub(crate) fn wait(&mut self, delay: Nanos) {
         self.connection = ConnectionState::Waiting;
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
@@ -400,7 +411,7 @@ impl Engine {
         }
     }
 
-    fn someone_waits(&self) -> bool {
+    pub(crate) fn someone_waits(&self) -> bool {
         self.requests.values().any(|request| {
             request.origin == Origin::Client
                 && !request.is_modern()
@@ -420,7 +431,10 @@ impl Engine {
             self.connection = ConnectionState::Headers;
             return;
         }
-        if self.session.is_some() && !self.initialize_next {
+        let to_be_initialized = self.session.as_ref().is_some_and(|session| !session.initialized);
+        if to_be_initialized && self.client.initialized {
+            self.send_initialized();
+        } else if self.session.is_some() && !self.initialize_next {
             self.probe();
         } else {
             self.begin_handshake();
@@ -470,8 +484,11 @@ impl Engine {
         self.modern_follows(false, reason);
         self.let_go_of_own_listen();
         if let Some(session) = &self.session {
-            let epoch = session.epoch;
-            self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
+            // The client never heard of one that was not ready yet.
+            let (epoch, known) = (session.epoch, session.initialized);
+            if known {
+                self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
+            }
             self.headers_are_stale();
             self.ask_for_headers();
         }
@@ -482,6 +499,7 @@ impl Engine {
         let verified_loss = core::mem::take(&mut self.verified_loss);
         let Some(session) = self.session.take() else { return };
         self.cookies.end(session.epoch);
+        self.probes.session_over();
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges(session.epoch);
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
@@ -489,6 +507,7 @@ impl Engine {
         }
         self.notifying = None;
         self.asides.clear();
+        self.forget_earlier_sendings();
         self.progress_tokens.end_session();
         // The server's questions died with it. A late answer must not reach a question of the next session.
         for (id, asked) in core::mem::take(&mut self.server_requests) {
@@ -515,11 +534,15 @@ impl Engine {
             .iter()
             .filter(|(_, request)| request.is_out() && request.epoch == session.epoch)
             .map(|(key, request)| (*key, request.state.clone()))
+            .map(|(key, state)| {
+                let lost = matches!(&state, RequestState::Verifying(answer) if verified_loss && self.answer_meant_loss(key, answer));
+                (key, state, lost)
+            })
             .collect();
-        for (key, state) in keys {
+        for (key, state, lost) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
-                RequestState::Verifying(answer) if verified_loss => {
+                RequestState::Verifying(answer) if lost => {
                     self.lost_session = Some((session.epoch, answer.said().to_string()));
                     self.settle(key, end(Evidence::SessionLost, false));
                 }

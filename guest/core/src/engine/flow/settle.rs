@@ -62,9 +62,11 @@ pub(crate) fn new_request(
         translated: None,
         state: RequestState::Held,
         wire_id: 0,
+        earlier_wire_id: None,
         epoch: 0,
         sent_at: None,
         hold_left: 0,
+        hold_shortened: 0,
         paused: Paused::default(),
         replays: 0,
         sent_again: false,
@@ -76,6 +78,7 @@ pub(crate) fn new_request(
         retry: None,
         progress: None,
         brought: false,
+        answered_alike: false,
         empty_resumes: 0,
         silent: 0,
     }
@@ -113,6 +116,9 @@ impl Engine {
             self.held_bytes -= request.text.len().min(self.held_bytes);
         }
         self.wire_ids.remove(&request.wire_id);
+        if let Some(wire) = request.earlier_wire_id {
+            self.wire_ids.remove(&wire);
+        }
         if let Some(token) = &request.progress_token {
             self.progress_tokens.remove(token, key);
         }
@@ -173,7 +179,9 @@ impl Engine {
         let wire = self.new_wire_id();
         let request = self.requests.get_mut(&key)?;
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
-        self.wire_ids.remove(&request.wire_id);
+        if request.earlier_wire_id != Some(request.wire_id) {
+            self.wire_ids.remove(&request.wire_id);
+        }
         request.wire_id = wire;
         request.sent_again |= request.replays > 0;
         request.cursor = None;
@@ -252,10 +260,13 @@ impl Engine {
             }
             Action::Wait { .. } => self.hold(key),
             Action::Replay => {
+                let may_be_answered = in_session && self.is_event_stream_open();
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.replays += 1;
+                    request.earlier_wire_id = may_be_answered.then_some(request.wire_id);
                     request.accepted = end.accepted;
                     request.hold_left = self.options.hold_timeout;
+                    request.hold_shortened = 0;
                 }
                 self.replays += 1;
                 self.emit(Event::Replayed { method, accepted: end.accepted, reason: end.reason });
@@ -304,7 +315,9 @@ impl Engine {
     /// Back to the queue, in its place.
     pub(crate) fn hold(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
-        self.wire_ids.remove(&request.wire_id);
+        if request.earlier_wire_id != Some(request.wire_id) {
+            self.wire_ids.remove(&request.wire_id);
+        }
         request.state = RequestState::Held;
         let (left, modern) = (request.hold_left, request.is_modern());
         self.clear_sent_timers(key);
@@ -358,8 +371,12 @@ impl Engine {
             }
             return self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
         }
-        let method = request.method.clone();
-        let initialize = request.state == RequestState::Handshake;
+        let (method, initialize) = (request.method.clone(), request.state == RequestState::Handshake);
+        // The promise of a list is over: it waits like any other request.
+        let more = self.requests.get_mut(&key).map_or(0, |request| core::mem::take(&mut request.hold_shortened));
+        if more > 0 {
+            return self.timers.set(Timer::Hold(key), self.now + more);
+        }
         let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };
         let (server, time) = (self.server_name(), seconds(self.options.hold_timeout));
         let text = if initialize {
@@ -423,8 +440,23 @@ impl Engine {
         }
     }
 
+    /// HTTP+SSE: whether the stream of the session is there, on which answers come.
+    fn is_event_stream_open(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.transport == Transport::HttpSse)
+            && self.session_may_survive()
+    }
+
+    /// HTTP+SSE: the session's stream is gone, and with it the answers to what was sent before and sent again.
+    pub(crate) fn forget_earlier_sendings(&mut self) {
+        for request in self.requests.values_mut() {
+            if let Some(wire) = request.earlier_wire_id.take() {
+                self.wire_ids.remove(&wire);
+            }
+        }
+    }
+
     /// HTTP+SSE: a POST broke off, but its answer may still come on the event stream, if that lives. False if it is not
-    /// awaited: what is safe is better sent again.
+    /// awaited: what is safe is better sent again, whichever answer comes first.
     pub(crate) fn await_on_stream(&mut self, key: RequestKey) -> bool {
         let session = self.session.as_ref().filter(|session| session.transport == Transport::HttpSse);
         let Some(epoch) = session.map(|session| session.epoch).filter(|_| self.session_may_survive()) else {
@@ -559,6 +591,7 @@ impl Engine {
         let Some(request) = self.forget(key) else { return };
         if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
             session.progress = true;
+            self.probes.client_was_answered(true);
             self.attempts = 0;
             self.asked_for_headers = None;
             self.told_without_progress = false;

@@ -29,9 +29,9 @@ impl Engine {
             return false;
         }
         if *code == session_loss::UNINITIALISED_CODE && !session_loss::error_may_mean_loss(*code, message) {
-            return !session.verified
-                && (!session.progress || message == session_loss::UNINITIALISED_TEXT)
-                && session.server.list_method().is_some();
+            let first = !session.verified && !session.progress;
+            let known_text = message == session_loss::UNINITIALISED_TEXT && !session.is_known_answer(message, self.now);
+            return (first || known_text) && session.server.list_method().is_some();
         }
         session_loss::error_may_mean_loss(*code, message) && !session.is_known_answer(message, self.now)
     }
@@ -57,6 +57,7 @@ impl Engine {
         let Some(request) = self.requests.get_mut(&key) else { return };
         let exchange = request.exchange();
         request.state = RequestState::Verifying(answer);
+        request.answered_alike = false;
         self.wire_ids.remove(&request.wire_id);
         for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
@@ -83,6 +84,8 @@ impl Engine {
             }
             (ConnectionState::Ready | ConnectionState::Probing(_), None) => {
                 self.last_error = reason;
+                // Without a list nothing but an `initialize` tells.
+                self.unverified_is_alike();
                 self.initialize_again();
             }
             // The way back is under way, and tells.
@@ -122,7 +125,7 @@ impl Engine {
             }
             OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
                 self.answers_stand();
-                self.pause(*retry_after, reason.clone());
+                self.own_was_limited(probing, *retry_after, reason.clone());
             }
             OwnEnd::Failed(End { evidence: Evidence::NotTaken, reason, .. }) => {
                 let cause = ConnectionError::Proxied(not_the_server(reason));
@@ -169,6 +172,7 @@ impl Engine {
             session.verified = true;
             session.refuses_pings |= self.ping_missed;
         }
+        self.probes.list_was_answered();
         self.refused_pings = 0;
         self.answers_stand();
         self.alive();
@@ -181,6 +185,24 @@ impl Engine {
                 self.answer_stands(key, answer);
             }
         }
+        self.unverified_is_alike();
+    }
+
+    /// A new session proves that what the requests that wait were answered with meant the loss of this one.
+    fn unverified_is_alike(&mut self) {
+        for request in self.requests.values_mut() {
+            request.answered_alike |= matches!(request.state, RequestState::Verifying(_));
+        }
+    }
+
+    /// Whether a request was answered with words that turned out to mean that the session is gone.
+    pub(crate) fn answer_meant_loss(&self, key: RequestKey, answer: &UnverifiedAnswer) -> bool {
+        self.requests.iter().any(|(other, request)| match &request.state {
+            RequestState::Verifying(known) => {
+                request.answered_alike && (*other == key || known.said() == answer.said())
+            }
+            _ => false,
+        })
     }
 
     /// The session lives, or nothing more can be found out: what the server said is the answer.
@@ -223,9 +245,13 @@ impl Engine {
 
     /// Answers wait to be verified, and nothing verifies them: it was broken off.
     pub(crate) fn verify_what_waits(&mut self) {
-        let waits = self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)));
-        if waits {
+        if self.has_unverified() {
             self.verify_session("an answer of the server is to be verified".to_string());
         }
+    }
+
+    /// Whether an answer waits to be verified.
+    pub(crate) fn has_unverified(&self) -> bool {
+        self.requests.values().any(|request| matches!(request.state, RequestState::Verifying(_)))
     }
 }

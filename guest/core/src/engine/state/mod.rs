@@ -7,6 +7,7 @@ pub(crate) mod exchanges;
 pub(crate) mod lateness;
 pub(crate) mod modern;
 pub(crate) mod pause;
+pub(crate) mod probes;
 pub(crate) mod progress_tokens;
 pub(crate) mod requests;
 pub(crate) mod session;

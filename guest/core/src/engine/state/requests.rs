@@ -40,12 +40,16 @@ pub(crate) struct Request {
     pub state: RequestState,
     /// The id it carries on the wire, fresh for every sending.
     pub wire_id: u64,
+    /// HTTP+SSE: the id of the sending before, whose POST broke off; its answer may still come on the session's stream.
+    pub earlier_wire_id: Option<u64>,
     /// The epoch it was last sent in.
     pub epoch: u64,
     /// When it was first sent.
     pub sent_at: Option<Nanos>,
     /// How much longer it may be held. Time under way does not count.
     pub hold_left: Nanos,
+    /// It is given so much less because it is a list that a provisional result promised: it is answered then, as empty.
+    pub hold_shortened: Nanos,
     /// The pauses of the server that its hold clock stood still for.
     pub paused: Paused,
     pub replays: u32,
@@ -64,6 +68,8 @@ pub(crate) struct Request {
     pub progress: Option<u64>,
     /// Something of its answer has come: a notification, an event id.
     pub brought: bool,
+    /// What it was answered with, which is being verified, was the answer to a list, too.
+    pub answered_alike: bool,
     /// Resumed streams in a row that ended and brought nothing.
     pub empty_resumes: u32,
     /// Resumed streams in a row that stayed silent for long.

@@ -220,6 +220,8 @@ pub(crate) struct Session {
     pub endpoint: Option<Url>,
     pub server: Server,
     pub since: Nanos,
+    /// The server says something else of itself than in the session before.
+    pub server_changed: bool,
     /// The server has taken `notifications/initialized`.
     pub initialized: bool,
     /// A request of the client was answered in it.
@@ -251,6 +253,7 @@ impl Session {
             endpoint: None,
             server,
             since,
+            server_changed: false,
             initialized: false,
             progress: false,
             standalone: Standalone::default(),

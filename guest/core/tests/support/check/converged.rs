@@ -22,7 +22,10 @@ impl World {
     /// Once the world has been kind for a while, the server has exactly what the client asked for.
     pub fn check_converged(&mut self) {
         // Without sessions a server has nothing to restore them in; and a client that is not answered has no session.
-        if self.server.knobs.stateless || !self.is_initialized() || self.watch.restore_refused {
+        if self.server.knobs.stateless
+            || !self.is_initialized()
+            || self.watch.restore_refused && self.watch.restore_given_up
+        {
             return;
         }
         let sid = self.server.current.clone();

@@ -41,6 +41,10 @@ impl World {
         let wire = id.as_u64().or(id.as_f64().map(|id| id as u64)).or(id.as_str().and_then(|id| id.parse().ok()));
         let Some(tag) = wire.and_then(|wire| self.watch.wires.get(&wire)).copied() else { return };
         if response.get("result").is_none() {
+            let sending = self.watch.sendings.get_mut(&tag);
+            for sending in sending.into_iter().flatten().filter(|sending| Some(sending.wire) == wire) {
+                sending.denied = true;
+            }
             self.log(tag, |tag| Entry::ServerError { tag });
         }
         // A refusal of what was not looked at is no answer.
@@ -74,8 +78,7 @@ impl World {
         let status = self.engine.status();
         let http = status.session.as_ref().is_some_and(|session| session.transport == super::Transport::StreamableHttp);
         // A stream of the session's own may bring it yet.
-        let streams = self.server.sessions.values().any(|session| session.alive && session.stream.is_some());
-        if !http || status.state != State::Ready || status.queued > 0 || streams {
+        if !http || status.state != State::Ready || status.queued > 0 || self.listens() {
             return;
         }
         let late: Vec<Tag> =

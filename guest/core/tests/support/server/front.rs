@@ -342,7 +342,9 @@ impl World {
         if channel == Channel::Session && !self.server.knobs.answer_first {
             self.answer_plain(id, 202, "Accepted");
         }
-        if self.server.knobs.strict && !initialized && method != "initialize" && method != "ping" {
+        // Without sessions it cannot know.
+        let strict = self.server.knobs.strict && !self.server.knobs.stateless;
+        if strict && !initialized && method != "initialize" && method != "ping" {
             let error = json!({"code":-32602,"message":"Invalid request parameters"});
             self.answer_request(&sid, &channel, &message["id"], "error", error);
         } else {

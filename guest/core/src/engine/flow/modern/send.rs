@@ -35,7 +35,7 @@ impl Engine {
 
     /// Whether a request that must not run twice waits for a sign of life first.
     fn modern_is_suspect(&self) -> bool {
-        let interval = self.heartbeat_or_default();
+        let interval = self.heartbeat_interval();
         self.modern.suspect || self.modern.info.is_some() && self.now.saturating_sub(self.heard_at) > interval
     }
 
