@@ -81,8 +81,8 @@ struct World {
     /// When the server was last another one, and when it gave the client the list that it has.
     replaced: Nanos,
     listed: Nanos,
-    /// When the client was first told that changes are told.
-    acknowledged: Option<Nanos>,
+    /// Since when the client is told of changes, by the streams that it has; an old client has one that is not its own, 0.
+    acknowledged: BTreeMap<u64, Nanos>,
     initialized: bool,
     trace: Vec<String>,
 }
@@ -112,7 +112,7 @@ impl World {
             stale: true,
             replaced: 0,
             listed: 0,
-            acknowledged: None,
+            acknowledged: BTreeMap::new(),
             initialized: false,
             trace: Vec::new(),
         }
@@ -167,8 +167,9 @@ impl World {
         self.note(format!("told {text}"));
         let message: Value = serde_json::from_str(text).expect("messages are JSON");
         let method = message["method"].as_str().unwrap_or_default();
-        if method.ends_with("acknowledged") || message["id"] == "i" {
-            self.acknowledged.get_or_insert(self.now);
+        if method.ends_with("acknowledged") {
+            let id = message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"].as_u64();
+            self.acknowledged.insert(id.expect("it names a stream of the client's"), self.now);
         }
         if method.ends_with("list_changed") {
             // Clients list again then.
@@ -186,6 +187,7 @@ impl World {
         }
         if message["id"] == "i" && message.get("result").is_some() {
             self.initialized = true;
+            self.acknowledged.insert(0, self.now);
             self.after(0, Happening::Client);
         }
         if let Some(asked) = message["id"].as_u64().and_then(|tag| self.asked.get_mut(&tag)) {
@@ -194,6 +196,7 @@ impl World {
                 self.stale = false;
                 self.listed = self.now;
             }
+            self.acknowledged.remove(&message["id"].as_u64().unwrap_or_default());
             let (cancelled, answers, runs) = (asked.cancelled, asked.answers.len(), asked.runs);
             if cancelled || answers > 1 {
                 self.fault("an answer that nobody is owed");
@@ -526,7 +529,7 @@ impl World {
         if current != expected || self.streams.len() != expected {
             self.fault(&format!("{current} streams of notifications are open, and should be {expected}"));
         }
-        let missed = self.acknowledged.is_some_and(|at| at < self.replaced);
+        let missed = self.acknowledged.values().any(|at| *at < self.replaced);
         if expected > 0 && missed && !self.stale && self.listed < self.replaced {
             self.fault("the server was replaced, and the client does not know that its lists changed");
         }
