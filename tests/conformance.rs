@@ -76,8 +76,49 @@ fn oauth() {
     }
 }
 
-/// Runs a scenario. The suite's word is not enough: a scenario that checked nothing has not passed.
+/// The suite's scenarios of MCP 2026-07-28 that sign in nowhere. Their servers speak no other version.
+const MODERN: [&str; 7] = [
+    "tools_call",
+    "request-metadata",
+    "http-standard-headers",
+    "http-custom-headers",
+    "http-invalid-tool-headers",
+    "sep-2322-client-request-state",
+    "json-schema-ref-no-deref",
+];
+
+/// The client speaks it too: as many checks as without the bridge.
+#[test]
+fn modern() {
+    for scenario in MODERN {
+        let direct = passes_as(scenario, Some(Modern { era: "auto", is_direct: true }));
+        let through = passes_as(scenario, Some(Modern { era: "auto", is_direct: false }));
+        assert_eq!(through, direct, "{scenario}: not as many checks as without the bridge");
+    }
+}
+
+/// The client speaks the versions before: the bridge translates.
+#[test]
+fn modern_for_a_legacy_client() {
+    for scenario in ["tools_call", "request-metadata", "http-standard-headers", "sep-2322-client-request-state"] {
+        passes_as(scenario, Some(Modern { era: "legacy", is_direct: false }));
+    }
+}
+
+/// How the client of a scenario of MCP 2026-07-28 connects.
+struct Modern {
+    era: &'static str,
+    is_direct: bool,
+}
+
+/// Runs a scenario with the client of the version before MCP 2026-07-28.
 fn passes(scenario: &str) {
+    passes_as(scenario, None);
+}
+
+/// Runs a scenario, and gives the number of checks. The suite's word is not enough: a scenario that checked nothing has not
+/// passed.
+fn passes_as(scenario: &str, modern: Option<Modern>) -> usize {
     let suite = install::conformance();
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = scratch_file("conformance");
@@ -87,9 +128,21 @@ fn passes(scenario: &str) {
     command.arg(suite.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
     // The suite hands the command to a shell: through the environment, paths with spaces survive.
     command.args(["client", "--command", r#""$TEST_NODE" "$TEST_CLIENT""#, "--scenario", scenario, "-o", "results"]);
-    let client = if scenario.starts_with("auth/") { "clients/conformance_auth.mjs" } else { "clients/conformance.mjs" };
+    let client = match modern {
+        Some(_) => "clients/conformance_modern.mjs",
+        None if scenario.starts_with("auth/") => "clients/conformance_auth.mjs",
+        None => "clients/conformance.mjs",
+    };
     command.env("TEST_NODE", &node).env("TEST_CLIENT", tests_folder().join(client)).env("STATE", folder.join("state"));
-    command.env("BRIDGE", COMMAND).env("SDK_FOLDER", suite.join("node_modules/@modelcontextprotocol/sdk"));
+    if modern.as_ref().is_none_or(|modern| !modern.is_direct) {
+        command.env("BRIDGE", COMMAND);
+    }
+    if let Some(modern) = &modern {
+        command.args(["--spec-version", "2026-07-28"]).env("ERA", modern.era);
+        command.env("SDK_FOLDER", install::node_modern().join("node_modules"));
+    } else {
+        command.env("SDK_FOLDER", suite.join("node_modules/@modelcontextprotocol/sdk"));
+    }
     let mut process = Process::start(command.current_dir(&folder));
     let ended = process.wait(BOUND);
     let results = results(&folder);
@@ -110,6 +163,7 @@ fn passes(scenario: &str) {
     }
     println!("{scenario}: {} checks passed", made.len());
     fs::remove_dir_all(&folder).expect("the scratch folder is writable");
+    made.len()
 }
 
 /// The one folder that the suite makes in `results`, or, for a scenario with a path, below that.

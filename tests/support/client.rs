@@ -96,10 +96,9 @@ impl Client {
 
     /// Waits for the handshake, and gives what the client knows of the server.
     pub fn handshake(&self) -> Value {
-        let mut line = self.wait_within(STARTUP, 0, "the handshake", |line| {
-            assert!(line.get("refused").is_none(), "the client could not connect: {line}");
-            line.get("connected").is_some()
-        });
+        let is_end = |line: &Value| line.get("connected").is_some() || line.get("refused").is_some();
+        let mut line = self.wait_within(STARTUP, 0, "the handshake", is_end);
+        assert!(line.get("refused").is_none(), "the client could not connect: {line}");
         line["connected"].take()
     }
 
