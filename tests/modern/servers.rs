@@ -123,9 +123,14 @@ impl Server {
         self.start();
     }
 
+    /// Sends its process a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
     /// SIGTERM, and waits until new connections are refused; it may still be alive.
     pub fn ask_to_end(&mut self) {
-        self.process.as_ref().expect("it runs").signal(Signal::TERM);
+        self.signal(Signal::TERM);
         let port = self.port.number();
         poll(&format!("{:?} refuses connections after SIGTERM", self.kind), PATIENCE, || {
             TcpStream::connect(("127.0.0.1", port)).err()

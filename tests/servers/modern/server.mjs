@@ -6,8 +6,9 @@
 // argument `region` in the header Mcp-Param-<name>. Request states are signed with `--key`, or with a key of this process.
 // What could do harm appends a line to the journal. SDK_FOLDER is the `node_modules` that holds the SDK.
 import { randomBytes } from "node:crypto";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 import { createServer } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -56,22 +57,16 @@ function factory() {
   });
   tool("slow", object({ seconds: number, mark: string }), async ({ seconds, mark }, context) => {
     note(`slow ${mark}`);
-    const { signal } = context.mcpReq;
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, seconds * 1000);
-      signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        note(`cancelled ${mark}`);
-        resolve();
-      });
-    });
+    await setTimeout(seconds * 1000, undefined, { signal: context.mcpReq.signal }).catch(() => note(`cancelled ${mark}`));
     return text(`slept: ${mark}`);
   });
-  tool("progress", object({ steps: number }), async ({ steps }, context) => {
+  // It ends when the file `until` is there: a client's SDK may lose what comes in one piece with the answer.
+  tool("progress", object({ steps: number, until: string }), async ({ steps, until }, context) => {
     const progressToken = context.mcpReq._meta?.progressToken;
     for (let progress = 1; progressToken !== undefined && progress <= steps; progress++) {
       await context.mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress, total: steps } });
     }
+    while (!existsSync(until) && !context.mcpReq.signal.aborted) await setTimeout(5);
     return text(`steps: ${steps}`);
   });
   tool("confirm", object({ mark: string }), async ({ mark }, context) => {

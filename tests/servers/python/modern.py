@@ -9,6 +9,7 @@ line to the journal.
 
 import argparse
 import logging
+import os
 
 import anyio
 import mcp_types as types
@@ -65,10 +66,13 @@ async def slow(seconds: float, mark: str) -> str:
 
 
 @mcp.tool()
-async def progress(steps: int, context: Context) -> str:
-    """Reports progress, one notification a step."""
+async def progress(steps: int, until: str, context: Context) -> str:
+    """Reports progress, one notification a step. It ends when the file `until` is there: a client's SDK may lose what comes in
+    one piece with the answer."""
     for step in range(1, steps + 1):
         await context.report_progress(step, steps)
+    while not os.path.exists(until):
+        await anyio.sleep(0.005)
     return f"steps: {steps}"
 
 
