@@ -67,7 +67,8 @@ fn bridge(url: &str, options: &[&str]) -> Bridge {
 fn acknowledged(bridge: &Bridge, id: &str) -> Value {
     let id: Value = serde_json::from_str(id).expect("an id");
     bridge.wait_for("an acknowledgement", |message| {
-        message["method"] == "notifications/subscriptions/acknowledged" && message["params"]["_meta"][SUBSCRIPTION] == id
+        message["method"] == "notifications/subscriptions/acknowledged"
+            && message["params"]["_meta"][SUBSCRIPTION] == id
     })
 }
 

@@ -219,7 +219,10 @@ fn a_legacy_session_with_a_modern_server() {
     assert_eq!(result["protocolVersion"], crate::support::bridge::VERSION);
     assert_eq!(result["serverInfo"]["name"], "typescript-modern", "{result}");
     let capabilities = &result["capabilities"];
-    assert_eq!((&capabilities["tools"]["listChanged"], &capabilities["resources"]["subscribe"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&capabilities["tools"]["listChanged"], &capabilities["resources"]["subscribe"]),
+        (&json!(true), &json!(true))
+    );
     assert!(capabilities.get("tasks").is_none() && capabilities.get("extensions").is_none(), "{capabilities}");
     assert_eq!(bridge.call("ping", json!({})), json!({}));
     bridge.call("logging/setLevel", json!({"level": "info"}));

@@ -112,7 +112,9 @@ fn values_that_no_header_can_hold() {
     let server = Server::with(Kind::TypeScriptOnly, &["--header", "Region"]);
     let mut bridge = bridge(&server.url(), &[]);
     bridge.call("tools/list", modern(json!({})));
-    for region in ["Zürich", " padded ", "", "=?base64?eA==?=", "one\r\nmcp-method: tools/list", "a\tb", "世界", "\u{7f}"] {
+    for region in
+        ["Zürich", " padded ", "", "=?base64?eA==?=", "one\r\nmcp-method: tools/list", "a\tb", "世界", "\u{7f}"]
+    {
         assert_eq!(route(&mut bridge, region, "m"), format!("routed to {region}"));
     }
     // What has such a name is not there, which is another error than that of a header.
@@ -130,9 +132,9 @@ fn values_that_no_header_can_hold() {
 /// What the protocol says in headers is not the user's to say.
 #[test]
 fn headers_of_the_protocol_cannot_be_configured() {
-    for name in ["Mcp-Method", "mcp-name", "Mcp-Param-Region", "MCP-PARAM-X", "MCP-Protocol-Version", "Mcp-Session-Id"] {
-        let mut process =
-            Process::start(command().args(["http://127.0.0.1:9/mcp", "--header", &format!("{name}: x")]));
+    for name in ["Mcp-Method", "mcp-name", "Mcp-Param-Region", "MCP-PARAM-X", "MCP-Protocol-Version", "Mcp-Session-Id"]
+    {
+        let mut process = Process::start(command().args(["http://127.0.0.1:9/mcp", "--header", &format!("{name}: x")]));
         let (status, _) = process.wait(crate::support::PATIENCE).expect("it does not even start");
         assert!(!status.success(), "{name} was taken");
         let said = process.stderr.text().to_ascii_lowercase();

@@ -40,9 +40,7 @@ impl Kind {
     /// A call that is not safe to repeat, shows `mark` in the journal when it begins, and ends long after the test.
     pub fn slow(self, mark: &str) -> (&'static str, Value) {
         match self {
-            Self::Everything => {
-                ("trigger-long-running-operation", json!({"duration": 600, "steps": 1, "mark": mark}))
-            }
+            Self::Everything => ("trigger-long-running-operation", json!({"duration": 600, "steps": 1, "mark": mark})),
             _ => ("slow", json!({"seconds": 600, "mark": mark})),
         }
     }
@@ -141,8 +139,8 @@ impl Server {
     pub fn ended(&mut self) -> Duration {
         let mut process = self.process.take().expect("it runs");
         let ended = process.wait(PATIENCE);
-        let (_, took) =
-            ended.unwrap_or_else(|| panic!("{:?} still runs, {PATIENCE:?} after SIGTERM: something holds it up", self.kind));
+        let (_, took) = ended
+            .unwrap_or_else(|| panic!("{:?} still runs, {PATIENCE:?} after SIGTERM: something holds it up", self.kind));
         took
     }
 
@@ -182,7 +180,8 @@ impl Server {
             Kind::TypeScriptOnly => typescript(&["--legacy", "reject"]),
             Kind::PythonLegacy => python(install::python(), "server.py", &["--transport", "streamable-http"]),
             Kind::Everything => {
-                let modules = install::node().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+                let modules =
+                    install::node().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
                 let mut command = Command::new("node");
                 command.arg("--import").arg(tests_folder().join("servers/node/preload.mjs")).arg(modules);
                 command.arg("streamableHttp").env("PORT", &port).env("TEST_JOURNAL", &self.journal);

@@ -125,10 +125,13 @@ fn a_call_outlives_the_subscriptions_of_a_server_that_ends() {
     acknowledged(&bridge, r#""listen-1""#);
     let until = crate::support::scratch_file("until");
     let arguments = json!({"steps": 0, "until": until});
-    let call = bridge.request("tools/call", super::with_meta(
-        json!({"name": "progress", "arguments": {"steps": 1, "until": arguments["until"]}}),
-        json!({"progressToken": "p"}),
-    ));
+    let call = bridge.request(
+        "tools/call",
+        super::with_meta(
+            json!({"name": "progress", "arguments": {"steps": 1, "until": arguments["until"]}}),
+            json!({"progressToken": "p"}),
+        ),
+    );
     bridge.wait_for_method(0, "notifications/progress");
     server.ask_to_end();
     // This one is refused, which tells the bridge.
