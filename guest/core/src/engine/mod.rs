@@ -14,6 +14,7 @@ use crate::engine::state::asides::Asides;
 use crate::engine::state::cookies::Cookies;
 use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
+use crate::engine::state::modern::{Link, Modern};
 use crate::engine::state::pause::Pause;
 use crate::engine::state::progress_tokens::ProgressTokens;
 use crate::engine::state::requests::{Request, RequestKey};
@@ -75,6 +76,7 @@ pub struct Engine {
     bodies: flow::bodies::Bodies,
     secrets: Secrets,
     requests: BTreeMap<RequestKey, Request>,
+    modern: Modern,
     /// The ids on the wire that may still be answered.
     wire_ids: BTreeMap<u64, RequestKey>,
     progress_tokens: ProgressTokens,
@@ -208,6 +210,7 @@ impl Engine {
             bodies: flow::bodies::Bodies::default(),
             secrets: Secrets::default(),
             requests: BTreeMap::new(),
+            modern: Modern::default(),
             wire_ids: BTreeMap::new(),
             progress_tokens: ProgressTokens::default(),
             outbox: VecDeque::new(),
@@ -321,8 +324,15 @@ impl Engine {
 
     /// A snapshot.
     pub fn status(&self) -> Status {
+        let modern = self.modern.meta.is_some() && self.client.initialize.is_none();
         let state = match &self.connection {
             _ if self.closing => State::Closed,
+            ConnectionState::Idle if modern => match &self.modern.link {
+                Link::Up if self.modern.info.is_some() => State::Ready,
+                Link::Up | Link::Checking => State::Connecting,
+                Link::Waiting => State::Waiting,
+                Link::Credentials(_) => State::NeedsCredentials,
+            },
             ConnectionState::Idle => State::Idle,
             ConnectionState::Handshake(_) | ConnectionState::Headers => State::Connecting,
             ConnectionState::AwaitInitialized | ConnectionState::Ready => State::Ready,
@@ -334,10 +344,13 @@ impl Engine {
         };
         Status {
             state,
-            session: self.session.as_ref().map(Session::info),
-            session_since: self.session.as_ref().map(|session| session.since),
-            queued: self.outbox.len() as u32,
-            in_flight: self.client_requests().count() as u32,
+            session: self.session.as_ref().map(Session::info).or_else(|| self.modern.info.clone()),
+            session_since: match (&self.session, &self.modern.info) {
+                (Some(session), _) => Some(session.since),
+                (None, info) => info.as_ref().map(|_| self.modern.since),
+            },
+            queued: (self.outbox.len() + self.modern.queue.len()) as u32,
+            in_flight: self.client_requests().filter(|(_, request)| !request.is_listen()).count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,
             last_error: self.blank(self.last_error.clone()),
@@ -361,6 +374,12 @@ impl Engine {
             Timer::NotificationHold => self.drop_late_notifications(),
             Timer::Endpoint => self.on_handshake_late(),
             Timer::Start => self.answer_provisionally(),
+            Timer::Discover(key) => self.on_discover_late(key),
+            Timer::Listen(key) => self.on_listen_timer(key),
+            Timer::ModernAttempt => self.on_modern_attempt(),
+            Timer::ModernLiveness => self.on_modern_liveness(),
+            Timer::ModernOwn(exchange) => self.on_modern_own_late(exchange),
+            Timer::ModernCredentials => self.on_modern_credentials_over(),
             Timer::Credentials => self.on_credentials_over(),
             Timer::Headers => self.on_headers_late(),
             // Whatever is due is asked for once this input is taken.
@@ -385,14 +404,16 @@ impl Engine {
                 | ConnectionState::Handshake(_)
                 | ConnectionState::Headers
         );
-        if !connected {
+        if !connected && self.modern.link != Link::Up {
             self.finish_close();
         }
     }
 
     fn finish_if_drained(&mut self) {
         let closed = matches!(self.connection, ConnectionState::Closing | ConnectionState::Closed);
-        let busy = self.client_requests().next().is_some() || !self.outbox.is_empty() || self.notifying.is_some();
+        let busy = self.client_requests().any(|(_, request)| !request.is_listen())
+            || !self.outbox.is_empty()
+            || self.notifying.is_some();
         if self.closing && !closed && !busy {
             self.finish_close();
         }
@@ -400,6 +421,7 @@ impl Engine {
 
     /// Answers what is left and takes leave of the server.
     fn finish_close(&mut self) {
+        self.end_listens();
         let left: Vec<_> = self.client_requests().map(|(key, _)| *key).collect();
         for key in left {
             self.answer_closed(key);

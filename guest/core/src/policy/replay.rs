@@ -111,6 +111,24 @@ pub(crate) fn is_safe(method: &str) -> bool {
     ) || method.split_once('/').is_some_and(|(of, verb)| verb == "list" && !of.is_empty())
 }
 
+/// The same for requests of the versions without sessions. `continued`: it carries what a client answered, or the state that the
+/// server gave it, which may be good for one time only.
+pub(crate) fn is_safe_without_session(method: &str, continued: bool) -> bool {
+    match method {
+        "resources/read" | "prompts/get" => true,
+        _ if continued => false,
+        // A cancellation is acknowledged, and an update is told apart by its keys.
+        "tasks/update" | "tasks/cancel" => true,
+        "initialize"
+        | "ping"
+        | "logging/setLevel"
+        | "resources/subscribe"
+        | "resources/unsubscribe"
+        | "tasks/result" => false,
+        _ => is_safe(method),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

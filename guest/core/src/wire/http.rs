@@ -38,7 +38,7 @@ pub(crate) fn standard_headers(method: Method) -> &'static [(&'static str, &'sta
 
 /// Whether the transport sets the header of this name itself, so that nobody else may.
 pub fn set_by_transport(name: &str) -> bool {
-    const OWN: [&str; 11] = [
+    const OWN: [&str; 13] = [
         "accept",
         "accept-encoding",
         "connection",
@@ -46,12 +46,16 @@ pub fn set_by_transport(name: &str) -> bool {
         "content-type",
         "host",
         "last-event-id",
+        "mcp-method",
+        "mcp-name",
         "mcp-protocol-version",
         "mcp-session-id",
         "te",
         "transfer-encoding",
     ];
-    OWN.iter().any(|own| name.eq_ignore_ascii_case(own))
+    const OWN_PREFIX: &str = "mcp-param-";
+    let has_prefix = name.get(..OWN_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_PREFIX));
+    has_prefix || OWN.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// Whether this can be a header's value: visible ASCII, space and tab.

@@ -220,6 +220,11 @@ pub(crate) struct Params<'a> {
     pub cursor: Option<&'a RawValue>,
     pub task: Option<&'a RawValue>,
     pub task_id: Option<&'a RawValue>,
+    pub arguments: Option<&'a RawValue>,
+    pub notifications: Option<&'a RawValue>,
+    pub progress: Option<&'a RawValue>,
+    pub input_responses: Option<&'a RawValue>,
+    pub request_state: Option<&'a RawValue>,
 }
 
 impl<'a> Params<'a> {
@@ -262,6 +267,16 @@ enum Member {
     Task,
     #[serde(rename = "taskId")]
     TaskId,
+    #[serde(rename = "arguments")]
+    Arguments,
+    #[serde(rename = "notifications")]
+    Notifications,
+    #[serde(rename = "progress")]
+    Progress,
+    #[serde(rename = "inputResponses")]
+    InputResponses,
+    #[serde(rename = "requestState")]
+    RequestState,
     #[serde(other)]
     Other,
 }
@@ -295,6 +310,11 @@ impl<'de> Visitor<'de> for ParamsVisitor {
                 Member::Cursor => &mut params.cursor,
                 Member::Task => &mut params.task,
                 Member::TaskId => &mut params.task_id,
+                Member::Arguments => &mut params.arguments,
+                Member::Notifications => &mut params.notifications,
+                Member::Progress => &mut params.progress,
+                Member::InputResponses => &mut params.input_responses,
+                Member::RequestState => &mut params.request_state,
                 Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;

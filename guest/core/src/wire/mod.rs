@@ -4,6 +4,7 @@ pub(crate) mod buffer;
 pub(crate) mod cookies;
 pub mod http;
 pub(crate) mod json;
+pub(crate) mod modern;
 pub mod scan;
 pub mod sse;
 pub mod url;

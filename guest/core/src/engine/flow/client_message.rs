@@ -17,6 +17,7 @@ use crate::engine::state::settings::{Change, Full, MAX_SUBSCRIPTION_BYTES, MAX_S
 use crate::engine::state::timers::Timer;
 use crate::policy::replay;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
+use crate::wire::modern;
 use crate::{Level, MILLISECOND, Nanos};
 
 /// A message of the client that waits to be sent.
@@ -156,11 +157,14 @@ impl Engine {
             return self.on_client_envelope(envelope, &text);
         }
         match envelope.kind {
+            Kind::Request { id, method }
+                if method != "initialize" && self.on_modern_envelope(&id, &method, text, &envelope.params) => {}
             Kind::Request { id, method } => match &*method {
                 "ping" => self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.raw)),
-                // The stateless era (2026-07-28) begins with this; the client falls back to `initialize`.
+                // It belongs to the versions without sessions, which say so in `_meta`.
                 "server/discover" => {
-                    let text = "This transport speaks the versions with a session (2024-11-05 to 2025-11-25): send initialize.";
+                    let text = "server/discover was not sent: its _meta names no protocol version without sessions \
+                                (2026-07-28 or later). Send initialize for the others.";
                     self.emit_message(response(id.raw, errors::METHOD_NOT_FOUND, text, None));
                 }
                 "initialize" => self.on_initialize(text, id.range(), &envelope.params),
@@ -190,11 +194,22 @@ impl Engine {
                         let text = json::splice(text, id.range(), &asked.id);
                         self.enqueue(Outgoing::Answer { epoch: asked.epoch, text, sendings: 0 });
                     }
+                    None if self.client.initialize.is_none() && self.modern.meta.is_some() => self.on_modern_response(),
                     None => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
                 }
             }
             Kind::Response { id: None } => self.log(Level::Warn, "an answer of the client without an id: dropped"),
         }
+    }
+
+    /// Takes a request that names a version without sessions, or none that is one. False: it is of the versions with sessions.
+    fn on_modern_envelope(&mut self, id: &json::Span, method: &str, text: &str, params: &Params) -> bool {
+        match modern::said(params) {
+            modern::Said::Nothing => return false,
+            modern::Said::Modern(meta) => self.on_modern_request(method, text, id.range(), params, meta),
+            modern::Said::NoVersion(version) => self.refuse_version(id.raw, method, &version),
+        }
+        true
     }
 
     /// A second `initialize` replaces the session.
@@ -304,7 +319,7 @@ impl Engine {
     }
 
     /// Nothing is taken any more once the close has begun.
-    fn refused_for_the_close(&mut self, request: &Request) -> bool {
+    pub(crate) fn refused_for_the_close(&mut self, request: &Request) -> bool {
         if self.closing {
             let text = alloc::format!("{} came after the close; it was not sent.", request.method);
             self.emit_message(response(request.client_id(), errors::CLOSED, &text, None));
@@ -321,7 +336,7 @@ impl Engine {
         }
     }
 
-    fn has_room(&mut self, request: &Request) -> bool {
+    pub(crate) fn has_room(&mut self, request: &Request) -> bool {
         let full = if self.queue_is_full() {
             alloc::format!(
                 "{} messages are held or in flight (option max-queue-messages)",
@@ -362,6 +377,9 @@ impl Engine {
                 if asked || self.progress_tokens.is_of_clients_task(&token, self.now) {
                     self.enqueue(Outgoing::Bound { epoch, text: text.to_string() });
                 }
+            }
+            _ if self.client.initialize.is_none() && self.modern.meta.is_some() => {
+                self.on_modern_notification(method, text);
             }
             _ if self.client.initialize.is_none() => {
                 self.log(Level::Warn, alloc::format!("{method} before initialize: dropped"));
@@ -473,6 +491,9 @@ impl Engine {
             })
             .map(|(key, request)| (*key, request.state.clone(), request.wire_id, request.epoch));
         let Some((key, state, wire, epoch)) = found else { return };
+        if self.requests.get(&key).is_some_and(Request::is_modern) {
+            return self.cancel_modern(key);
+        }
         match state {
             // `initialize` cannot be cancelled (MCP, "Cancellation").
             RequestState::Handshake => return,
@@ -551,6 +572,7 @@ impl Engine {
 
     /// Starts what can be started, in order.
     pub(crate) fn pump(&mut self) {
+        self.pump_modern();
         self.pump_asides();
         self.converge();
         while matches!(self.connection, ConnectionState::Ready) {
@@ -606,12 +628,15 @@ impl Engine {
     /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a
     /// request that dies with it is of unknown outcome.
     fn is_suspect(&self) -> bool {
-        let silence = if self.options.heartbeat_interval > 0 {
-            self.options.heartbeat_interval
-        } else {
-            crate::Options::new("").heartbeat_interval
-        };
-        self.suspect || self.now.saturating_sub(self.heard_at) > silence
+        self.suspect || self.now.saturating_sub(self.heard_at) > self.heartbeat_or_default()
+    }
+
+    /// The interval of the heartbeat, also where there is none.
+    pub(crate) fn heartbeat_or_default(&self) -> Nanos {
+        match self.options.heartbeat_interval {
+            0 => crate::Options::new("").heartbeat_interval,
+            interval => interval,
+        }
     }
 
     /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.

@@ -9,6 +9,7 @@ use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
+use crate::engine::state::modern::Link;
 use crate::engine::state::requests::{Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -57,11 +58,16 @@ impl Engine {
         if self.options.can_refresh_credentials && !self.asked_lately() {
             self.asked_for_headers = Some(self.now);
             self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
-            if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
-                self.emit(Event::HeadersNeeded { status: Some(status) });
-            }
+            self.request_headers(status);
         } else {
             self.on_credentials_over();
+        }
+    }
+
+    /// Asks the host for headers in the place of those that were rejected with this status.
+    pub(crate) fn request_headers(&mut self, status: u16) {
+        if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
+            self.emit(Event::HeadersNeeded { status: Some(status) });
         }
     }
 
@@ -131,7 +137,9 @@ impl Engine {
     /// can be.
     pub(crate) fn try_new_headers(&mut self, exchange: ExchangeId, role: &Role) -> bool {
         match role {
-            Role::Post(key) if self.requests.get(key).is_some_and(|request| request.origin == Origin::Client) => {
+            Role::Modern(key) | Role::Post(key)
+                if self.requests.get(key).is_some_and(|request| request.origin == Origin::Client) =>
+            {
                 let reason = "its headers were replaced meanwhile".to_string();
                 self.settle(*key, End { evidence: Evidence::NotSent, accepted: false, reason, refusal: None });
                 true
@@ -154,6 +162,11 @@ impl Engine {
     fn headers_are_fresh(&mut self) {
         self.timers.clear(Timer::Headers);
         self.headers = Headers::Fresh(self.now);
+        if matches!(self.modern.link, Link::Credentials(_)) {
+            self.timers.clear(Timer::ModernCredentials);
+            self.modern.link = Link::Up;
+            self.reopen_listens();
+        }
         if matches!(self.connection, ConnectionState::Credentials(_) | ConnectionState::Headers) {
             self.timers.clear(Timer::Credentials);
             self.attempt();

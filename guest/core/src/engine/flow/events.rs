@@ -89,6 +89,11 @@ impl Engine {
     /// A text of the server on this exchange.
     pub(crate) fn on_text(&mut self, id: ExchangeId, text: String) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
+        match &exchange.role {
+            Role::Modern(key) => return self.on_modern_text(id, *key, text),
+            Role::ModernOwn(own) => return self.on_modern_own_text(id, own.clone(), &text),
+            _ => {}
+        }
         let owner = owner_of(&exchange.role);
         let source = Source { epoch: exchange.context.epoch, owner, handshake: exchange.role == Role::Initialize };
         self.on_server_text(source, text);
@@ -98,7 +103,7 @@ impl Engine {
 /// The request whose response is read in this role.
 fn owner_of(role: &Role) -> Option<RequestKey> {
     match role {
-        Role::Post(key) | Role::Resume(key) => Some(*key),
+        Role::Post(key) | Role::Resume(key) | Role::Modern(key) => Some(*key),
         _ => None,
     }
 }

@@ -378,6 +378,7 @@ impl Engine {
         self.connection = ConnectionState::Ready;
         self.suspect = false;
         self.down = None;
+        self.modern_follows(true, "");
         self.announce(info, changed);
         self.arm_heartbeat();
         self.open_standalone();

@@ -15,6 +15,9 @@ const PROBE_TIME: Nanos = 5 * SECOND;
 
 impl Engine {
     pub(crate) fn on_probe(&mut self) {
+        if self.modern.info.is_some() {
+            self.check_modern_link();
+        }
         match self.connection {
             ConnectionState::Ready => {
                 self.probe();
@@ -62,6 +65,7 @@ impl Engine {
             return;
         }
         self.connection = ConnectionState::Ready;
+        self.modern_follows(true, "");
         if self.down.take().is_some()
             && let Some(session) = &self.session
         {

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 mod hold;
+pub(crate) mod modern;
 pub(crate) mod notice;
 pub(crate) mod outcome;
 pub(crate) mod own_answers;

@@ -61,6 +61,8 @@ impl Engine {
             }
             Role::Delete => self.on_delete_over(),
             Role::Post(key) => self.on_post_accepted(key, context),
+            Role::Modern(key) => self.on_modern_over(key, Outcome::Accepted),
+            Role::ModernOwn(own) => self.on_modern_own_over(id, own, Outcome::Accepted),
             _ => {}
         }
     }
@@ -115,6 +117,9 @@ impl Engine {
         let being_made = self.is_being_made(epoch);
         match role {
             Role::Retired | Role::Delete => {}
+            Role::Modern(key) => self.on_modern_over(key, outcome),
+            Role::ModernOwn(own) => self.on_modern_own_over(id, own, outcome),
+            Role::ModernNotify => self.on_modern_notify_over(outcome),
             Role::Initialize | Role::Initialized => self.on_handshake_outcome(&role, into_connection_error(outcome)),
             Role::Stream => {
                 if current || being_made {

@@ -290,7 +290,8 @@ impl Engine {
             let away = matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_));
             let unauthorized =
                 matches!(cause, ConnectionError::Refused(refusal) if matches!(refusal.status, 401 | 403));
-            if !away && !(unauthorized && self.down.is_none() && self.verifies_rejections()) {
+            let says_nothing = away || unauthorized && self.down.is_none() && self.verifies_rejections();
+            if !says_nothing {
                 self.answers_stand();
             }
         } else if self.session.is_some() {
@@ -402,6 +403,7 @@ impl Engine {
     fn someone_waits(&self) -> bool {
         self.requests.values().any(|request| {
             request.origin == Origin::Client
+                && !request.is_modern()
                 && matches!(
                     request.state,
                     RequestState::Held | RequestState::Handshake | RequestState::Resuming | RequestState::Verifying(_)
@@ -465,6 +467,7 @@ impl Engine {
             return;
         }
         self.down = Some(Down { since: self.now, told_at: None });
+        self.modern_follows(false, reason);
         if let Some(session) = &self.session {
             let epoch = session.epoch;
             self.emit(Event::Disconnected { epoch, reason: reason.to_string() });
@@ -551,7 +554,9 @@ impl Engine {
     /// Requests that wait for a connection.
     pub(crate) fn waiting_requests(&self) -> Vec<RequestKey> {
         self.client_requests()
-            .filter(|(_, request)| matches!(request.state, RequestState::Held | RequestState::Handshake))
+            .filter(|(_, request)| {
+                !request.is_modern() && matches!(request.state, RequestState::Held | RequestState::Handshake)
+            })
             .map(|(key, _)| *key)
             .collect()
     }

@@ -75,6 +75,9 @@ impl Engine {
         let up = matches!(self.connection, ConnectionState::Ready) && epoch == self.epoch;
         match role {
             // One that was cancelled is not sent again.
+            Role::Modern(key) => self.post_modern_again(key),
+            Role::ModernOwn(own) => self.redirected_own(id, own),
+            Role::ModernNotify => self.log_dropped("a notification of the client", "it was redirected"),
             Role::Post(key) if self.requests.get(&key).is_some_and(|request| request.cancelled) => {
                 self.forget(key);
             }

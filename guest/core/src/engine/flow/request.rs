@@ -13,6 +13,8 @@ use crate::engine::state::timers::Timer;
 use crate::wire::url::Url;
 use crate::{ExchangeId, Level, Method, Nanos, Output, Transport, http};
 
+/// What stands for the epoch of exchanges that belong to no session.
+const NO_EPOCH: u64 = 0;
 /// How long a DELETE that nobody waits for may take.
 const DELETE_TIME: Nanos = 5 * SECOND;
 
@@ -68,7 +70,9 @@ impl Engine {
             set(name, value);
         }
         let session = self.session.as_ref().filter(|_| {
-            !matches!(role, Role::Initialize | Role::Stream) && extra.iter().all(|(name, _)| name != "mcp-session-id")
+            !matches!(role, Role::Initialize | Role::Stream)
+                && !role.is_modern()
+                && extra.iter().all(|(name, _)| name != "mcp-session-id")
         });
         if let Some(session) = session.filter(|session| session.transport == Transport::StreamableHttp) {
             if let Some(id) = &session.id {
@@ -82,6 +86,7 @@ impl Engine {
         headers.extend_from_slice(extra);
         let epoch = match role {
             Role::Initialize | Role::Stream => self.epoch_being_made(),
+            _ if role.is_modern() => NO_EPOCH,
             _ => self.epoch,
         };
         self.set_cookies(&mut headers, epoch, url);
@@ -92,10 +97,11 @@ impl Engine {
         let session_id = session.and_then(|session| session.id.clone());
         self.learn_secrets(url, session_id.as_deref());
         let wire_id = match &role {
-            Role::Post(key) => self.requests.get(key).map(|request| request.wire_id),
+            Role::Post(key) | Role::Modern(key) => self.requests.get(key).map(|request| request.wire_id),
             _ => None,
         };
-        let context = Context { transport: self.transport_now(), epoch, had_session, wire_id };
+        let transport = if role.is_modern() { Transport::StreamableHttp } else { self.transport_now() };
+        let context = Context { transport, epoch, had_session, wire_id };
         self.exchanges.insert(
             exchange,
             Exchange {

@@ -80,7 +80,7 @@ impl Engine {
                 // It may be the answer.
                 if is_json { MAX_REFUSAL.max(self.options.max_body_bytes) } else { MAX_REFUSAL },
             ),
-            Role::Notify(_) | Role::Initialized if !may_be_page => Reading::Drain(0),
+            Role::Notify(_) | Role::Initialized | Role::ModernNotify if !may_be_page => Reading::Drain(0),
             _ if kind == "text/event-stream" && status != 204 && !is_sse_post => {
                 Reading::Events(Parser::new(self.options.max_event_bytes))
             }
@@ -146,7 +146,7 @@ impl Engine {
     fn on_stream_open(&mut self, id: ExchangeId) {
         let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
         match role {
-            Role::Post(key) => {
+            Role::Post(key) | Role::Modern(key) => {
                 if let Some(request) = self.requests.get_mut(&key) {
                     request.state = RequestState::Accepted(Some(id));
                 }
@@ -207,7 +207,7 @@ impl Engine {
         self.cancel(id);
         let broken = || ConnectionError::Broken(alloc::format!("{what} is over {limit} bytes (option {option})"));
         match role {
-            Role::Post(key) | Role::Resume(key) => {
+            Role::Post(key) | Role::Resume(key) | Role::Modern(key) => {
                 let problem = alloc::format!("{what} is over {limit} bytes (option {option})");
                 self.answer_too_large(key, &problem, limit);
             }
@@ -270,6 +270,24 @@ impl Engine {
 
     fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: Vec<u8>) {
         let text = from_utf8_lossy(body);
+        let role = self.exchanges.get(&id).map(|exchange| &exchange.role);
+        if let Some(Role::Modern(key)) = role {
+            let key = *key;
+            refusal.body = text;
+            // Rejected for headers that have been replaced since, it goes out with the new ones.
+            return if matches!(refusal.status, 401 | 403) {
+                self.finish_exchange(id, Outcome::Refused(refusal));
+            } else {
+                self.exchange_over(id);
+                self.modern_refused(key, refusal);
+            };
+        }
+        if let Some(Role::ModernOwn(own)) = role {
+            let own = own.clone();
+            if !matches!(refusal.status, 401 | 403 | 408 | 421 | 425 | 429 | 500..) && is_response(&text) {
+                self.on_modern_own_text(id, own, &text);
+            }
+        }
         if self.is_answer_of_refusal(id, &refusal, &text) {
             self.on_text(id, text);
             self.exchange_over(id);

@@ -12,6 +12,7 @@ use crate::api::options::SECOND;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::Role;
+use crate::engine::state::modern::Link;
 use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
@@ -56,6 +57,7 @@ pub(crate) fn new_request(
         task: TaskPart::None,
         page: None,
         learn,
+        modern: None,
         state: RequestState::Held,
         wire_id: 0,
         epoch: 0,
@@ -113,12 +115,16 @@ impl Engine {
         }
         let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
         self.settings.dropped(key, in_session && (request.is_out() || request.replays > 0));
-        self.timers.clear(Timer::Hold(key));
+        for timer in [Timer::Hold(key), Timer::Discover(key), Timer::Listen(key)] {
+            self.timers.clear(timer);
+        }
         self.clear_sent_timers(key);
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
         }
-        if matches!(request.state, RequestState::Held) {
+        if matches!(request.state, RequestState::Held) && request.is_modern() {
+            self.modern.queue.retain(|queued| *queued != key);
+        } else if matches!(request.state, RequestState::Held) {
             self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
         }
         Some(request)
@@ -135,28 +141,15 @@ impl Engine {
 
     /// Sends a request, for the first time or again, under a fresh id.
     pub(crate) fn post_request(&mut self, key: RequestKey) {
-        let wire = self.new_wire_id();
+        let Some(body) = self.begin_sending(key) else { return };
         let Some(request) = self.requests.get_mut(&key) else { return };
-        let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
-        self.wire_ids.remove(&request.wire_id);
-        request.wire_id = wire;
-        request.sent_again |= request.replays > 0;
         request.epoch = self.epoch;
-        request.cursor = None;
-        request.brought = false;
-        request.empty_resumes = 0;
-        request.silent = 0;
-        if let Some(hold_end) = self.timers.next_of(Timer::Hold(key)) {
-            request.hold_left = hold_end.saturating_sub(self.now);
-        }
-        let sent_at = *request.sent_at.get_or_insert(self.now);
         let is_client = request.origin == Origin::Client;
-        self.wire_ids.insert(wire, key);
+        let sent_at = *request.sent_at.get_or_insert(self.now);
         let exchange = self.post(Role::Post(key), body.into_bytes());
         if let Some(request) = self.requests.get_mut(&key) {
             request.state = RequestState::Sent(exchange);
         }
-        self.timers.clear(Timer::Hold(key));
         if is_client {
             let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
             self.timers.set(Timer::Run(key), end);
@@ -164,6 +157,26 @@ impl Engine {
         if self.session.as_ref().is_some_and(|session| session.transport == Transport::HttpSse) {
             self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
         }
+    }
+
+    /// Gives a request a fresh id on the wire, and the text to send. Its hold clock stops.
+    pub(crate) fn begin_sending(&mut self, key: RequestKey) -> Option<String> {
+        let wire = self.new_wire_id();
+        let request = self.requests.get_mut(&key)?;
+        let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
+        self.wire_ids.remove(&request.wire_id);
+        request.wire_id = wire;
+        request.sent_again |= request.replays > 0;
+        request.cursor = None;
+        request.brought = false;
+        request.empty_resumes = 0;
+        request.silent = 0;
+        if let Some(hold_end) = self.timers.next_of(Timer::Hold(key)) {
+            request.hold_left = hold_end.saturating_sub(self.now);
+        }
+        self.wire_ids.insert(wire, key);
+        self.timers.clear(Timer::Hold(key));
+        Some(body)
     }
 
     /// Sends a request whose POST was redirected, and so not taken. Its clocks go on.
@@ -266,14 +279,30 @@ impl Engine {
         }
     }
 
+    /// Back to the queue of the versions without sessions, in its place.
+    fn hold_modern(&mut self, key: RequestKey) {
+        self.timers.clear(Timer::Listen(key));
+        let at = self.modern.queue.partition_point(|queued| *queued < key);
+        self.modern.queue.insert(at, key);
+        if self.requests.get(&key).is_some_and(Request::is_acknowledged_listen) {
+            self.timers.clear(Timer::Hold(key));
+        }
+        if self.modern.link == Link::Waiting {
+            self.modern_attempt_sooner();
+        }
+    }
+
     /// Back to the queue, in its place.
     pub(crate) fn hold(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         self.wire_ids.remove(&request.wire_id);
         request.state = RequestState::Held;
-        let left = request.hold_left;
+        let (left, modern) = (request.hold_left, request.is_modern());
         self.clear_sent_timers(key);
         self.start_hold(key, left);
+        if modern {
+            return self.hold_modern(key);
+        }
         self.requeue(Queued::request(key));
         // Some links are not waited for.
         match self.connection.clone() {
@@ -347,8 +376,9 @@ impl Engine {
         }
         let (method, wire, epoch, exchange) =
             (request.method.clone(), request.wire_id, request.epoch, request.exchange());
-        let mut told = false;
-        if !request.cancelled {
+        // Without a session the end of the exchange tells.
+        let mut told = request.is_modern();
+        if !request.cancelled && !told {
             told = self.can_tell(epoch);
             let text = alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{wire},"reason":"timed out"}}}}"#

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::Transport;
 use crate::engine::flow::client_message::Queued;
+use crate::engine::flow::modern::Own;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::session_loss::Refusal;
 use crate::wire::sse::Parser;
@@ -60,8 +61,21 @@ pub(crate) enum Role {
     Standalone,
     /// The DELETE of a session.
     Delete,
+    /// The POST of a request of the versions without sessions.
+    Modern(RequestKey),
+    /// What the engine asks for by itself in these versions.
+    ModernOwn(Own),
+    /// A notification of a client of these versions.
+    ModernNotify,
     /// Nobody waits for it any more.
     Retired,
+}
+
+impl Role {
+    /// Whether it belongs to the versions without sessions.
+    pub fn is_modern(&self) -> bool {
+        matches!(self, Self::Modern(_) | Self::ModernOwn(_) | Self::ModernNotify)
+    }
 }
 
 /// How far the response has come.

@@ -5,6 +5,7 @@ pub(crate) mod cookies;
 pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod lateness;
+pub(crate) mod modern;
 pub(crate) mod pause;
 pub(crate) mod progress_tokens;
 pub(crate) mod requests;

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::ops::Range;
 
 use crate::engine::state::cursors::Page;
+use crate::engine::state::modern::ModernPart;
 use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::policy::session_loss::{self, Refusal};
@@ -31,6 +32,8 @@ pub(crate) struct Request {
     /// The page of a list that it asks for, but for the first.
     pub page: Option<Page>,
     pub learn: Learn,
+    /// What it has as a request of the versions without sessions, if it is one.
+    pub modern: Option<ModernPart>,
     pub state: RequestState,
     /// The id it carries on the wire, fresh for every sending.
     pub wire_id: u64,

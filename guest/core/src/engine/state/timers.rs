@@ -39,6 +39,18 @@ pub(crate) enum Timer {
     Endpoint,
     /// `initialize` has waited for a server that is down for long enough.
     Start,
+    /// A `server/discover` of the client has waited for as long as clients do.
+    Discover(RequestKey),
+    /// A stream of notifications is to be opened again, or should have been acknowledged.
+    Listen(RequestKey),
+    /// Versions without sessions: the next attempt to reach the server.
+    ModernAttempt,
+    /// Versions without sessions: the server is to be asked whether it is there.
+    ModernLiveness,
+    /// Versions without sessions: a question of the engine's own should have been answered.
+    ModernOwn(ExchangeId),
+    /// Versions without sessions: rejected requests have waited for fresh credentials for long enough.
+    ModernCredentials,
     /// A rejected request has waited for fresh credentials for long enough.
     Credentials,
     /// A new session has waited for fresh headers for long enough.

@@ -1,0 +1,290 @@
+//! The way to the server, for requests of these versions: whether it can be reached, which versions it speaks, and when that is
+//! tried again. There is no session, so a `server/discover` is all that an attempt is made of.
+
+use alloc::string::String;
+
+use super::Own;
+use crate::api::errors;
+use crate::engine::flow::reconnect::{ConnectionState, Down};
+use crate::engine::state::modern::{Era, Link};
+use crate::engine::state::requests::RequestState;
+use crate::engine::state::session::Server;
+use crate::engine::state::timers::Timer;
+use crate::engine::{Engine, seconds};
+use crate::policy::backoff;
+use crate::policy::era::Verdict;
+use crate::wire::modern::Discovered;
+use crate::{Event, Level, Nanos, SECOND, SessionInfo, Transport};
+
+/// The client hears of attempts at most this often.
+const TELL_AGAIN: Nanos = SECOND;
+
+impl Engine {
+    /// Whether the client uses these versions only, so that events are about them.
+    fn modern_is_alone(&self) -> bool {
+        self.client.initialize.is_none()
+    }
+
+    /// Asks the server whether it is there. What waits to be sent waits for the answer.
+    pub(crate) fn check_modern_link(&mut self) {
+        if matches!(self.modern.link, Link::Waiting | Link::Credentials(_)) {
+            return;
+        }
+        self.modern.link = Link::Checking;
+        self.ask_modern_server();
+    }
+
+    fn ask_modern_server(&mut self) {
+        if self.modern.discover.is_none() {
+            self.modern.last_attempt = self.now;
+            self.modern.discover = Some(self.post_modern_own(Own::Discover, "server/discover", ""));
+        }
+    }
+
+    /// Something broke on the way; the server may be there all the same.
+    pub(crate) fn modern_broken(&mut self, reason: String) {
+        self.modern.suspect = true;
+        self.last_error = reason;
+        if self.modern_waits() {
+            self.check_modern_link();
+        }
+    }
+
+    /// The server cannot be reached, or something else answers in its place.
+    pub(crate) fn modern_unreachable(&mut self, reason: String) {
+        self.modern.suspect = true;
+        self.last_error.clone_from(&reason);
+        if let Some(exchange) = self.modern.discover.take() {
+            self.timers.clear(Timer::ModernOwn(exchange));
+            self.cancel(exchange);
+        }
+        if self.modern.down.is_none() {
+            self.modern.down = Some(Down { since: self.now, told_at: None });
+            if let Some(info) = self.modern.info.as_ref().filter(|_| self.modern_is_alone()) {
+                let epoch = info.epoch;
+                self.emit(Event::Disconnected { epoch, reason: reason.clone() });
+            }
+        }
+        self.let_go_of_listens(&reason);
+        self.probe_soon();
+        if !self.modern_waits() {
+            self.modern.link = Link::Up;
+            return;
+        }
+        let exhausted = self.options.max_attempts > 0 && self.modern.attempts >= self.options.max_attempts;
+        if exhausted {
+            self.fail_modern_queue(&reason);
+        }
+        let delay = self.modern_delay();
+        self.modern.attempts = self.modern.attempts.saturating_add(1);
+        let (now, attempt, alone) = (self.now, self.modern.attempts, self.modern_is_alone());
+        if let Some(down) = &mut self.modern.down
+            && alone
+            && down.told_at.is_none_or(|told| now >= told + TELL_AGAIN)
+        {
+            down.told_at = Some(now);
+            self.emit(Event::Reconnecting { attempt, delay, reason });
+        }
+        self.modern_wait(delay);
+    }
+
+    fn modern_wait(&mut self, delay: Nanos) {
+        self.modern.link = Link::Waiting;
+        self.timers.set(Timer::ModernAttempt, self.now + delay);
+    }
+
+    /// The delay before the next attempt: short while somebody waits.
+    fn modern_delay(&mut self) -> Nanos {
+        let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
+        let down_for = self.modern.down.as_ref().map_or(0, |down| self.now - down.since);
+        let delay = if self.modern.queue.is_empty() {
+            backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
+        } else {
+            backoff::waiting_delay(&mut self.rng, down_for, 0, cap)
+        };
+        delay.max(self.not_before.saturating_sub(self.now))
+    }
+
+    /// Somebody has begun to wait: the next attempt is made as for those who wait.
+    pub(crate) fn modern_attempt_sooner(&mut self) {
+        let soon = (self.modern.last_attempt + self.modern_delay()).max(self.now).max(self.not_before);
+        let planned = self.timers.next_of(Timer::ModernAttempt).unwrap_or(soon);
+        self.timers.set(Timer::ModernAttempt, planned.min(soon));
+    }
+
+    pub(crate) fn on_modern_attempt(&mut self) {
+        self.timers.clear(Timer::ModernAttempt);
+        if self.modern.link != Link::Waiting {
+            return;
+        }
+        if !self.modern_waits() {
+            self.modern.link = Link::Up;
+            return;
+        }
+        self.modern.link = Link::Checking;
+        self.ask_modern_server();
+    }
+
+    /// The server asks for a pause.
+    pub(crate) fn modern_pause(&mut self, retry_after: Option<Nanos>, reason: String) {
+        let cap = self.options.backoff_cap;
+        let rest = retry_after.unwrap_or_else(|| {
+            backoff::idle_delay(&mut self.rng, self.modern.attempts, self.options.backoff_base, cap)
+        });
+        self.modern.attempts = self.modern.attempts.saturating_add(1);
+        self.last_error.clone_from(&reason);
+        if retry_after.is_some() {
+            self.server_asks_for_pause(rest);
+        }
+        self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
+        self.modern_wait(rest.max(backoff::FLOOR));
+    }
+
+    fn fail_modern_queue(&mut self, reason: &str) {
+        let (server, attempts) = (self.server_name(), self.modern.attempts);
+        for key in core::mem::take(&mut self.modern.queue) {
+            let method = self.modern_method(key);
+            let text = alloc::format!(
+                "{method} was not sent: {server} could not be used after {attempts} attempts ({reason}). It did not run."
+            );
+            self.answer_error(key, errors::UNAVAILABLE, &text, None);
+        }
+    }
+
+    /// The server answered a discover of the engine's own.
+    pub(crate) fn modern_discovered(&mut self, verdict: Verdict, server: Option<Discovered>) {
+        match verdict {
+            Verdict::Legacy => {
+                if self.modern.era == Era::Modern {
+                    self.log(Level::Warn, "the server does not speak a version without sessions any more");
+                }
+                self.modern.era = Era::Legacy;
+            }
+            _ => self.modern_server_is(server),
+        }
+        self.era_verified(verdict);
+        self.modern_link_is_up();
+    }
+
+    /// What the server says of itself.
+    pub(crate) fn modern_server_is(&mut self, server: Option<Discovered>) {
+        if let Some(server) = server {
+            let changed = self.modern.server.as_ref().is_some_and(|before| !before.is_like(&server));
+            if changed {
+                self.modern.generation += 1;
+            }
+            let before = self.modern.server.replace(server);
+            if before.is_none() || changed {
+                self.name_modern_server();
+            }
+            self.modern.changed |= changed;
+        }
+        self.set_era(Era::Modern);
+    }
+
+    fn name_modern_server(&mut self) {
+        let Some(server) = &self.modern.server else { return };
+        let named = Server::parse(&alloc::format!(
+            r#"{{"protocolVersion":"-","serverInfo":{}}}"#,
+            if server.info.is_empty() { "{}" } else { &server.info }
+        ));
+        if let (Some(info), Ok(named)) = (&mut self.modern.info, named) {
+            info.server_name = named.name;
+            info.server_version = named.release;
+            info.epoch = self.modern.generation + 1;
+        }
+    }
+
+    /// It is known which versions the server speaks.
+    pub(crate) fn set_era(&mut self, era: Era) {
+        if self.modern.era == Era::Modern && era == Era::Legacy {
+            return;
+        }
+        self.modern.era = era;
+        if era != Era::Modern || self.modern.info.is_some() {
+            return;
+        }
+        let version = self.modern.meta.as_ref().map_or_else(String::new, |meta| meta.version.clone());
+        self.modern.info = Some(SessionInfo {
+            epoch: self.modern.generation + 1,
+            transport: Transport::StreamableHttp,
+            protocol_version: version,
+            server_name: String::new(),
+            server_version: String::new(),
+            has_session_id: false,
+        });
+        self.modern.since = self.now;
+        self.name_modern_server();
+        self.modern.down = None;
+        if let Some(info) = self.modern.info.clone().filter(|_| self.modern_is_alone()) {
+            self.emit(Event::Connected(info));
+        }
+    }
+
+    /// The server was heard: what waits is sent.
+    pub(crate) fn modern_link_is_up(&mut self) {
+        self.modern.suspect = false;
+        self.modern.attempts = 0;
+        let changed = core::mem::take(&mut self.modern.changed);
+        if self.modern.down.take().is_some()
+            && let Some(info) = self.modern.info.clone().filter(|_| self.modern_is_alone())
+        {
+            self.reconnects += 1;
+            self.emit(Event::Reconnected { session: info, new_session: false, server_changed: changed });
+        }
+        if self.modern.link == Link::Up {
+            return;
+        }
+        self.timers.clear(Timer::ModernAttempt);
+        self.timers.clear(Timer::ModernCredentials);
+        self.modern.link = Link::Up;
+        self.reopen_listens();
+        if self.connection == ConnectionState::Waiting {
+            self.attempt();
+        }
+    }
+
+    /// The other lane found the server gone, or there again.
+    pub(crate) fn modern_follows(&mut self, up: bool, reason: &str) {
+        match (up, &self.modern.link) {
+            (false, _) => self.let_go_of_listens(reason),
+            (true, Link::Waiting) => self.timers.set(Timer::ModernAttempt, self.now),
+            _ => {}
+        }
+        if !up && self.modern_waits() {
+            self.check_modern_link();
+        }
+    }
+
+    /// Sets the timer of the next question whether the server is there, while something depends on that.
+    pub(crate) fn time_modern_liveness(&mut self) {
+        let interval = self.options.heartbeat_interval;
+        if interval == 0 || self.timers.is_set(Timer::ModernLiveness) {
+            return;
+        }
+        if self.modern_is_open() {
+            self.timers.set(Timer::ModernLiveness, self.now + interval);
+        }
+    }
+
+    fn modern_is_open(&self) -> bool {
+        self.modern.meta.is_some()
+            && self.requests.values().any(|request| request.is_modern() && request.exchange().is_some())
+    }
+
+    /// Silence has lasted for long, or a stream is open: what it brings says nothing of a server that has begun to go down, and
+    /// takes no connections.
+    pub(crate) fn on_modern_liveness(&mut self) {
+        if !self.modern_is_open() || self.modern.link != Link::Up {
+            return;
+        }
+        let listens = self.listens().iter().any(|key| {
+            self.requests.get(key).is_some_and(|request| matches!(request.state, RequestState::Accepted(_)))
+        });
+        let due = self.heard_at + self.options.heartbeat_interval;
+        if !listens && due > self.now {
+            return self.timers.set(Timer::ModernLiveness, due);
+        }
+        self.ask_modern_server();
+    }
+}

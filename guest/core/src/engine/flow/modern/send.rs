@@ -1,0 +1,128 @@
+//! How requests of these versions are sent: their headers, and what the engine asks by itself.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Own;
+use crate::engine::Engine;
+use crate::engine::state::exchanges::Role;
+use crate::engine::state::modern::Link;
+use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::wire::json::{self, Parsed};
+use crate::wire::modern::{self, CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY};
+use crate::{ExchangeId, Method};
+
+impl Engine {
+    /// Sends what waits, in order, while the server can be reached.
+    pub(crate) fn pump_modern(&mut self) {
+        while self.modern.link == Link::Up
+            && let Some(&key) = self.modern.queue.front()
+        {
+            let Some(request) = self.requests.get(&key) else {
+                self.modern.queue.pop_front();
+                continue;
+            };
+            if !request.safe && self.modern_is_suspect() {
+                self.check_modern_link();
+                break;
+            }
+            self.modern.queue.pop_front();
+            self.post_modern(key);
+        }
+        self.time_modern_liveness();
+    }
+
+    /// Whether a request that must not run twice waits for a sign of life first.
+    fn modern_is_suspect(&self) -> bool {
+        let interval = self.heartbeat_or_default();
+        self.modern.suspect || self.modern.info.is_some() && self.now.saturating_sub(self.heard_at) > interval
+    }
+
+    /// Sends a request, for the first time or again, under a fresh id.
+    pub(crate) fn post_modern(&mut self, key: RequestKey) {
+        let Some(body) = self.begin_sending(key) else { return };
+        let headers = self.modern_headers(key);
+        let url = self.url.clone();
+        let exchange = self.start(Role::Modern(key), Method::Post, &url, body.into_bytes(), &headers);
+        let now = self.now;
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        request.state = RequestState::Sent(exchange);
+        let sent_at = *request.sent_at.get_or_insert(now);
+        if let Some(listen) = request.modern.as_mut().and_then(|part| part.listen.as_mut()) {
+            listen.acknowledged = false;
+            listen.opened_at = now;
+            self.timers.set(Timer::Listen(key), now + self.options.response_timeout);
+        } else {
+            let end = (now + self.options.run_timeout).min(sent_at + self.options.run_limit);
+            self.timers.set(Timer::Run(key), end);
+        }
+    }
+
+    /// The headers that repeat what is in a request.
+    fn modern_headers(&self, key: RequestKey) -> Vec<(String, String)> {
+        let mut headers = Vec::new();
+        let Some(request) = self.requests.get(&key) else { return headers };
+        let Some(part) = &request.modern else { return headers };
+        headers.push(("mcp-protocol-version".to_string(), part.version.clone()));
+        headers.push(("mcp-method".to_string(), modern::header_value(&request.method)));
+        if let Some(name) = &part.name {
+            headers.push(("mcp-name".to_string(), name.clone()));
+        }
+        if request.method == "tools/call" {
+            headers.extend(self.param_headers(&request.text));
+        }
+        headers
+    }
+
+    /// The headers that repeat arguments of a `tools/call`.
+    fn param_headers(&self, text: &str) -> Vec<(String, String)> {
+        let Ok(Parsed::One(envelope)) = json::parse(text) else { return Vec::new() };
+        let params = &envelope.params;
+        let (Some(tool), Some(arguments)) = (params.name.and_then(json::string), params.arguments) else {
+            return Vec::new();
+        };
+        modern::param_headers(self.modern.tools.of(&tool), arguments.get())
+    }
+
+    /// Asks something for the engine itself, as the client would.
+    pub(crate) fn post_modern_own(&mut self, own: Own, method: &str, params: &str) -> ExchangeId {
+        let meta = self.modern.meta.clone().unwrap_or_default();
+        let version = if meta.version.is_empty() { modern::FIRST } else { &meta.version };
+        let client = meta.client.map(|client| alloc::format!(r#","{CLIENT_KEY}":{client}"#)).unwrap_or_default();
+        let wire = self.new_wire_id();
+        let body = alloc::format!(
+            r#"{{"jsonrpc":"2.0","id":{wire},"method":"{method}","params":{{{params}"_meta":{{"{VERSION_KEY}":"{version}","{CAPABILITIES_KEY}":{{}}{client}}}}}}}"#
+        );
+        let headers = Vec::from([
+            ("mcp-protocol-version".to_string(), version.to_string()),
+            ("mcp-method".to_string(), method.to_string()),
+        ]);
+        let url = self.url.clone();
+        let exchange = self.start(Role::ModernOwn(own), Method::Post, &url, body.into_bytes(), &headers);
+        self.timers.set(Timer::ModernOwn(exchange), self.now + self.options.heartbeat_timeout);
+        exchange
+    }
+
+    /// A question of the engine's own was redirected: it is asked at the new place.
+    pub(crate) fn redirected_own(&mut self, id: ExchangeId, own: Own) {
+        self.timers.clear(Timer::ModernOwn(id));
+        match own {
+            Own::Discover => {
+                self.modern.discover = Some(self.post_modern_own(Own::Discover, "server/discover", ""));
+            }
+            Own::Tools(key, _) => {
+                self.post_modern_own(Own::Tools(key, 0), "tools/list", "");
+            }
+        }
+    }
+
+    /// The request goes out once more as it is, because its exchange was redirected.
+    pub(crate) fn post_modern_again(&mut self, key: RequestKey) {
+        let run = self.timers.next_of(Timer::Run(key));
+        self.post_modern(key);
+        if let Some(run) = run {
+            self.timers.set(Timer::Run(key), run);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is remembered of the versions without sessions (MCP 2026-07-28): the server's era, the way to it, the requests that
+//! wait, and which arguments of its tools are repeated in headers.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::engine::flow::reconnect::{Challenge, Down};
+use crate::engine::state::requests::RequestKey;
+use crate::policy::session_loss::Refusal;
+use crate::wire::modern::{Discovered, Filter, HeaderParam, Meta, ToolsPage};
+use crate::{ExchangeId, Nanos, SessionInfo};
+
+/// The lane of the versions without sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Modern {
+    pub era: Era,
+    pub link: Link,
+    /// Requests that wait to be sent, in their order.
+    pub queue: VecDeque<RequestKey>,
+    /// Of the client's last request.
+    pub meta: Option<Meta>,
+    /// What the server said of itself last.
+    pub server: Option<Discovered>,
+    /// The contact with the server, for events and status. There is none before it has shown its era.
+    pub info: Option<SessionInfo>,
+    pub since: Nanos,
+    /// How many times the server was away, or became another one.
+    pub generation: u64,
+    pub down: Option<Down>,
+    /// Attempts since the server was last reached.
+    pub attempts: u32,
+    pub last_attempt: Nanos,
+    /// The engine's own `server/discover` that is under way.
+    pub discover: Option<ExchangeId>,
+    /// Something broke since the server was last heard: a request that must not run twice waits for a discover.
+    pub suspect: bool,
+    /// The server that came back is another one, which was not told yet.
+    pub changed: bool,
+    pub tools: HeaderTools,
+}
+
+/// Which versions the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Era {
+    #[default]
+    Unknown,
+    /// One without sessions, beside which there may be others.
+    Modern,
+    /// Only such with sessions.
+    Legacy,
+}
+
+/// Whether requests can be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Link {
+    /// As far as is known.
+    #[default]
+    Up,
+    /// A `server/discover` finds out.
+    Checking,
+    /// The next attempt has its time.
+    Waiting,
+    /// The server wants other credentials.
+    Credentials(Challenge),
+}
+
+/// What a request of these versions has beside other requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ModernPart {
+    pub version: String,
+    /// The value of `Mcp-Name`.
+    pub name: Option<String>,
+    /// It opens a stream of notifications.
+    pub listen: Option<Listen>,
+    /// Its headers were built anew once, after the server said that they do not fit.
+    pub rebuilt: bool,
+    /// The highest progress that the client was told, as the bits of a float.
+    pub progress: Option<u64>,
+    /// What it was refused with, while a `server/discover` finds out whether the server still speaks these versions.
+    pub unverified: Option<Refusal>,
+}
+
+/// A stream of notifications (`subscriptions/listen`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Listen {
+    /// What the client was told that the server tells.
+    pub told: Option<Filter>,
+    /// The server has acknowledged the stream that is open.
+    pub acknowledged: bool,
+    /// When that stream was opened.
+    pub opened_at: Nanos,
+    /// Streams in a row that did not last.
+    pub failures: u32,
+}
+
+/// The tools with arguments that headers repeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct HeaderTools {
+    tools: BTreeMap<String, Vec<HeaderParam>>,
+}
+
+/// The most such tools that are remembered.
+const MAX_TOOLS: usize = 1024;
+/// The longest name of a tool that is remembered, in bytes.
+const MAX_NAME: usize = 1024;
+
+impl HeaderTools {
+    /// Takes a page of `tools/list`; the first one begins anew. False: there are more such tools than are remembered.
+    pub fn learn(&mut self, page: ToolsPage, first: bool) -> bool {
+        if first {
+            self.tools.clear();
+        }
+        let mut all = true;
+        for (name, params) in page.with_params {
+            if name.len() <= MAX_NAME && (self.tools.len() < MAX_TOOLS || self.tools.contains_key(&name)) {
+                self.tools.insert(name, params);
+            } else {
+                all = false;
+            }
+        }
+        all
+    }
+
+    pub fn of(&self, tool: &str) -> &[HeaderParam] {
+        self.tools.get(tool).map_or(&[], Vec::as_slice)
+    }
+}
