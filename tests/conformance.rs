@@ -156,7 +156,13 @@ fn passes_as(scenario: &str, modern: Option<Modern>) -> usize {
     assert!(status.success(), "{scenario} failed ({status})\n{}", report());
     let file = results.as_deref().expect("the suite leaves its results").join("checks.json");
     let checks: Vec<Value> = serde_json::from_slice(&fs::read(file).expect("the checks")).expect("a list of checks");
-    let made: Vec<_> = checks.iter().filter(|check| check["status"] != "INFO").collect();
+    // There is no `initialize` in MCP 2026-07-28, whose headers could be looked at.
+    let is_of_another_era = |check: &Value| {
+        let is_initialize =
+            check["name"].as_str().is_some_and(|name| name.ends_with("_initialize") || name.ends_with("_initialized"));
+        modern.is_some() && is_initialize && check["status"] == "SKIPPED"
+    };
+    let made: Vec<_> = checks.iter().filter(|check| check["status"] != "INFO" && !is_of_another_era(check)).collect();
     assert!(!made.is_empty(), "{scenario} checked nothing\n{}", report());
     for check in &made {
         assert_eq!(check["status"], "SUCCESS", "{scenario}: {check}\n{}", report());

@@ -197,17 +197,6 @@ impl Modern {
             streams = self.state.opened.wait_timeout(streams, left).unwrap().0;
         }
     }
-
-    /// How many subscriptions there were.
-    pub fn subscriptions(&self) -> usize {
-        self.state.streams().len()
-    }
-
-    /// Keeps a stream that a hook has opened itself.
-    pub fn keeper(&self) -> impl Fn(&Call<'_>, Stream) + Send + Sync + 'static {
-        let state = self.state.clone();
-        move |call, stream| state.opened(call, stream)
-    }
 }
 
 impl Deref for Modern {
