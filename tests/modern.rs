@@ -5,6 +5,8 @@ mod support;
 
 #[path = "modern/eras.rs"]
 mod eras;
+#[path = "modern/hostile.rs"]
+mod hostile;
 #[path = "modern/matrix.rs"]
 mod matrix;
 #[path = "modern/requests.rs"]
@@ -17,9 +19,11 @@ mod servers;
 mod streams;
 #[path = "modern/subscriptions.rs"]
 mod subscriptions;
+#[path = "modern/waits.rs"]
+mod waits;
 
 use serde_json::{Value, json};
-use support::bridge::Bridge;
+use support::bridge::{Bridge, text};
 
 /// The version that this is about.
 const MODERN: &str = "2026-07-28";
@@ -70,6 +74,12 @@ fn acknowledged(bridge: &Bridge, id: &str) -> Value {
         message["method"] == "notifications/subscriptions/acknowledged"
             && message["params"]["_meta"][SUBSCRIPTION] == id
     })
+}
+
+/// Calls the scripted server's tool, and waits for the answer: what was on its way before has come by then.
+fn barrier(bridge: &mut Bridge, mark: &str) {
+    let answer = bridge.call("tools/call", tool("mark", json!({"mark": mark})));
+    assert_eq!(text(&answer), mark);
 }
 
 /// The methods of what the bridge said for a subscription after a mark, acknowledgements included.

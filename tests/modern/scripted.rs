@@ -178,6 +178,11 @@ impl Modern {
         self.fault.up();
     }
 
+    /// New connections are refused; those there are go on.
+    pub fn refuse(&mut self) {
+        self.fault.refuse();
+    }
+
     /// As after `kill -9`.
     pub fn down(&mut self) {
         self.fault.down();

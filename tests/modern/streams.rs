@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::scripted::{self, Modern, acknowledgement, decoded, good, notification};
-use super::{MODERN, SUBSCRIPTION, acknowledged, bridge, listen, modern, told, tool, with_meta};
+use super::{MODERN, SUBSCRIPTION, acknowledged, barrier, bridge, listen, modern, told, tool, with_meta};
 use crate::support::bridge::{Bridge, text};
 use crate::support::http::{Reply, Stream};
 use crate::support::script::{Call, Outcome};
@@ -14,12 +14,6 @@ use crate::support::{PATIENCE, poll};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const UPDATED: &str = "notifications/resources/updated";
-
-/// Calls the server's tool, and waits for the answer: what was on its way before has come by then.
-fn barrier(bridge: &mut Bridge, mark: &str) {
-    let answer = bridge.call("tools/call", tool("mark", json!({"mark": mark})));
-    assert_eq!(text(&answer), mark);
-}
 
 /// How often the client sees a method.
 fn count(bridge: &Bridge, method: &str) -> usize {
@@ -707,23 +701,6 @@ fn a_route_that_is_not_there_yet() {
     bridge.call("server/discover", modern(json!({})));
     barrier(&mut bridge, "once");
     assert_eq!(server.executions("once"), 1);
-    bridge.finish();
-}
-
-#[test]
-fn a_route_that_never_comes() {
-    let server = scripted::server(|call, reply| {
-        if call.kind == "tools/call" {
-            return Outcome::Done(reply.text(404, "text/html", "<html>no such page</html>"));
-        }
-        Outcome::Good(reply)
-    });
-    let mut bridge = bridge(&server.url(), &[]);
-    bridge.call("server/discover", modern(json!({})));
-    let id = bridge.request("tools/call", tool("mark", json!({"mark": "m"})));
-    assert_eq!(bridge.error(&id)["code"], -31007);
-    let tries = server.records_of("tools/call").len();
-    assert!((1..=4).contains(&tries), "{tries} tries");
     bridge.finish();
 }
 
