@@ -60,6 +60,8 @@ pub struct Engine {
     sessions: u64,
     /// The client was told of a session.
     connected: bool,
+    /// The last session was with a server that speaks a version without sessions: the next one is asked for so.
+    translates_next: bool,
     /// The transport, once it is known.
     transport: Option<Transport>,
     detected_at: Option<Nanos>,
@@ -197,6 +199,7 @@ impl Engine {
             epoch: 0,
             sessions: 0,
             connected: false,
+            translates_next: false,
             transport: None,
             detected_at: None,
             client: Client::default(),

@@ -6,3 +6,4 @@ mod listen;
 mod pass_through;
 mod restarts;
 mod rig;
+mod translated;

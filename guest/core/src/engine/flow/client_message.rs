@@ -12,7 +12,7 @@ use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::{Exchange, Role};
 use crate::engine::state::progress_tokens::{TaskPart, status_params};
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
-use crate::engine::state::session::Initialize;
+use crate::engine::state::session::{Initialize, ServerRequest};
 use crate::engine::state::settings::{Change, Full, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay;
@@ -185,6 +185,7 @@ impl Engine {
             Kind::Response { id: Some(id) } => {
                 let asked = json::integer(id.raw).and_then(|id| self.server_requests.remove(&id));
                 match asked {
+                    Some(ServerRequest { input: Some((key, name)), .. }) => self.on_input(key, &name, &envelope),
                     Some(asked) => {
                         let (task, token) = (&asked.task, asked.progress_token.as_deref());
                         if asked.epoch == self.epoch && *task != TaskPart::None {
@@ -491,7 +492,8 @@ impl Engine {
             })
             .map(|(key, request)| (*key, request.state.clone(), request.wire_id, request.epoch));
         let Some((key, state, wire, epoch)) = found else { return };
-        if self.requests.get(&key).is_some_and(Request::is_modern) {
+        if self.requests.get(&key).is_some_and(Request::is_modern) || self.translates(key) {
+            self.forget_questions(key);
             return self.cancel_modern(key);
         }
         match state {
@@ -529,7 +531,7 @@ impl Engine {
     /// Sends what must not wait behind the queue, if it still means something.
     pub(crate) fn send_aside(&mut self, aside: Aside) {
         let current = self.session.as_ref().is_some_and(|session| session.epoch == aside.epoch);
-        if !current {
+        if !current || self.is_translated() {
             return;
         }
         match (aside.reply, self.asides.push(aside)) {
@@ -601,6 +603,12 @@ impl Engine {
                     match queued.message.epoch() {
                         Some(bound) if bound != epoch => {
                             self.log(Level::Debug, "a message for a session that is gone: dropped");
+                        }
+                        _ if self.is_translated() => {
+                            self.log(
+                                Level::Debug,
+                                "a notification that a server without sessions does not know: dropped",
+                            );
                         }
                         _ => {
                             if let Outgoing::Answer { sendings, .. } = &mut queued.message {

@@ -7,6 +7,7 @@ use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::RequestKey;
+use crate::wire::json::{self, Envelope, Kind, Parsed};
 use crate::wire::sse::Item;
 use crate::{ExchangeId, Level, http};
 
@@ -92,12 +93,22 @@ impl Engine {
         match &exchange.role {
             Role::Modern(key) => return self.on_modern_text(id, *key, text),
             Role::ModernOwn(own) => return self.on_modern_own_text(id, own.clone(), &text),
+            Role::Standalone if self.has_own_listen() => return self.on_own_listen_text(id, &text),
+            Role::Post(key) if self.translates(*key) && is_request(&text) => {
+                return self
+                    .log_dropped("a request of the server", "servers of versions without sessions ask in results");
+            }
             _ => {}
         }
         let owner = owner_of(&exchange.role);
         let source = Source { epoch: exchange.context.epoch, owner, handshake: exchange.role == Role::Initialize };
         self.on_server_text(source, text);
     }
+}
+
+/// Whether a text of the server asks for something.
+fn is_request(text: &str) -> bool {
+    matches!(json::parse(text), Ok(Parsed::One(Envelope { kind: Kind::Request { .. }, .. })))
 }
 
 /// The request whose response is read in this role.

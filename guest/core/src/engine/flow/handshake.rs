@@ -1,5 +1,6 @@
 //! How a session is made: which transport, `initialize`, `notifications/initialized`, and what a new session gets back.
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;
+use crate::engine::state::translation::{OwnListen, Translation};
 use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
@@ -34,9 +36,15 @@ pub(crate) struct Handshake {
     pub session_id: Option<String>,
     /// The number of the session that is being made.
     pub epoch: u64,
-    /// What the other transport was refused with, if it was tried first.
-    refused: Option<Refusal>,
+    /// What the other transport, or `initialize`, was refused with, if that was tried first.
+    pub refused: Option<Refusal>,
     changed: bool,
+    /// The version without sessions that `server/discover` was sent in, in the place of `initialize`.
+    pub version: Option<String>,
+    /// That was sent once more.
+    pub asked_again: bool,
+    /// That was refused.
+    pub discover_refused: bool,
 }
 
 /// How far it has come.
@@ -70,6 +78,9 @@ impl Handshake {
             epoch: 0,
             refused: None,
             changed: false,
+            version: None,
+            asked_again: false,
+            discover_refused: false,
         }
     }
 
@@ -112,6 +123,10 @@ impl Engine {
         let epoch = self.sessions + 1;
         let mut handshake = Handshake { refused, epoch, ..Handshake::new(transport, Step::Initialize) };
         match transport {
+            Transport::StreamableHttp if self.translates_next && handshake.refused.is_none() => {
+                self.connection = ConnectionState::Handshake(handshake.clone());
+                self.discover_instead(handshake);
+            }
             Transport::StreamableHttp => {
                 self.connection = ConnectionState::Handshake(handshake);
                 let url = self.url.clone();
@@ -150,7 +165,15 @@ impl Engine {
         epoch != self.epoch && epoch == self.epoch_being_made()
     }
 
-    fn post_initialize(&mut self, url: &Url) {
+    /// The exchange of the handshake's step.
+    pub(crate) fn handshake_exchange_is(&mut self, exchange: ExchangeId) {
+        if let ConnectionState::Handshake(handshake) = &mut self.connection {
+            handshake.exchange = Some(exchange);
+            handshake.step = Step::Initialize;
+        }
+    }
+
+    pub(crate) fn post_initialize(&mut self, url: &Url) {
         let Some(initialize) = self.client.initialize.clone() else { return };
         let told = self.client.negotiated.clone();
         let wire = self.new_wire_id();
@@ -166,7 +189,7 @@ impl Engine {
 
     /// How long a step of the handshake may take. After a loss the first tries are short, because what they are sent into
     /// may be a hole; a slow server gets its time from the later ones.
-    fn handshake_time(&self) -> Nanos {
+    pub(crate) fn handshake_time(&self) -> Nanos {
         let limit = self.options.response_timeout;
         // The session that is kept is not looked after meanwhile.
         if self.has_session() {
@@ -240,13 +263,24 @@ impl Engine {
 
     pub(crate) fn on_initialize_answer(&mut self, text: String) {
         let ConnectionState::Handshake(handshake) = self.connection.clone() else { return };
+        let text = match &handshake.version {
+            Some(_) => match self.as_initialize_answer(&text) {
+                Ok(text) => text,
+                Err(cause) => return self.on_handshake_outcome(&Role::Initialize, cause),
+            },
+            None => text,
+        };
         let Ok(Parsed::One(envelope)) = json::parse(&text) else { return };
         let result = match envelope {
             Envelope { result: Some(result), .. } => result,
             Envelope { error: Some(error), .. } => {
                 let body = alloc::format!(r#"{{"error":{}}}"#, error.get());
                 let refusal = Refusal { status: 200, challenge: String::new(), retry_after: None, body };
-                return self.attempt_failed(ConnectionError::Refused(refusal));
+                let cause = ConnectionError::Refused(refusal);
+                if self.try_translation(&cause) {
+                    return;
+                }
+                return self.attempt_failed(cause);
             }
             _ => return,
         };
@@ -295,6 +329,13 @@ impl Engine {
         let mut session = Session::new(self.epoch, handshake.transport, server, self.now);
         session.id.clone_from(&handshake.session_id);
         session.endpoint.clone_from(&handshake.endpoint);
+        self.translates_next = handshake.version.is_some();
+        if let Some(version) = handshake.version.clone() {
+            session.id = None;
+            let uris: BTreeSet<_> = self.settings.subscriptions().into_iter().collect();
+            session.own_listen = Some(OwnListen { restored: uris.clone(), ..OwnListen::default() });
+            session.translation = Some(Translation { version, uris });
+        }
         self.session = Some(session);
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Start);
@@ -362,6 +403,9 @@ impl Engine {
         };
         handshake.step = Step::Initialized;
         self.connection = ConnectionState::Handshake(handshake);
+        if self.is_translated() {
+            return self.on_initialized_accepted();
+        }
         let text = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         let exchange = self.post(Role::Initialized, text.as_bytes().to_vec());
         self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
@@ -398,7 +442,10 @@ impl Engine {
     /// A step of the handshake failed; perhaps the server speaks the other transport.
     pub(crate) fn on_handshake_outcome(&mut self, role: &Role, cause: ConnectionError) {
         let ConnectionState::Handshake(handshake) = self.connection.clone() else { return };
-        if handshake.step == Step::Delete {
+        if handshake.step == Step::Delete || handshake.step == Step::Initialize && self.try_translation(&cause) {
+            return;
+        }
+        if handshake.step == Step::Initialize && self.translation_failed(&cause) {
             return;
         }
         let other = match handshake.transport {

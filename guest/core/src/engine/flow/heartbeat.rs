@@ -90,7 +90,15 @@ impl Engine {
         if !matches!(self.connection, ConnectionState::Ready) {
             return;
         }
-        let due = self.heard_at + self.options.heartbeat_interval;
+        let mut due = self.heard_at + self.options.heartbeat_interval;
+        // An open stream brings comments, and holds up a server that goes down and takes no connections any more.
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.own_listen.is_some() && session.standalone.exchange.is_some())
+        {
+            due = due.min(self.now);
+        }
         let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
         if due > self.now {
             self.timers.set(Timer::Heartbeat, due);

@@ -23,5 +23,6 @@ pub(crate) mod server_message;
 pub(crate) mod settle;
 pub(crate) mod standalone;
 pub(crate) mod takeover;
+pub(crate) mod translate;
 pub(crate) mod unready;
 pub(crate) mod verify;

@@ -11,9 +11,10 @@ use crate::engine::Engine;
 use crate::engine::state::exchanges::{Context, Role};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
+use crate::policy::era;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
-use crate::policy::session_loss::Refusal;
+use crate::policy::session_loss::{BodyError, Refusal};
 use crate::{ExchangeId, Failure, Level, Transport};
 
 /// A notification that was refused for now so often is not sent again.
@@ -167,6 +168,8 @@ impl Engine {
             Outcome::Refused(refusal) => {
                 let reason = refusal.describe();
                 let evidence = match refusal.evidence(context.transport, context.had_session) {
+                    // The server speaks no version with sessions any more.
+                    Evidence::Refused if asked && self.is_of_other_era(key, &refusal) => Evidence::SessionLost,
                     // Some servers know no pings.
                     Evidence::NotTaken if refusal.status == 404 && !asked => Evidence::Refused,
                     evidence => evidence,
@@ -211,6 +214,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether a request of a session was refused as servers do that speak only versions without sessions.
+    pub(crate) fn is_of_other_era(&self, key: RequestKey, refusal: &Refusal) -> bool {
+        let unsupported = |error: BodyError| error.code == era::UNSUPPORTED_VERSION;
+        !self.translates(key) && matches!(refusal.status, 400..500) && refusal.error().is_some_and(unsupported)
     }
 
     /// What a refusal of a message in the current session means for the connection.

@@ -93,7 +93,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         let text = if request.method == "initialize" {
             "The connection was closed before initialize was answered.".into()
-        } else if request.is_out() {
+        } else if request.is_out() || request.state == RequestState::Asking {
             alloc::format!(
                 "The connection was closed before {} was answered; it may or may not have run.",
                 request.method

@@ -491,7 +491,10 @@ impl Engine {
         self.progress_tokens.end_session();
         // The server's questions died with it. A late answer must not reach a question of the next session.
         for (id, asked) in core::mem::take(&mut self.server_requests) {
-            if asked.epoch == session.epoch {
+            // What a result asked for is answered by the request that goes out anew.
+            if asked.input.is_some() {
+                self.server_requests.insert(id, asked);
+            } else if asked.epoch == session.epoch {
                 self.emit_message(alloc::format!(
                     r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the server's session ended"}}}}"#
                 ));

@@ -79,7 +79,8 @@ impl Engine {
                 set("mcp-session-id", id);
             }
             // The header came with 2025-06-18; versions are dates, so their order is that of their text.
-            if session.server.version.as_str() >= "2025-06-18" {
+            let own = extra.iter().any(|(name, _)| name == "mcp-protocol-version");
+            if session.server.version.as_str() >= "2025-06-18" && !own {
                 set("mcp-protocol-version", &session.server.version);
             }
         }

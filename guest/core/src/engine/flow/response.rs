@@ -9,7 +9,7 @@ use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::exchanges::{Exchange, Reading, Role};
-use crate::engine::state::requests::{Request, RequestKey, RequestState};
+use crate::engine::state::requests::{Origin, Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
@@ -313,7 +313,11 @@ impl Engine {
         let asked = context.wire_id.filter(|wire| self.wire_ids.get(wire) == Some(key));
         let refusal = Refusal { body: text.to_string(), ..refusal.clone() };
         let evidence = refusal.evidence(context.transport, context.had_session);
-        asked.is_some() && response_id(text) == asked && matches!(evidence, Evidence::Unknown | Evidence::Refused)
+        let client = self.requests.get(key).is_some_and(|request| request.origin == Origin::Client);
+        !(client && self.is_of_other_era(*key, &refusal))
+            && asked.is_some()
+            && response_id(text) == asked
+            && matches!(evidence, Evidence::Unknown | Evidence::Refused)
     }
 
     pub(crate) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {

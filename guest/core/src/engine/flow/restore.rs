@@ -26,6 +26,9 @@ impl Engine {
     pub(crate) fn restore(&mut self) {
         let logging = self.session.as_ref().is_some_and(|session| session.server.logging);
         self.timers.clear(Timer::Restore);
+        if self.is_translated() {
+            return self.settings.begin_translated_session();
+        }
         self.settings.begin_session(logging);
     }
 

@@ -176,7 +176,7 @@ impl Engine {
                 let own = self.next_server_request;
                 self.next_server_request += 1;
                 let progress_token = token.map(|token| json::canonical(&token));
-                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token, task });
+                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token, task, input: None });
                 self.emit_message(json::splice(&text, id_at, &own.to_string()));
             }
             Verdict::Cancelled { id: Some((id, id_at)) } => {
@@ -213,6 +213,7 @@ impl Engine {
         // No application answers without the request's id.
         if let Some((_, message)) = &error
             && !request.brought
+            && !self.is_translated()
             && speaks_of_lost_session(message)
         {
             return self.answered_lost(key, message);

@@ -18,10 +18,11 @@ use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
+use crate::policy::era;
 use crate::policy::replay::{Action, Evidence, Facts, decide};
 use crate::policy::session_loss::Refusal;
 use crate::wire::json;
-use crate::{Event, ExchangeId, Level, Nanos, Output, Transport};
+use crate::{Event, ExchangeId, Level, Method, Nanos, Output, Transport};
 
 /// How long a cancelled request is remembered, so that its end can be recognised.
 pub(crate) const CANCELLED_RUN: Nanos = 60 * SECOND;
@@ -58,6 +59,7 @@ pub(crate) fn new_request(
         page: None,
         learn,
         modern: None,
+        translated: None,
         state: RequestState::Held,
         wire_id: 0,
         epoch: 0,
@@ -146,7 +148,13 @@ impl Engine {
         request.epoch = self.epoch;
         let is_client = request.origin == Origin::Client;
         let sent_at = *request.sent_at.get_or_insert(self.now);
-        let exchange = self.post(Role::Post(key), body.into_bytes());
+        let exchange = if self.is_translated() {
+            let Some(outbound) = self.translate_request(key, body) else { return };
+            let url = self.post_url();
+            self.start(Role::Post(key), Method::Post, &url, outbound.body.into_bytes(), &outbound.headers)
+        } else {
+            self.post(Role::Post(key), body.into_bytes())
+        };
         if let Some(request) = self.requests.get_mut(&key) {
             request.state = RequestState::Sent(exchange);
         }
@@ -377,7 +385,7 @@ impl Engine {
         let (method, wire, epoch, exchange) =
             (request.method.clone(), request.wire_id, request.epoch, request.exchange());
         // Without a session the end of the exchange tells.
-        let mut told = request.is_modern();
+        let mut told = request.is_modern() || self.translates(key);
         if !request.cancelled && !told {
             told = self.can_tell(epoch);
             let text = alloc::format!(
@@ -496,17 +504,23 @@ impl Engine {
         id_at: Option<Range<usize>>,
         error: Option<(i64, String)>,
     ) {
+        let (mut text, Some(mut id_at)) = (text, id_at) else { return };
+        if self.translates(key) && self.on_translated_answer(key, &mut text, &mut id_at) {
+            return;
+        }
         let Some(request) = self.requests.get(&key) else { return };
         if request.origin != Origin::Client {
             let origin = request.origin;
             return self.own_request_ended(key, origin, OwnEnd::Answered(error));
         }
-        let Some(id_at) = id_at else { return };
-        let mut text = text;
         text.replace_range(id_at, request.client_id());
         let (epoch, brought) = (request.epoch, request.brought);
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         match error {
+            // The server speaks no version with sessions any more.
+            Some((era::UNSUPPORTED_VERSION, message)) if !brought && current && !self.translates(key) => {
+                self.answered_lost(key, &message);
+            }
             Some((_, message)) if !brought && !current && self.lost_session == Some((epoch, message.clone())) => {
                 self.answered_lost(key, &message);
             }

@@ -31,9 +31,13 @@ impl Engine {
             return;
         }
         let cursor = session.standalone.cursor.clone();
-        let exchange = self.get_stream(Role::Standalone, cursor.as_deref());
+        let exchange = if session.own_listen.is_some() {
+            self.post_own_listen()
+        } else {
+            Some(self.get_stream(Role::Standalone, cursor.as_deref()))
+        };
         if let Some(session) = &mut self.session {
-            session.standalone.exchange = Some(exchange);
+            session.standalone.exchange = exchange;
         }
     }
 
@@ -49,7 +53,8 @@ impl Engine {
         self.session.as_ref().is_some_and(|session| {
             let stream = &session.standalone;
             let awaited = stream.exchange.is_some() || self.timers.is_set(Timer::Standalone);
-            session.transport == Transport::StreamableHttp && session.epoch == epoch && !stream.absent && awaited
+            let brings = session.transport == Transport::StreamableHttp && session.own_listen.is_none();
+            brings && session.epoch == epoch && !stream.absent && awaited
         })
     }
 
@@ -90,9 +95,14 @@ impl Engine {
                 self.recover(ConnectionError::Proxied(not_the_server(&refusal.describe())));
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
+            ConnectionError::Refused(refusal) if refusal.status == 405 && self.try_listen_beside() => {
+                self.standalone_brings_nothing();
+            }
             ConnectionError::Refused(refusal) => {
-                stream.absent = true;
-                stream.denied = matches!(refusal.status, 401 | 403);
+                let Some(session) = &mut self.session else { return };
+                session.standalone.absent = true;
+                session.standalone.denied = matches!(refusal.status, 401 | 403);
+                self.refuse_subscriptions(&refusal.describe());
                 self.standalone_brings_nothing();
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();

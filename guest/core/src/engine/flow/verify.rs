@@ -24,6 +24,10 @@ impl Engine {
     /// Whether this error, under a request's own id, may mean that the session is gone or was never initialised.
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
         let (Some((code, message)), Some(session)) = (error, &self.session) else { return false };
+        // There is no session that could be gone.
+        if session.translation.is_some() {
+            return false;
+        }
         if *code == session_loss::UNINITIALISED_CODE && !session_loss::error_may_mean_loss(*code, message) {
             return !session.verified
                 && (!session.progress || message == session_loss::UNINITIALISED_TEXT)

@@ -12,3 +12,4 @@ pub(crate) mod requests;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod timers;
+pub(crate) mod translation;

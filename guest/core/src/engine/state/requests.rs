@@ -7,6 +7,7 @@ use crate::engine::state::cursors::Page;
 use crate::engine::state::modern::ModernPart;
 use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
+use crate::engine::state::translation::Translated;
 use crate::policy::session_loss::{self, Refusal};
 use crate::{ExchangeId, Nanos};
 
@@ -34,6 +35,8 @@ pub(crate) struct Request {
     pub learn: Learn,
     /// What it has as a request of the versions without sessions, if it is one.
     pub modern: Option<ModernPart>,
+    /// What it has as a request of a translated session, if it has something.
+    pub translated: Option<Translated>,
     pub state: RequestState,
     /// The id it carries on the wire, fresh for every sending.
     pub wire_id: u64,
@@ -95,6 +98,8 @@ pub(crate) enum RequestState {
     Resuming,
     /// Its stream is being resumed by this GET.
     Resumed(ExchangeId),
+    /// Its result asks for something, and the client is being asked.
+    Asking,
     /// It was answered with what may mean that the session is gone; the answer waits until the session is verified.
     Verifying(UnverifiedAnswer),
 }
@@ -160,6 +165,6 @@ impl Request {
 
     /// Whether it was handed to the network and not answered yet.
     pub fn is_out(&self) -> bool {
-        !matches!(self.state, RequestState::Held | RequestState::Handshake)
+        !matches!(self.state, RequestState::Held | RequestState::Handshake | RequestState::Asking)
     }
 }

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::engine::state::progress_tokens::TaskPart;
+use crate::engine::state::requests::RequestKey;
+use crate::engine::state::translation::{OwnListen, Translation};
 use crate::wire::json::{canonical_value, present, splice};
 use crate::wire::url::Url;
 use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
@@ -223,6 +225,10 @@ pub(crate) struct Session {
     /// A request of the client was answered in it.
     pub progress: bool,
     pub standalone: Standalone,
+    /// The server speaks a version without sessions: this one is the client's only.
+    pub translation: Option<Translation>,
+    /// A stream of notifications of the engine's own takes the place of the standalone one.
+    pub own_listen: Option<OwnListen>,
     /// An answer was looked into, and the session was found to live.
     pub verified: bool,
     /// It refuses pings and answers lists.
@@ -248,6 +254,8 @@ impl Session {
             initialized: false,
             progress: false,
             standalone: Standalone::default(),
+            translation: None,
+            own_listen: None,
             verified: false,
             refuses_pings: false,
             known_answer: None,
@@ -350,6 +358,8 @@ pub(crate) struct ServerRequest {
     pub progress_token: Option<String>,
     /// What it has to do with tasks.
     pub task: TaskPart,
+    /// It came in the result of this request, under this name; its answer goes out with the request.
+    pub input: Option<(RequestKey, String)>,
 }
 
 #[cfg(test)]

@@ -217,6 +217,21 @@ impl Settings {
         }
     }
 
+    /// A new session holds all that is wanted, because it goes with every message.
+    pub fn begin_translated_session(&mut self) {
+        self.logging = false;
+        self.updates.clear();
+        let settings: alloc::vec::Vec<_> = self.items.keys().cloned().collect();
+        for setting in settings {
+            if let Some(item) = self.items.get_mut(&setting) {
+                item.server = Belief::Is(item.wanted.clone());
+                item.missed = false;
+                item.given_up = false;
+            }
+            self.look_at(&setting);
+        }
+    }
+
     /// What the client was told before this engine took the place of another.
     pub fn take_over(&mut self, log_level: Option<String>, subscriptions: BTreeSet<String>) {
         let level = log_level.and_then(|level| Change::of("logging/setLevel", Some(&level), None));
@@ -225,6 +240,20 @@ impl Settings {
             self.asked(RequestKey(0), change);
             self.answered(RequestKey(0), true, true, false);
         }
+    }
+
+    /// The log level that the client was told is set, raw.
+    pub fn log_level(&self) -> Option<&str> {
+        self.items.get(&Setting::LogLevel)?.wanted.as_deref()
+    }
+
+    /// The URIs, raw, that the client was told it is subscribed to.
+    pub fn subscriptions(&self) -> alloc::vec::Vec<String> {
+        let wanted = |(setting, item): (&Setting, &Item)| match setting {
+            Setting::Subscription(uri) if item.wanted.is_some() => Some(uri.clone()),
+            _ => None,
+        };
+        self.items.iter().filter_map(wanted).collect()
     }
 
     /// What was given up is tried again.

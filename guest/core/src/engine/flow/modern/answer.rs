@@ -120,7 +120,7 @@ impl Engine {
         self.learn_tools_page(envelope.result?.get(), first)
     }
 
-    fn learn_tools_page(&mut self, result: &str, first: bool) -> Option<String> {
+    pub(crate) fn learn_tools_page(&mut self, result: &str, first: bool) -> Option<String> {
         let mut page = modern::tools_page(result);
         let edited = page.edited.take();
         for (tool, reason) in core::mem::take(&mut page.removed) {
@@ -258,7 +258,7 @@ impl Engine {
 }
 
 /// `text` with `with` in place of the range `at`, and where the range `beside` stands then.
-fn splice_beside(text: &str, at: Range<usize>, with: &str, beside: Range<usize>) -> (String, Range<usize>) {
+pub(crate) fn splice_beside(text: &str, at: Range<usize>, with: &str, beside: Range<usize>) -> (String, Range<usize>) {
     let edited = json::splice(text, at.clone(), with);
     let moved = if beside.start >= at.end {
         let shift = |place: usize| place - at.len() + with.len();

@@ -6,6 +6,7 @@
 //! opened again without the client's noticing. There is no session to make anew.
 
 mod answer;
+pub(crate) use answer::splice_beside;
 mod client;
 mod link;
 mod listen;

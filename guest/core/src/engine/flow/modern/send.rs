@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// The headers that repeat arguments of a `tools/call`.
-    fn param_headers(&self, text: &str) -> Vec<(String, String)> {
+    pub(crate) fn param_headers(&self, text: &str) -> Vec<(String, String)> {
         let Ok(Parsed::One(envelope)) = json::parse(text) else { return Vec::new() };
         let params = &envelope.params;
         let (Some(tool), Some(arguments)) = (params.name.and_then(json::string), params.arguments) else {

@@ -1,0 +1,185 @@
+//! A result that asks for something ("Multi round-trip requests"): each question becomes a request to the client, and the
+//! answers go out with the same request again. The server keeps nothing meanwhile, so that it may be restarted.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::errors;
+use crate::engine::Engine;
+use crate::engine::flow::client_message::Queued;
+use crate::engine::state::progress_tokens::TaskPart;
+use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::session::ServerRequest;
+use crate::engine::state::timers::Timer;
+use crate::engine::state::translation::Input;
+use crate::wire::json::{self, Envelope};
+
+/// Rounds of one request.
+const MAX_ROUNDS: u32 = 10;
+/// Questions of one round.
+const MAX_QUESTIONS: usize = 64;
+/// The longest name of a question, in bytes.
+const MAX_NAME: usize = 1024;
+
+/// What the server declares missing when a client cannot be asked.
+const MISSING_CAPABILITY: i64 = -32021;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked<'a> {
+    #[serde(borrow, default)]
+    input_requests: BTreeMap<String, Question<'a>>,
+    #[serde(borrow, default)]
+    request_state: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Question<'a> {
+    method: String,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+}
+
+impl Engine {
+    /// The result of this request asks for something.
+    pub(crate) fn ask_for_input(&mut self, key: RequestKey, result: &str) {
+        let Ok(asked) = serde_json::from_str::<Asked>(result) else {
+            return self.fail_input(key, "The server asks for input in a form that cannot be read.");
+        };
+        if asked.input_requests.len() > MAX_QUESTIONS || asked.input_requests.keys().any(|name| name.len() > MAX_NAME) {
+            return self.fail_input(key, "The server asks for too much input at once.");
+        }
+        let Some(part) = self.translated_part(key) else { return };
+        part.rounds += 1;
+        if part.rounds > MAX_ROUNDS {
+            return self.fail_input(key, "The server asks for input again and again (ten times is the most).");
+        }
+        if let Some(question) = asked.input_requests.values().find(|question| !self.client_can(&question.method)) {
+            let method = super::super::settle::clip(&question.method);
+            let text = alloc::format!("The server asks for {method}, which this client does not declare.");
+            return self.answer_error(key, MISSING_CAPABILITY, &text, None);
+        }
+        let answers = asked.input_requests.keys().map(|name| (name.clone(), None)).collect();
+        let state = asked.request_state.map(|state| state.get().to_string());
+        self.await_input(key, Input { answers, state });
+        for (name, question) in &asked.input_requests {
+            let id = self.next_server_request;
+            self.next_server_request += 1;
+            self.server_requests.insert(
+                id,
+                ServerRequest {
+                    epoch: self.epoch,
+                    id: String::new(),
+                    progress_token: None,
+                    task: TaskPart::None,
+                    input: Some((key, name.clone())),
+                },
+            );
+            let params =
+                question.params.map(|params| alloc::format!(r#","params":{}"#, params.get())).unwrap_or_default();
+            self.emit_message(alloc::format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":{}{params}}}"#,
+                json::quote(&question.method)
+            ));
+        }
+        if asked.input_requests.is_empty() {
+            self.send_input(key);
+        }
+    }
+
+    fn fail_input(&mut self, key: RequestKey, text: &str) {
+        self.answer_error(key, errors::HTTP_ERROR, text, None);
+    }
+
+    /// Nothing is under way while the client is asked: no clock of the request runs, and no restart touches it.
+    fn await_input(&mut self, key: RequestKey, input: Input) {
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        let (exchange, wire) = (request.exchange(), request.wire_id);
+        request.state = RequestState::Asking;
+        request.replays = 0;
+        request.hold_left = self.options.hold_timeout;
+        request.translated.get_or_insert_default().input = Some(input);
+        self.wire_ids.remove(&wire);
+        self.timers.clear(Timer::Run(key));
+        if let Some(exchange) = exchange {
+            self.retire(exchange);
+        }
+    }
+
+    /// The client answered a question of this request.
+    pub(crate) fn on_input(&mut self, key: RequestKey, name: &str, envelope: &Envelope) {
+        if let Some(error) = envelope.error {
+            let error = error.get().to_string();
+            self.forget_questions(key);
+            if let Some(request) = self.forget(key) {
+                let id = request.client_id();
+                self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
+            }
+            return;
+        }
+        let Some(part) = self.translated_part(key) else { return };
+        let Some(input) = &mut part.input else { return };
+        if let Some(answer) = input.answers.get_mut(name) {
+            *answer = Some(envelope.result.map_or_else(|| "{}".to_string(), |result| result.get().to_string()));
+        }
+        if input.answers.values().all(Option::is_some) {
+            self.send_input(key);
+        }
+    }
+
+    /// All is answered: the request goes out again.
+    fn send_input(&mut self, key: RequestKey) {
+        let Some(part) = self.translated_part(key) else { return };
+        let Some(input) = part.input.take() else { return };
+        let answers: alloc::vec::Vec<_> = input
+            .answers
+            .into_iter()
+            .filter_map(|(name, answer)| Some(alloc::format!("{}:{}", json::quote(&name), answer?)))
+            .collect();
+        let state = input.state.map(|state| alloc::format!(r#""requestState":{state},"#)).unwrap_or_default();
+        part.answers = alloc::format!(r#""inputResponses":{{{}}},{state}"#, answers.join(","));
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        request.state = RequestState::Held;
+        // A state may be good for one time only.
+        request.safe = false;
+        let left = request.hold_left;
+        self.start_hold(key, left);
+        self.requeue(Queued::request(key));
+    }
+
+    /// The client need not answer what this request asked it.
+    pub(crate) fn forget_questions(&mut self, key: RequestKey) {
+        let open: alloc::vec::Vec<_> = self
+            .server_requests
+            .iter()
+            .filter(|(_, asked)| asked.input.as_ref().is_some_and(|(of, _)| *of == key))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in open {
+            self.server_requests.remove(&id);
+            self.emit_message(alloc::format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the request that asked is over"}}}}"#
+            ));
+        }
+    }
+
+    /// Whether the client declared that it can be asked so.
+    fn client_can(&self, method: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            params: Params<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow, default)]
+            capabilities: BTreeMap<String, &'a RawValue>,
+        }
+        let capability = method.split('/').next().unwrap_or_default();
+        let text = self.client.initialize.as_ref().map_or("", |initialize| &initialize.text);
+        serde_json::from_str::<Message>(text).is_ok_and(|message| message.params.capabilities.contains_key(capability))
+    }
+}

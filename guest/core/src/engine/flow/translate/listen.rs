@@ -1,0 +1,230 @@
+//! The engine's own stream of notifications, in the place of the standalone stream: of a translated session, and of one with a
+//! server that keeps no sessions and has no standalone stream, where nothing else tells of a restart.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use crate::api::errors;
+use crate::engine::Engine;
+use crate::engine::flow::reconnect::ConnectionError;
+use crate::engine::state::exchanges::Role;
+use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::timers::Timer;
+use crate::wire::json::{self, Kind, Parsed};
+use crate::wire::modern::{self, Filter};
+use crate::{ExchangeId, Level, Method};
+
+impl Engine {
+    /// Whether the place of the standalone stream is taken by a stream of the engine's own.
+    pub(crate) fn has_own_listen(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.own_listen.is_some())
+    }
+
+    /// Opens the stream. `None`: there is nothing to hear.
+    pub(crate) fn post_own_listen(&mut self) -> Option<ExchangeId> {
+        let session = self.session.as_mut()?;
+        let mut filter = Filter {
+            tools: session.server.tools,
+            prompts: session.server.prompts,
+            resources: session.server.resources,
+            ..Filter::default()
+        };
+        if let Some(translation) = &session.translation {
+            filter.uris.clone_from(&translation.uris);
+        }
+        if filter.is_empty() {
+            return None;
+        }
+        let listen = session.own_listen.as_mut()?;
+        listen.asked = filter.clone();
+        listen.acknowledged = false;
+        let meta = self.translated_meta();
+        let wire = self.new_wire_id();
+        let body = alloc::format!(
+            r#"{{"jsonrpc":"2.0","id":{wire},"method":"subscriptions/listen","params":{{"notifications":{},"_meta":{{{meta}}}}}}}"#,
+            filter.text()
+        );
+        let headers = Vec::from([
+            ("mcp-protocol-version".to_string(), modern::FIRST.to_string()),
+            ("mcp-method".to_string(), "subscriptions/listen".to_string()),
+        ]);
+        let url = self.url.clone();
+        let exchange = self.start(Role::Standalone, Method::Post, &url, body.into_bytes(), &headers);
+        self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
+        Some(exchange)
+    }
+
+    /// A JSON text on the stream.
+    pub(crate) fn on_own_listen_text(&mut self, id: ExchangeId, text: &str) {
+        let Ok(Parsed::One(envelope)) = json::parse(json::without_bom(text)) else {
+            return self.log_dropped("a message of the server", "it is not one JSON-RPC message");
+        };
+        let Kind::Notification { method } = &envelope.kind else {
+            if let Some(error) = envelope.error {
+                let (_, message) = json::error_of(error);
+                self.cancel(id);
+                return self.own_listen_refused(&message);
+            }
+            // The end of the stream, or a question, which servers of these versions do not ask.
+            return self.log(Level::Debug, "a message on the stream of notifications that is none: dropped");
+        };
+        let raw_uri = envelope.params.uri.map(|uri| uri.get());
+        match &**method {
+            "notifications/subscriptions/acknowledged" => {
+                let filter = Filter::parse(envelope.params.notifications.map_or("", |raw| raw.get()));
+                self.on_own_acknowledged(filter);
+            }
+            "notifications/cancelled" => {
+                self.cancel(id);
+                self.on_standalone_over(true, ConnectionError::Unusable("the server cancelled it".to_string()));
+            }
+            // Without the mark of the stream, which the client knows nothing of.
+            "notifications/resources/updated" => {
+                if let Some(uri) = raw_uri {
+                    self.tell_updated(uri);
+                }
+            }
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed" => {
+                self.emit_message(alloc::format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#));
+            }
+            _ => self.emit_message(text.to_string()),
+        }
+    }
+
+    /// The server has no such stream, or none for this client.
+    fn own_listen_refused(&mut self, message: &str) {
+        let Some(session) = &mut self.session else { return };
+        session.standalone.exchange = None;
+        session.standalone.absent = true;
+        let why = crate::engine::flow::settle::clip(message);
+        if self.is_translated() {
+            self.log(Level::Warn, alloc::format!("the server tells of no changes: it answered \"{why}\""));
+        }
+        self.refuse_subscriptions(&why);
+    }
+
+    fn tell_updated(&mut self, uri: &str) {
+        self.emit_message(alloc::format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":{uri}}}}}"#
+        ));
+    }
+
+    fn on_own_acknowledged(&mut self, filter: Filter) {
+        let Some(listen) = self.session.as_mut().and_then(|session| session.own_listen.as_mut()) else { return };
+        if core::mem::replace(&mut listen.acknowledged, true) {
+            return;
+        }
+        let missing = listen.asked.missing_in(&filter);
+        // Of what was told of before, and was not for a moment, everything may have changed.
+        let before = listen.told.replace(filter.clone());
+        let restored = core::mem::take(&mut listen.restored);
+        if !missing.is_empty() {
+            let what = crate::engine::flow::settle::clip(&missing.join(", "));
+            self.log(Level::Info, alloc::format!("the server does not tell of everything that it could: {what}"));
+        }
+        for uri in restored.intersection(&filter.uris) {
+            self.tell_updated(uri);
+        }
+        for changed in before.map(|before| before.and(&filter).all_changed("")).into_iter().flatten() {
+            self.emit_message(changed);
+        }
+        for key in self.waiting_subscriptions() {
+            self.answer_here(key);
+        }
+    }
+
+    /// A subscription of the client's, or its restore: the stream is opened with other URIs, and the answer is its acknowledgement.
+    pub(crate) fn translate_subscription(&mut self, key: RequestKey, subscribe: bool) {
+        let uri = self.requests.get(&key).and_then(|request| match json::parse(&request.text) {
+            Ok(Parsed::One(envelope)) => envelope.params.uri.map(|uri| json::canonical(uri.get())),
+            _ => None,
+        });
+        let Some(uri) = uri.filter(|uri| uri.starts_with('"')) else {
+            let text = "The params hold no uri.";
+            return self.answer_error(key, errors::INVALID_PARAMS, text, None);
+        };
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.state = RequestState::Accepted(None);
+        }
+        let Some(session) = &mut self.session else { return };
+        let Some(translation) = &mut session.translation else { return };
+        if subscribe {
+            translation.uris.insert(uri.clone());
+        } else {
+            translation.uris.remove(&uri);
+        }
+        let (open, absent) = (session.standalone.exchange, session.standalone.absent);
+        let listen = session.own_listen.get_or_insert_default();
+        let fits = listen.asked.uris == translation.uris;
+        match (fits, open, absent) {
+            (_, _, true) => self.refuse_subscriptions("it tells of no changes"),
+            (true, Some(_), _) if listen.acknowledged => self.answer_here(key),
+            (true, Some(_), _) => {}
+            (false, Some(exchange), _) => {
+                self.cancel(exchange);
+                if let Some(session) = &mut self.session {
+                    session.standalone.exchange = None;
+                    // What the client was told of is not lost by this.
+                    if let Some(listen) = &mut session.own_listen {
+                        listen.told = None;
+                    }
+                }
+                self.open_standalone();
+            }
+            (_, None, _) => {
+                self.timers.clear(Timer::Standalone);
+                self.open_standalone();
+            }
+        }
+    }
+
+    /// The server has no such stream.
+    pub(crate) fn refuse_subscriptions(&mut self, why: &str) {
+        for key in self.waiting_subscriptions() {
+            let text = alloc::format!("The server cannot be subscribed to: {why}.");
+            if self
+                .requests
+                .get(&key)
+                .is_some_and(|request| request.origin == crate::engine::state::requests::Origin::Client)
+            {
+                self.answer_error(key, errors::METHOD_NOT_FOUND, &text, None);
+            } else {
+                self.restore_answered(key, Some((errors::METHOD_NOT_FOUND, text)));
+            }
+        }
+    }
+
+    fn waiting_subscriptions(&self) -> Vec<RequestKey> {
+        if !self.is_translated() {
+            return Vec::new();
+        }
+        let waits = |method: &str| matches!(method, "resources/subscribe" | "resources/unsubscribe");
+        self.requests
+            .iter()
+            .filter(|(_, request)| {
+                request.state == RequestState::Accepted(None) && request.epoch == self.epoch && waits(&request.method)
+            })
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
+    /// A server without sessions and without a standalone stream may have a stream of the versions without sessions, which is all
+    /// that tells of a restart there. True: it is tried.
+    pub(crate) fn try_listen_beside(&mut self) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let told = |server: &crate::engine::state::session::Server| server.tools || server.prompts || server.resources;
+        if session.id.is_some()
+            || session.translation.is_some()
+            || session.own_listen.is_some()
+            || session.transport != crate::Transport::StreamableHttp
+            || !told(&session.server)
+        {
+            return false;
+        }
+        session.own_listen = Some(crate::engine::state::translation::OwnListen::default());
+        self.open_standalone();
+        true
+    }
+}
