@@ -19,6 +19,8 @@ mod servers;
 mod streams;
 #[path = "modern/subscriptions.rs"]
 mod subscriptions;
+#[path = "modern/translated.rs"]
+mod translated;
 #[path = "modern/waits.rs"]
 mod waits;
 

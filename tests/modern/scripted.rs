@@ -50,6 +50,18 @@ pub fn reserved(hook: impl Fn(&Call<'_>, Reply) -> Outcome + Send + Sync + 'stat
     Modern { fault: script.reserve(), state }
 }
 
+/// Starts a server that refuses `initialize`, as one does that speaks MCP 2026-07-28 only: the client is of the other era.
+pub fn translating(hook: impl Fn(&Call<'_>, Reply) -> Outcome + Send + Sync + 'static) -> Modern {
+    server(move |call, reply| {
+        if call.kind != "initialize" {
+            return hook(call, reply);
+        }
+        let mut error = call.error(-32022, "Unsupported protocol version");
+        error["error"]["data"] = json!({"supported": [MODERN], "requested": call.message["params"]["protocolVersion"]});
+        Outcome::Done(reply.json(400, &error))
+    })
+}
+
 /// A hook that leaves everything as it is.
 pub fn good(_: &Call<'_>, reply: Reply) -> Outcome {
     Outcome::Good(reply)
@@ -118,7 +130,7 @@ impl State {
             for header in ["mcp-session-id", "last-event-id"] {
                 expect(header, None);
             }
-        } else {
+        } else if call.kind != "initialize" {
             wrong.push(format!("{} {}: not of this era: {}", call.http.method, call.kind, call.message));
         }
         self.wrong.lock().unwrap().append(&mut wrong);
