@@ -98,11 +98,17 @@ fn modern() {
 }
 
 /// The client speaks the versions before: the bridge translates.
-#[test]
-fn modern_for_a_legacy_client() {
-    for scenario in ["tools_call", "request-metadata", "http-standard-headers", "sep-2322-client-request-state"] {
-        passes_as(scenario, Some(Modern { era: "legacy", is_direct: false }));
-    }
+macro_rules! translated {
+    ($($name:ident: $scenario:literal),* $(,)?) => {
+        $(#[test] fn $name() { passes_as($scenario, Some(Modern { era: "legacy", is_direct: false })); })*
+    };
+}
+
+translated! {
+    translated_tools_call: "tools_call",
+    translated_request_metadata: "request-metadata",
+    translated_standard_headers: "http-standard-headers",
+    translated_request_state: "sep-2322-client-request-state",
 }
 
 /// How the client of a scenario of MCP 2026-07-28 connects.

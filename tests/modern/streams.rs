@@ -37,7 +37,6 @@ fn meta_that_is_none() {
     let metas = [
         json!(null),
         json!("2026-07-28"),
-        json!([MODERN]),
         json!({}),
         json!({version: null}),
         json!({version: 20_260_728}),
@@ -69,6 +68,20 @@ fn meta_that_is_none() {
     }
     assert_eq!(server.executions("m"), 0);
     barrier(&mut bridge, "after all that");
+    bridge.finish();
+}
+
+/// A list is no object, whatever is in it.
+#[test]
+fn meta_that_is_a_list() {
+    let server = scripted::server(good);
+    let mut bridge = bridge(&server.url(), &[]);
+    for meta in [json!([MODERN]), json!([MODERN, {"name": "c"}, {}]), json!([null, MODERN]), json!([[MODERN]])] {
+        let id = bridge.request("tools/call", json!({"name": "mark", "arguments": {"mark": "m"}, "_meta": meta}));
+        bridge.error(&id);
+    }
+    assert_eq!(server.executions("m"), 0);
+    barrier(&mut bridge, "after");
     bridge.finish();
 }
 

@@ -76,15 +76,29 @@ fn what_is_added_to_each_request() {
     bridge.expect_answer_to(r#""none""#, "tools/list");
     bridge.line(r#"{"jsonrpc":"2.0","id":"none","method":"tools/list"}"#);
     bridge.result(r#""none""#);
-    for params in [json!(null), json!({"_meta": null}), json!({"_meta": {}}), json!({"cursor": null})] {
-        let id = bridge.request("tools/list", params);
-        bridge.answer(&id);
+    for params in [json!({"_meta": {}}), json!({"cursor": null})] {
+        bridge.call("tools/list", params);
     }
     bridge.call("tools/list", json!({}));
     let records = server.records_of("tools/list");
     let meta = &records.last().expect("it was sent").message["params"]["_meta"];
     assert_eq!(meta["io.modelcontextprotocol/logLevel"], "warning", "{meta}");
     assert!(server.records_of("logging/setLevel").is_empty());
+    bridge.finish();
+}
+
+/// To what is no object nothing can be added: it is refused, or sent as if it were an empty one.
+#[test]
+fn params_that_are_none() {
+    let server = server(good);
+    let mut bridge = connected(&server, json!({}));
+    for params in
+        [json!(null), json!([]), json!("x"), json!({"_meta": null}), json!({"_meta": []}), json!({"_meta": 7})]
+    {
+        let id = bridge.request("tools/list", params);
+        bridge.answer(&id);
+    }
+    barrier(&mut bridge, "after");
     bridge.finish();
 }
 
