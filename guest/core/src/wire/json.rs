@@ -238,6 +238,11 @@ impl<'a> Params<'a> {
         serde_json::from_str::<Meta>(self.meta?.get()).ok()?.token.map(RawValue::get)
     }
 
+    /// `progress`, if it is a number.
+    pub fn progress(&self) -> Option<f64> {
+        serde_json::from_str(self.progress?.get()).ok()
+    }
+
     /// Where a value of these params stands in the message.
     pub fn span(value: &'a RawValue, text: &str) -> Span<'a> {
         Span::of(value, text)

@@ -6,4 +6,5 @@ mod listen;
 mod pass_through;
 mod restarts;
 mod rig;
+mod simulated;
 mod translated;

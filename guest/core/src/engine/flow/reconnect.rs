@@ -468,6 +468,7 @@ impl Engine {
         }
         self.down = Some(Down { since: self.now, told_at: None });
         self.modern_follows(false, reason);
+        self.let_go_of_own_listen();
         if let Some(session) = &self.session {
             let epoch = session.epoch;
             self.emit(Event::Disconnected { epoch, reason: reason.to_string() });

@@ -333,7 +333,8 @@ impl Engine {
             Reading::Refusal(refusal, body, _) => self.on_refusal(id, refusal, body),
             Reading::Json(..) if is_sse => self.on_accepted(id),
             Reading::Events(_) | Reading::Json(..) => {
-                let reason = alloc::format!("the connection broke while the answer was awaited ({detail})");
+                let why = if detail.is_empty() { detail } else { alloc::format!(" ({detail})") };
+                let reason = alloc::format!("the connection broke while the answer was awaited{why}");
                 self.finish_exchange(id, Outcome::Ended { clean: false, reason: &reason });
             }
             Reading::Head => {

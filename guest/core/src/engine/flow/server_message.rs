@@ -38,7 +38,7 @@ enum Verdict {
     Answer { wire: Option<u64>, id_at: Option<core::ops::Range<usize>>, error: Option<(i64, String)> },
     Ping { id: String },
     Ask { id: String, id_at: core::ops::Range<usize>, token: Option<String>, task: TaskPart },
-    Progress { token: Option<String> },
+    Progress { token: Option<String>, progress: Option<f64> },
     Cancelled { id: Option<(String, core::ops::Range<usize>)> },
     Tell { task_status: bool },
 }
@@ -141,18 +141,19 @@ impl Engine {
                 let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
                 self.send_aside(Aside { epoch, text, reply: true });
             }
-            Verdict::Progress { token } => {
+            Verdict::Progress { token, progress } => {
                 let token = token.map(|token| json::canonical(&token)).unwrap_or_default();
                 let mut live = self.progress_tokens.is_of_task(&token, self.now);
                 let asked: Vec<_> = self.progress_tokens.requests(&token).collect();
                 for key in asked {
-                    live |= self.requests.get(&key).is_some_and(|request| !request.cancelled);
+                    let request = self.requests.get_mut(&key).filter(|request| !request.cancelled);
+                    live |= request.is_some_and(|request| request.progress_goes_on(progress));
                     self.on_request_progress(key);
                 }
                 if live {
                     self.emit_message(text);
                 } else {
-                    self.log(Level::Debug, "progress of nothing that is asked: dropped");
+                    self.log(Level::Debug, "progress of nothing that is asked, or that was told before: dropped");
                 }
             }
             // Before the result it is not known whether there will be a session to answer in.
@@ -242,7 +243,8 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
         },
         Kind::Notification { method } => match &**method {
             "notifications/progress" => {
-                Verdict::Progress { token: params.progress_token.map(|token| token.get().to_string()) }
+                let token = params.progress_token.map(|token| token.get().to_string());
+                Verdict::Progress { token, progress: params.progress() }
             }
             "notifications/cancelled" => Verdict::Cancelled {
                 id: params.request_id.map(|id| {

@@ -74,6 +74,7 @@ pub(crate) fn new_request(
         rejections: 0,
         cursor: None,
         retry: None,
+        progress: None,
         brought: false,
         empty_resumes: 0,
         silent: 0,
@@ -565,6 +566,10 @@ impl Engine {
         self.learn(&request, &text, success);
         if !request.cancelled {
             self.emit_message(text);
+        }
+        // It was put off while nothing came of the sessions.
+        if in_session && self.connection == ConnectionState::Ready {
+            self.tell_lists_changed();
         }
     }
 

@@ -79,8 +79,8 @@ impl Engine {
         stream.exchange = None;
         let lasted = stream.opened_at.take().is_some_and(|at| self.now - at >= HEALTHY);
         stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
-        let (failures, opened) = (stream.failures, stream.opened);
-        let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
+        let (failures, opened, translated) = (stream.failures, stream.opened, session.translation.is_some());
+        let wish = session.standalone.retry.unwrap_or(STANDALONE_DELAY);
         match cause {
             // 409: a lost stream still holds the place.
             ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 421 | 425 | 429 | 500..) => {
@@ -93,6 +93,11 @@ impl Engine {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay);
                 self.recover(ConnectionError::Proxied(not_the_server(&refusal.describe())));
+            }
+            // A server of these versions says in JSON-RPC that it has none.
+            ConnectionError::Refused(refusal) if translated && refusal.error().is_none() => {
+                let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
+                self.timers.set(Timer::Standalone, self.now + delay);
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
             ConnectionError::Refused(refusal) if refusal.status == 405 && self.try_listen_beside() => {

@@ -75,8 +75,6 @@ pub(crate) struct ModernPart {
     pub listen: Option<Listen>,
     /// Its headers were built anew once, after the server said that they do not fit.
     pub rebuilt: bool,
-    /// The highest progress that the client was told, as the bits of a float.
-    pub progress: Option<u64>,
     /// What it was refused with, while a `server/discover` finds out whether the server still speaks these versions.
     pub unverified: Option<Refusal>,
 }

@@ -60,6 +60,8 @@ pub(crate) struct Request {
     pub cursor: Option<String>,
     /// The stream's `retry:` in nanoseconds.
     pub retry: Option<Nanos>,
+    /// The last progress that the client was told, as the bits of a float.
+    pub progress: Option<u64>,
     /// Something of its answer has come: a notification, an event id.
     pub brought: bool,
     /// Resumed streams in a row that ended and brought nothing.
@@ -161,6 +163,17 @@ impl Request {
             RequestState::Accepted(exchange) => exchange,
             _ => None,
         }
+    }
+
+    /// Whether progress is news to the client: a request that was sent again begins anew, and progress only grows (MCP,
+    /// "Progress"). It is then told.
+    pub fn progress_goes_on(&mut self, progress: Option<f64>) -> bool {
+        let Some(progress) = progress else { return true };
+        let news = self.replays == 0 || self.progress.is_none_or(|before| progress > f64::from_bits(before));
+        if news {
+            self.progress = Some(progress.to_bits());
+        }
+        news
     }
 
     /// Whether it was handed to the network and not answered yet.

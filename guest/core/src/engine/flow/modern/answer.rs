@@ -154,7 +154,9 @@ impl Engine {
             return self.on_listen_notification(key, method, text, params);
         }
         self.on_request_progress(key);
-        if method == "notifications/progress" && !self.progress_goes_on(key, params) {
+        if method == "notifications/progress"
+            && self.requests.get_mut(&key).is_some_and(|request| !request.progress_goes_on(params.progress()))
+        {
             return self.log(Level::Debug, "progress that is no more than what was told before: dropped");
         }
         match (self.requests.get(&key), params.request_id.filter(|_| method == "notifications/cancelled")) {
@@ -164,21 +166,6 @@ impl Engine {
             }
             _ => self.emit_message(text.to_string()),
         }
-    }
-
-    /// Whether progress is more than the client was told: a request that was sent again begins anew.
-    fn progress_goes_on(&mut self, key: RequestKey, params: &Params) -> bool {
-        let Some(progress) = params.progress.and_then(|raw| serde_json::from_str::<f64>(raw.get()).ok()) else {
-            return true;
-        };
-        let Some(request) = self.requests.get_mut(&key) else { return false };
-        let again = request.replays > 0;
-        let Some(part) = &mut request.modern else { return true };
-        let more = part.progress.is_none_or(|before| progress > f64::from_bits(before));
-        if more {
-            part.progress = Some(progress.to_bits());
-        }
-        more || !again
     }
 
     /// The server says that headers do not fit the message: perhaps the tool has other ones since a restart. True: the list of

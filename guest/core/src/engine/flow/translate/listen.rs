@@ -93,6 +93,14 @@ impl Engine {
         }
     }
 
+    /// The server cannot be reached: the stream would only hold up the end of one that goes down.
+    pub(crate) fn let_go_of_own_listen(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|session| session.own_listen.is_some()) else { return };
+        if let Some(exchange) = session.standalone.exchange.take() {
+            self.cancel(exchange);
+        }
+    }
+
     /// The server has no such stream, or none for this client.
     fn own_listen_refused(&mut self, message: &str) {
         let Some(session) = &mut self.session else { return };
