@@ -412,6 +412,11 @@ impl Fault {
         drop(streams);
     }
 
+    /// New connections are refused; those there are go on.
+    pub fn refuse(&mut self) {
+        self.http.refuse();
+    }
+
     /// Down and up again.
     pub fn restart(&mut self) {
         self.down();

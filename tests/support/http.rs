@@ -203,13 +203,18 @@ impl Server {
 
     /// As after `kill -9`: refuses connections and breaks those there are.
     pub fn down(&mut self) {
+        self.refuse();
+        self.drop_connections();
+    }
+
+    /// As after SIGTERM at many servers: refuses new connections, and goes on with those there are.
+    pub fn refuse(&mut self) {
         if let Some((stop, thread)) = self.listener.take() {
             stop.store(true, Ordering::SeqCst);
             // Wakes the thread up; it closes the listener when it sees the flag.
             let _ = TcpStream::connect(("127.0.0.1", self.port.number()));
             let _ = thread.join();
         }
-        self.drop_connections();
     }
 
     /// Breaks all connections.

@@ -14,6 +14,12 @@ pub fn node() -> &'static Path {
     FOLDER.get_or_init(|| node_modules("node"))
 }
 
+/// The folder with the `node_modules` of the TypeScript SDK 2.4, which speaks MCP 2026-07-28.
+pub fn node_modern() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| node_modules("modern"))
+}
+
 /// The folder with the `node_modules` of the official conformance suite.
 pub fn conformance() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -45,13 +51,15 @@ pub fn python() -> &'static Path {
     PYTHON.get_or_init(|| virtual_environment("python", "requirements.txt"))
 }
 
-/// The `python` of a virtual environment with the SDK 2.3, whose client probes `server/discover` first.
+/// The `python` of a virtual environment with the SDK 2.3, whose client probes `server/discover` first and whose server speaks
+/// MCP 2026-07-28.
 pub fn python_modern() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| virtual_environment("python-modern", "requirements-modern.txt"))
 }
 
-/// The `python` of a virtual environment with fastmcp, whose authorization server keeps everything in memory.
+/// The `python` of a virtual environment with fastmcp, whose authorization server keeps everything in memory, and whose server
+/// speaks MCP 2026-07-28.
 pub fn python_oauth() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| virtual_environment("python-oauth", "requirements-oauth.txt"))
