@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::policy::proxy;
 use crate::policy::session_loss::Refusal;
-use crate::wire::modern;
+use crate::wire::{json, modern};
 
 /// The version that was asked for is not served; `data.supported` says which are.
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
@@ -70,8 +70,8 @@ pub(crate) fn supported(error: &str) -> Vec<String> {
     struct Data {
         supported: Vec<String>,
     }
-    let data = serde_json::from_str::<Error>(error).ok().and_then(|error| error.data);
-    let versions = data.and_then(|data| serde_json::from_str::<Data>(data.get()).ok()).map(|data| data.supported);
+    let data = json::object::<Error>(error).and_then(|error| error.data);
+    let versions = data.and_then(|data| json::object::<Data>(data.get())).map(|data| data.supported);
     versions.into_iter().flatten().filter(|version| modern::is_modern(version)).collect()
 }
 

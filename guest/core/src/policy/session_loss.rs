@@ -45,7 +45,7 @@ impl Refusal {
             #[serde(borrow, default)]
             id: Option<&'a RawValue>,
         }
-        let body: Body = serde_json::from_str(crate::wire::json::without_bom(&self.body)).ok()?;
+        let body: Body = crate::wire::json::object(crate::wire::json::without_bom(&self.body))?;
         let has_own_id = body.id.is_some_and(|id| crate::wire::json::integer(id.get()).is_some());
         let (code, message) = crate::wire::json::error_of(body.error);
         if code == 0 && message.is_empty() {

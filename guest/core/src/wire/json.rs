@@ -139,6 +139,11 @@ fn items<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<&'de st
     from.deserialize_seq(ItemsVisitor)
 }
 
+/// The members of an object that are of interest. serde takes a list for one too, by the places of its items.
+pub(crate) fn object<'a, T: Deserialize<'a>>(raw: &'a str) -> Option<T> {
+    if raw.trim_ascii_start().starts_with('{') { serde_json::from_str(raw).ok() } else { None }
+}
+
 /// Keeps `null` apart from an absent member.
 pub(crate) fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
@@ -235,7 +240,7 @@ impl<'a> Params<'a> {
             #[serde(borrow, rename = "progressToken")]
             token: Option<&'a RawValue>,
         }
-        serde_json::from_str::<Meta>(self.meta?.get()).ok()?.token.map(RawValue::get)
+        object::<Meta>(self.meta?.get())?.token.map(RawValue::get)
     }
 
     /// `progress`, if it is a number.
@@ -367,7 +372,7 @@ pub(crate) fn next_cursor(result: &str) -> Option<&str> {
         #[serde(borrow, rename = "nextCursor")]
         next: Option<&'a RawValue>,
     }
-    serde_json::from_str::<List>(result).ok()?.next.map(RawValue::get)
+    object::<List>(result)?.next.map(RawValue::get)
 }
 
 /// The decoded text of a raw JSON string.
@@ -519,7 +524,7 @@ pub(crate) fn error_of(error: &RawValue) -> (i64, String) {
         #[serde(default)]
         message: String,
     }
-    serde_json::from_str::<Error>(error.get()).map_or((0, String::new()), |error| (error.code, error.message))
+    object::<Error>(error.get()).map_or((0, String::new()), |error| (error.code, error.message))
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub(crate) fn said(params: &Params) -> Said {
         client: Option<&'a RawValue>,
     }
     let Some(meta) = params.meta else { return Said::Nothing };
-    let Ok(raw) = serde_json::from_str::<Raw>(meta.get()) else { return Said::Nothing };
+    let Some(raw) = json::object::<Raw>(meta.get()) else { return Said::Nothing };
     let Some(version) = raw.version else { return Said::Nothing };
     match json::string(version) {
         Some(version) if is_modern(&version) => {
@@ -244,11 +244,11 @@ pub(crate) fn tools_page(result: &str) -> ToolsPage {
         #[serde(default, rename = "inputSchema")]
         schema: Value,
     }
-    let Ok(List { tools: Some(list) }) = serde_json::from_str::<List>(result) else { return page };
+    let Some(List { tools: Some(list) }) = json::object::<List>(result) else { return page };
     let Ok(tools) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else { return page };
     let mut kept = Vec::with_capacity(tools.len());
     for raw in tools {
-        let Ok(tool) = serde_json::from_str::<Tool>(raw.get()) else {
+        let Some(tool) = json::object::<Tool>(raw.get()) else {
             kept.push(raw.get());
             continue;
         };
@@ -313,7 +313,7 @@ pub(crate) fn discovered(result: &str) -> Option<Discovered> {
         #[serde(borrow, default, rename = "io.modelcontextprotocol/serverInfo")]
         info: Option<&'a RawValue>,
     }
-    let raw: Raw = serde_json::from_str(result).ok()?;
+    let raw: Raw = json::object(result)?;
     let text = |value: Option<&RawValue>| value.map(|value| value.get().to_string());
     Some(Discovered {
         versions: raw.versions.into_iter().filter(|version| is_modern(version)).collect(),
@@ -348,7 +348,7 @@ impl Filter {
             #[serde(borrow, default)]
             resource_subscriptions: Option<Vec<&'a RawValue>>,
         }
-        let raw: Raw = serde_json::from_str(notifications).unwrap_or_default();
+        let raw: Raw = json::object(notifications).unwrap_or_default();
         Self {
             tools: raw.tools_list_changed == Some(true),
             prompts: raw.prompts_list_changed == Some(true),

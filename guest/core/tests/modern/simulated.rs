@@ -38,7 +38,6 @@ enum Happening {
     Head(ExchangeId, u16, Vec<(String, Vec<u8>)>),
     Bytes(ExchangeId, String),
     End(ExchangeId),
-    Fail(ExchangeId, Failure),
     Fault,
     Start,
     Client,
@@ -449,7 +448,6 @@ impl World {
                     self.input(Input::End(exchange));
                 }
             }
-            Happening::Fail(id, failure) => self.fail(id, failure),
             Happening::Fault if self.now < FAULTS => self.on_fault(),
             Happening::Start => self.start(),
             Happening::Client => self.on_client(),
@@ -462,7 +460,12 @@ impl World {
     }
 
     fn run_to(&mut self, end: Nanos) {
+        let mut still = (self.now, 0);
         loop {
+            still = if still.0 == self.now { (self.now, still.1 + 1) } else { (self.now, 0) };
+            if still.1 > 10_000 {
+                self.fault("timers fire without end");
+            }
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= end);
             let deadline = self.engine.deadline().filter(|at| *at <= end);
             match (next, deadline) {

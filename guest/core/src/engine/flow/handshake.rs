@@ -18,6 +18,7 @@ use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Parsed};
+use crate::wire::modern;
 use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Level, Method, Nanos, SessionInfo, Transport, TransportChoice, http};
 
@@ -286,6 +287,10 @@ impl Engine {
             Ok(server) => server,
             Err(problem) => return self.attempt_failed(ConnectionError::Fatal(problem)),
         };
+        // A version without sessions cannot be negotiated so, whatever the server says.
+        if modern::is_modern(&server.version) && !handshake.discover_refused {
+            return self.discover_instead(handshake);
+        }
         if self.session.is_some() {
             let reason = if self.last_error.is_empty() { "its session is gone" } else { &self.last_error }.to_string();
             self.disconnected(&reason);

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use super::modern::link::LISTEN_CHECK;
 use super::own_requests::MAX_REFUSED_PINGS;
 use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
@@ -102,9 +103,18 @@ impl Engine {
         }
     }
 
+    fn has_open_listen(&self) -> bool {
+        self.has_own_listen() && self.session.as_ref().is_some_and(|session| session.standalone.exchange.is_some())
+    }
+
     pub(crate) fn arm_heartbeat(&mut self) {
-        if self.options.heartbeat_interval > 0 {
-            self.timers.set(Timer::Heartbeat, self.now + self.options.heartbeat_interval);
+        let mut interval = self.options.heartbeat_interval;
+        // An open stream brings comments, and holds up a server that goes down and takes no connections any more.
+        if self.has_own_listen() {
+            interval = interval.min(LISTEN_CHECK);
+        }
+        if interval > 0 {
+            self.timers.set(Timer::Heartbeat, self.now + interval);
         }
     }
 
@@ -113,12 +123,7 @@ impl Engine {
             return;
         }
         let mut due = self.heard_at + self.options.heartbeat_interval;
-        // An open stream brings comments, and holds up a server that goes down and takes no connections any more.
-        if self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.own_listen.is_some() && session.standalone.exchange.is_some())
-        {
+        if self.has_open_listen() {
             due = due.min(self.now);
         }
         if due > self.now {

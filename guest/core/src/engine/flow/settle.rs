@@ -600,8 +600,12 @@ impl Engine {
         if !request.cancelled {
             self.emit_message(text);
         }
+        // What an old session answered may be outdated, though the client was told of the new one.
+        if !in_session && !request.is_modern() && core::mem::take(&mut self.told_without_progress) {
+            self.client.lists_changed = true;
+        }
         // It was put off while nothing came of the sessions.
-        if in_session && self.connection == ConnectionState::Ready {
+        if !request.is_modern() && self.connection == ConnectionState::Ready {
             self.tell_lists_changed();
         }
     }

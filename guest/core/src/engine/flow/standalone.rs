@@ -74,6 +74,7 @@ impl Engine {
 
     /// The standalone stream ended or was refused. Never a session loss by itself.
     pub(crate) fn on_standalone_over(&mut self, clean: bool, cause: ConnectionError) {
+        self.own_listen_lost();
         let Some(session) = &mut self.session else { return };
         let stream = &mut session.standalone;
         stream.exchange = None;

@@ -31,6 +31,8 @@ pub(crate) struct Modern {
     /// Attempts since the server was last reached.
     pub attempts: u32,
     pub last_attempt: Nanos,
+    /// How often in a row something answered in the server's place, with the server in reach between.
+    pub turned_away: u32,
     /// The engine's own `server/discover` that is under way.
     pub discover: Option<ExchangeId>,
     /// Something broke since the server was last heard: a request that must not run twice waits for a discover.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::engine::state::requests::RequestKey;
+use crate::wire::json;
 use crate::{MILLISECOND, Nanos};
 
 /// The most tasks whose tokens are kept in one direction; the oldest gives way.
@@ -113,14 +114,14 @@ impl TaskTokens {
     fn answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Nanos) {
         match (part, result, token) {
             (TaskPart::Creates, Some(result), Some(token)) => {
-                let task = serde_json::from_str::<RawTasks>(result).ok().and_then(|raw| raw.task);
-                if let Some(task) = task.and_then(|task| serde_json::from_str::<Task>(task.get()).ok()) {
+                let task = json::object::<RawTasks>(result).and_then(|raw| raw.task);
+                if let Some(task) = task.and_then(|task| json::object::<Task>(task.get())) {
                     self.add(&task, token.into(), now);
                 }
             }
             (TaskPart::Tells, Some(result), _) if !self.by_task.is_empty() => {
                 self.told(result);
-                let tasks = serde_json::from_str::<RawTasks>(result).ok().and_then(|raw| raw.tasks);
+                let tasks = json::object::<RawTasks>(result).and_then(|raw| raw.tasks);
                 for task in tasks.iter().flatten() {
                     self.told(task.get());
                 }
@@ -135,7 +136,7 @@ impl TaskTokens {
     /// The state of a task was told.
     fn told(&mut self, task: &str) {
         if !self.by_task.is_empty()
-            && let Ok(task) = serde_json::from_str::<Task>(task)
+            && let Some(task) = json::object::<Task>(task)
             && task.is_over()
         {
             self.by_task.remove(&*task.id);
@@ -224,7 +225,7 @@ pub(crate) fn status_params(text: &str) -> Option<&str> {
         #[serde(borrow)]
         params: &'a RawValue,
     }
-    serde_json::from_str::<Message>(text).ok().map(|message| message.params.get())
+    json::object::<Message>(text).map(|message| message.params.get())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::RequestKey;
 use crate::engine::state::translation::{OwnListen, Translation};
-use crate::wire::json::{canonical_value, present, splice};
+use crate::wire::json::{canonical_value, object, present, splice};
 use crate::wire::url::Url;
 use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
 
@@ -116,13 +116,14 @@ struct RawInfo {
 impl Server {
     /// Reads an initialize result; an error says what is wrong with it.
     pub fn parse(result: &str) -> Result<Self, String> {
+        if !result.trim_start().starts_with('{') {
+            return Err(String::from("the initialize result is not an object"));
+        }
         let raw: RawResult = serde_json::from_str(result)
             .map_err(|error| alloc::format!("the initialize result is not one: {error}"))?;
         let text = |value: Option<&RawValue>| value.map_or_else(String::new, |value| canonical_value(value.get()));
-        let can: RawCapabilities =
-            raw.capabilities.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default();
-        let info: RawInfo =
-            raw.server_info.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default();
+        let can: RawCapabilities = raw.capabilities.and_then(|value| object(value.get())).unwrap_or_default();
+        let info: RawInfo = raw.server_info.and_then(|value| object(value.get())).unwrap_or_default();
         // The version goes into a header of every request that follows.
         if !crate::wire::http::header_value_ok(&raw.protocol_version) || raw.protocol_version.len() > 64 {
             return Err(String::from("the initialize result names a protocol version that is not one"));
@@ -170,8 +171,8 @@ impl Server {
 /// `list_changed` unless it was declared, and after a restart the engine sends it.
 pub(crate) fn declare_list_changed(response: &str, result: &RawValue) -> String {
     let mut edits = Vec::new();
-    let capabilities = serde_json::from_str::<RawResult>(result.get()).ok().and_then(|raw| raw.capabilities);
-    let declared = capabilities.and_then(|raw| serde_json::from_str::<RawCapabilities>(raw.get()).ok());
+    let capabilities = object::<RawResult>(result.get()).and_then(|raw| raw.capabilities);
+    let declared = capabilities.and_then(|raw| object::<RawCapabilities>(raw.get()));
     for capability in declared.iter().flat_map(|raw| [raw.tools, raw.prompts, raw.resources]).flatten() {
         #[derive(Deserialize)]
         struct Capability<'a> {
@@ -339,7 +340,7 @@ impl ToolHints {
             #[serde(default)]
             idempotent_hint: Option<bool>,
         }
-        let Ok(list) = serde_json::from_str::<List>(result) else { return };
+        let Some(list) = object::<List>(result) else { return };
         for tool in list.tools {
             let safe = tool
                 .annotations

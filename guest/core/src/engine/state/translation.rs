@@ -21,8 +21,8 @@ pub(crate) struct OwnListen {
     pub asked: Filter,
     /// The server has acknowledged it.
     pub acknowledged: bool,
-    /// What the server told of in this session so far.
-    pub told: Option<Filter>,
+    /// A stream of this session was lost, or never came about: what changed meanwhile was told to nobody.
+    pub missed: bool,
     /// The URIs, raw, that the client was subscribed to before this session: each may have changed.
     pub restored: BTreeSet<String>,
 }

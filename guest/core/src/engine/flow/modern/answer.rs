@@ -104,7 +104,7 @@ impl Engine {
             _kind: &'a serde_json::value::RawValue,
         }
         let knows = self.modern.era == Era::Modern
-            || envelope.result.is_some_and(|result| serde_json::from_str::<Result>(result.get()).is_ok());
+            || envelope.result.is_some_and(|result| json::object::<Result>(result.get()).is_some());
         if knows {
             self.set_era(Era::Modern);
         }
@@ -142,6 +142,7 @@ impl Engine {
         let exchange = request.exchange();
         let text = json::splice(text, id_at, request.client_id());
         self.asked_for_headers = None;
+        self.modern.turned_away = 0;
         self.modern_link_is_up();
         self.deliver(key, text, success);
         if let Some(exchange) = exchange {

@@ -7,7 +7,6 @@ use super::Own;
 use crate::api::errors;
 use crate::engine::flow::reconnect::{ConnectionState, Down};
 use crate::engine::state::modern::{Era, Link};
-use crate::engine::state::requests::RequestState;
 use crate::engine::state::session::Server;
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
@@ -16,6 +15,9 @@ use crate::policy::era::Verdict;
 use crate::wire::modern::Discovered;
 use crate::{Event, Level, Nanos, SECOND, SessionInfo, Transport};
 
+/// While a stream of notifications is open, the server is asked at least so often whether it takes connections. One that goes down
+/// and takes none any more waits for its streams to end, and nothing else tells of it.
+pub(crate) const LISTEN_CHECK: Nanos = 5 * SECOND;
 /// The client hears of attempts at most this often.
 const TELL_AGAIN: Nanos = SECOND;
 
@@ -100,7 +102,7 @@ impl Engine {
         let delay = if self.modern.queue.is_empty() {
             backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
         } else {
-            backoff::waiting_delay(&mut self.rng, down_for, 0, cap)
+            backoff::waiting_delay(&mut self.rng, down_for, self.modern.turned_away, cap)
         };
         delay.max(self.not_before.saturating_sub(self.now))
     }
@@ -258,33 +260,38 @@ impl Engine {
 
     /// Sets the timer of the next question whether the server is there, while something depends on that.
     pub(crate) fn time_modern_liveness(&mut self) {
+        if self.modern.meta.is_some()
+            && !self.timers.is_set(Timer::ModernLiveness)
+            && let Some(due) = self.modern_liveness_due()
+        {
+            self.timers.set(Timer::ModernLiveness, due.max(self.now));
+        }
+    }
+
+    fn modern_liveness_due(&self) -> Option<Nanos> {
         let interval = self.options.heartbeat_interval;
-        if interval == 0 || self.timers.is_set(Timer::ModernLiveness) {
-            return;
+        if self.modern.link != Link::Up {
+            return None;
         }
-        if self.modern_is_open() {
-            self.timers.set(Timer::ModernLiveness, self.now + interval);
+        let open = self.requests.values().filter(|request| request.is_modern() && request.exchange().is_some());
+        let (mut is_open, mut listens) = (false, false);
+        for request in open {
+            is_open = true;
+            listens |= request.is_listen();
+        }
+        // The question that is under way has a time of its own.
+        match (is_open && interval > 0 && self.modern.discover.is_none(), listens) {
+            (false, _) => None,
+            (true, true) => Some(self.modern.last_attempt.max(self.modern.since) + interval.min(LISTEN_CHECK)),
+            (true, false) => Some(self.heard_at.max(self.modern.last_attempt) + interval),
         }
     }
 
-    fn modern_is_open(&self) -> bool {
-        self.modern.meta.is_some()
-            && self.requests.values().any(|request| request.is_modern() && request.exchange().is_some())
-    }
-
-    /// Silence has lasted for long, or a stream is open: what it brings says nothing of a server that has begun to go down, and
-    /// takes no connections.
+    /// Silence has lasted for long, or a stream is open.
     pub(crate) fn on_modern_liveness(&mut self) {
-        if !self.modern_is_open() || self.modern.link != Link::Up {
-            return;
+        let due = self.modern_liveness_due().is_some_and(|due| due <= self.now);
+        if due {
+            self.ask_modern_server();
         }
-        let listens = self.listens().iter().any(|key| {
-            self.requests.get(key).is_some_and(|request| matches!(request.state, RequestState::Accepted(_)))
-        });
-        let due = self.heard_at + self.options.heartbeat_interval;
-        if !listens && due > self.now {
-            return self.timers.set(Timer::ModernLiveness, due);
-        }
-        self.ask_modern_server();
     }
 }

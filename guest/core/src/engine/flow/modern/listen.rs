@@ -102,9 +102,11 @@ impl Engine {
         if told.is_none() {
             listen.told = Some(filter.clone());
         }
-        self.timers.clear(Timer::Listen(key));
-        self.timers.clear(Timer::Hold(key));
+        for timer in [Timer::Listen(key), Timer::Hold(key), Timer::ModernLiveness] {
+            self.timers.clear(timer);
+        }
         self.set_era(crate::engine::state::modern::Era::Modern);
+        self.modern.turned_away = 0;
         self.modern_link_is_up();
         let Some(told) = told else {
             let text = self.under_client_id(key, text, params);
@@ -134,7 +136,7 @@ impl Engine {
         }
         debug_assert_eq!(SUBSCRIPTION_KEY, "io.modelcontextprotocol/subscriptionId");
         let Some(request) = self.requests.get(&key) else { return text.to_string() };
-        let id = params.meta.and_then(|meta| serde_json::from_str::<Meta>(meta.get()).ok()).and_then(|meta| meta.id);
+        let id = params.meta.and_then(|meta| json::object::<Meta>(meta.get())).and_then(|meta| meta.id);
         match id {
             Some(id) if json::integer(id.get()) == Some(request.wire_id) => {
                 json::splice(text, Params::span(id, text).range(), request.client_id())

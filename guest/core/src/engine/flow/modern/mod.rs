@@ -8,7 +8,7 @@
 mod answer;
 pub(crate) use answer::splice_beside;
 mod client;
-mod link;
+pub(crate) mod link;
 mod listen;
 mod outcome;
 mod send;

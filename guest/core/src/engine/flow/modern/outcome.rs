@@ -117,7 +117,10 @@ impl Engine {
     /// What a refusal means for the requests that follow.
     pub(crate) fn after_modern_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
-            Evidence::NotTaken => self.modern_unreachable(not_the_server(&reason)),
+            Evidence::NotTaken => {
+                self.modern.turned_away = self.modern.turned_away.saturating_add(1);
+                self.modern_unreachable(not_the_server(&reason));
+            }
             Evidence::Busy { retry_after } => self.modern_pause(retry_after, reason),
             Evidence::Unauthorized => self.modern_unauthorized(refusal),
             Evidence::Unknown => self.modern_broken(reason),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::api::errors;
 use crate::engine::Engine;
 use crate::engine::flow::handshake::Handshake;
 use crate::engine::flow::reconnect::{ConnectionError, ConnectionState};
@@ -41,8 +42,11 @@ impl Engine {
             return again;
         }
         // Only a server that speaks JSON-RPC is asked: others have had their chance.
-        let may = era::of_refusal(refusal) == Verdict::Modern || matches!(refusal.status, 400 | 404 | 405);
-        let speaks = refusal.error().is_some() && may;
+        let speaks = refusal.error().is_some_and(|error| {
+            era::of_refusal(refusal) == Verdict::Modern
+                || matches!(refusal.status, 400 | 404 | 405)
+                || error.code == errors::METHOD_NOT_FOUND
+        });
         let other = modern_versions(refusal);
         if !speaks || !other.is_empty() && !other.iter().any(|version| version == modern::FIRST) {
             return false;
@@ -153,7 +157,7 @@ fn capabilities(server: &Discovered) -> String {
         #[serde(borrow, default)]
         experimental: Option<&'a RawValue>,
     }
-    let Ok(raw) = serde_json::from_str::<Raw>(&server.capabilities) else { return "{}".to_string() };
+    let Some(raw) = json::object::<Raw>(&server.capabilities) else { return "{}".to_string() };
     let members = [
         ("tools", raw.tools),
         ("prompts", raw.prompts),

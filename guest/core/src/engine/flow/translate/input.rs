@@ -46,7 +46,7 @@ struct Question<'a> {
 impl Engine {
     /// The result of this request asks for something.
     pub(crate) fn ask_for_input(&mut self, key: RequestKey, result: &str) {
-        let Ok(asked) = serde_json::from_str::<Asked>(result) else {
+        let Some(asked) = json::object::<Asked>(result) else {
             return self.fail_input(key, "The server asks for input in a form that cannot be read.");
         };
         if asked.input_requests.len() > MAX_QUESTIONS || asked.input_requests.keys().any(|name| name.len() > MAX_NAME) {
@@ -180,6 +180,6 @@ impl Engine {
         }
         let capability = method.split('/').next().unwrap_or_default();
         let text = self.client.initialize.as_ref().map_or("", |initialize| &initialize.text);
-        serde_json::from_str::<Message>(text).is_ok_and(|message| message.params.capabilities.contains_key(capability))
+        json::object::<Message>(text).is_some_and(|message| message.params.capabilities.contains_key(capability))
     }
 }

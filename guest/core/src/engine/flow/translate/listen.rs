@@ -96,8 +96,17 @@ impl Engine {
     /// The server cannot be reached: the stream would only hold up the end of one that goes down.
     pub(crate) fn let_go_of_own_listen(&mut self) {
         let Some(session) = self.session.as_mut().filter(|session| session.own_listen.is_some()) else { return };
-        if let Some(exchange) = session.standalone.exchange.take() {
+        let exchange = session.standalone.exchange.take();
+        self.own_listen_lost();
+        if let Some(exchange) = exchange {
             self.cancel(exchange);
+        }
+    }
+
+    /// The stream ended, or could not be opened.
+    pub(crate) fn own_listen_lost(&mut self) {
+        if let Some(listen) = self.session.as_mut().and_then(|session| session.own_listen.as_mut()) {
+            listen.missed = true;
         }
     }
 
@@ -125,18 +134,20 @@ impl Engine {
             return;
         }
         let missing = listen.asked.missing_in(&filter);
-        // Of what was told of before, and was not for a moment, everything may have changed.
-        let before = listen.told.replace(filter.clone());
+        let missed = core::mem::take(&mut listen.missed);
         let restored = core::mem::take(&mut listen.restored);
         if !missing.is_empty() {
             let what = crate::engine::flow::settle::clip(&missing.join(", "));
             self.log(Level::Info, alloc::format!("the server does not tell of everything that it could: {what}"));
         }
-        for uri in restored.intersection(&filter.uris) {
-            self.tell_updated(uri);
-        }
-        for changed in before.map(|before| before.and(&filter).all_changed("")).into_iter().flatten() {
-            self.emit_message(changed);
+        if missed {
+            for changed in filter.all_changed("") {
+                self.emit_message(changed);
+            }
+        } else {
+            for uri in restored.intersection(&filter.uris) {
+                self.tell_updated(uri);
+            }
         }
         for key in self.waiting_subscriptions() {
             self.answer_here(key);
@@ -174,10 +185,6 @@ impl Engine {
                 self.cancel(exchange);
                 if let Some(session) = &mut self.session {
                     session.standalone.exchange = None;
-                    // What the client was told of is not lost by this.
-                    if let Some(listen) = &mut session.own_listen {
-                        listen.told = None;
-                    }
                 }
                 self.open_standalone();
             }

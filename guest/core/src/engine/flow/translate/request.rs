@@ -42,7 +42,7 @@ impl Engine {
             capabilities: Option<&'a RawValue>,
         }
         let text = self.client.initialize.as_ref().map_or("", |initialize| &initialize.text);
-        let params = serde_json::from_str::<Message>(text).ok().map(|message| message.params);
+        let params = json::object::<Message>(text).map(|message| message.params);
         let capabilities = params.as_ref().and_then(|params| params.capabilities).map(client_capabilities);
         let mut meta = alloc::format!(
             r#""{VERSION_KEY}":"{}","{CAPABILITIES_KEY}":{}"#,
@@ -69,6 +69,11 @@ impl Engine {
             }
             "resources/subscribe" | "resources/unsubscribe" => {
                 self.translate_subscription(key, method == "resources/subscribe");
+                return None;
+            }
+            _ if has_odd_params(&request.text) => {
+                let text = alloc::format!("{method} was not sent: its params are no object.");
+                self.answer_error(key, errors::INVALID_PARAMS, &text, None);
                 return None;
             }
             _ if method.starts_with("tasks/") => {
@@ -198,7 +203,7 @@ impl Engine {
 fn with_meta(text: &str, meta: &str, members: &str) -> String {
     #[derive(Deserialize)]
     struct Message<'a> {
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "json::present")]
         params: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
@@ -208,17 +213,21 @@ fn with_meta(text: &str, meta: &str, members: &str) -> String {
     }
     let place = |raw: &RawValue| raw.get().as_ptr() as usize - text.as_ptr() as usize;
     let comma = |object: &str| if object[1..object.len() - 1].trim().is_empty() { "" } else { "," };
-    let params = serde_json::from_str::<Message>(text).ok().and_then(|message| message.params);
-    let Some(params) = params.filter(|params| params.get().starts_with('{')) else {
-        // Without params, or with such as no request has.
+    let params = json::object::<Message>(text).and_then(|message| message.params);
+    let object = params.filter(|params| params.get().starts_with('{'));
+    let Some(params) = object else {
+        // Without params, or with none.
         let start = text.find('{').map_or(0, |at| at + 1);
         let with = alloc::format!(r#""params":{{{members}"_meta":{{{meta}}}}},"#);
         return match params {
-            Some(_) => text.to_string(),
+            Some(none) => {
+                let at = place(none)..place(none) + none.get().len();
+                json::splice(text, at, &alloc::format!(r#"{{{members}"_meta":{{{meta}}}}}"#))
+            }
             None => json::splice(text, start..start, &with),
         };
     };
-    let own = serde_json::from_str::<Holder>(params.get()).ok().and_then(|holder| holder.meta);
+    let own = json::object::<Holder>(params.get()).and_then(|holder| holder.meta);
     let start = place(params) + 1;
     match own {
         Some(own) if own.get().starts_with('{') => {
@@ -236,6 +245,17 @@ fn with_meta(text: &str, meta: &str, members: &str) -> String {
             json::splice(text, start..start, &with)
         }
     }
+}
+
+/// Whether there are params, and they are neither an object nor `null`.
+fn has_odd_params(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow, default)]
+        params: Option<&'a RawValue>,
+    }
+    let params = json::object::<Message>(text).and_then(|message| message.params);
+    params.is_some_and(|params| !params.get().starts_with('{'))
 }
 
 /// What a client declared, but for what the versions without sessions do not know.
@@ -258,7 +278,7 @@ fn is_input_required(result: &str) -> bool {
     }
     // Most results are large, and few ask for something.
     result.contains("input_required")
-        && serde_json::from_str::<Result>(result).is_ok_and(|result| result.kind == "input_required")
+        && json::object::<Result>(result).is_some_and(|result| result.kind == "input_required")
 }
 
 #[cfg(test)]
@@ -274,7 +294,7 @@ mod tests {
             (r#"{"params":{"x":1,"_meta":{"p":7}}}"#, r#"{"params":{"a":1,"x":1,"_meta":{"v":2,"p":7}}}"#),
             (r#"{"params":{"_meta":{}}}"#, r#"{"params":{"a":1,"_meta":{"v":2}}}"#),
             (r#"{"params":{"_meta":null}}"#, r#"{"params":{"a":1,"_meta":{"v":2}}}"#),
-            (r#"{"params":[1]}"#, r#"{"params":[1]}"#),
+            (r#"{"id":1,"params":null}"#, r#"{"id":1,"params":{"a":1,"_meta":{"v":2}}}"#),
         ] {
             assert_eq!(with_meta(text, r#""v":2"#, r#""a":1,"#), with, "{text}");
         }
