@@ -62,10 +62,10 @@ fn bodies_that_are_no_answer() {
     }
 }
 
-/// The page of a proxy in the server's place: tried a few times, and then said.
+/// The page of a proxy in the server's place: tried a few times, and then said. One of 200 may come from one node of several.
 #[test]
 fn a_page_that_is_no_answer() {
-    for status in [200, 404, 410] {
+    for (status, most) in [(200, 11), (404, 4), (410, 4)] {
         let server = scripted::server(move |call, reply| {
             if call.kind == "tools/call" && call.mark() == "wrong" {
                 return Outcome::Done(reply.text(status, "text/html", "<html>maintenance</html>"));
@@ -77,7 +77,7 @@ fn a_page_that_is_no_answer() {
         let id = bridge.request("tools/call", tool("mark", json!({"mark": "wrong"})));
         assert_eq!(bridge.error(&id)["code"], -31007, "{status}");
         let tries = server.records_of("tools/call").len();
-        assert!((1..=4).contains(&tries), "{status}: {tries} tries");
+        assert!((1..=most).contains(&tries), "{status}: {tries} tries");
         barrier(&mut bridge, "after");
         bridge.finish();
     }

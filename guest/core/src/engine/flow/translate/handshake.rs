@@ -67,6 +67,9 @@ impl Engine {
             return false;
         }
         self.translates_next = false;
+        // The session that came with a version without sessions is one, after all, and another one is made.
+        self.delete_unready(None);
+        handshake.session_id = None;
         self.cancel_session_exchanges(self.epoch_being_made());
         let first = handshake.refused.take();
         handshake.version = None;
