@@ -299,7 +299,8 @@ impl Engine {
                 self.answers_stand();
             }
         } else if matches!(cause, ConnectionError::Unreachable(_)) && self.session_may_survive() {
-            // Nothing was sent in it: it is as good as before.
+            // Nothing was sent in it: it is as good as before. What was refused before was refused by a server that went away.
+            self.refused_sessions = 0;
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
@@ -330,6 +331,10 @@ impl Engine {
     pub(crate) fn initialize_again(&mut self) {
         if self.closing {
             return self.finish_close();
+        }
+        // One is under way.
+        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::Headers) {
+            return;
         }
         self.refused_pings = 0;
         self.initialize_next = true;
