@@ -34,6 +34,7 @@ mod spellings;
 mod standalone;
 mod start;
 mod status;
+mod takeover;
 mod tasks;
 mod unasked;
 mod verifying;

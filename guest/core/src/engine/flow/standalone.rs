@@ -14,6 +14,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
 use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
@@ -76,9 +77,15 @@ impl Engine {
         stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
         let (failures, opened) = (stream.failures, stream.opened);
         let wish = stream.retry.unwrap_or(STANDALONE_DELAY);
+        // There is none, or what is said while none is open is kept for nobody, unless events are numbered.
+        let keeps = stream.cursor.is_some()
+            && matches!(&cause, ConnectionError::Refused(refusal) if for_now(refusal) || proxy::nobody_took_it(refusal, true));
+        if matches!(cause, ConnectionError::Refused(_)) && !keeps {
+            self.standalone_brings_nothing();
+        }
         match cause {
             // 409: a lost stream still holds the place.
-            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 421 | 425 | 429 | 500..) => {
+            ConnectionError::Refused(refusal) if for_now(&refusal) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
@@ -91,9 +98,10 @@ impl Engine {
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
             ConnectionError::Refused(refusal) => {
-                stream.absent = true;
-                stream.denied = matches!(refusal.status, 401 | 403);
-                self.standalone_brings_nothing();
+                if let Some(session) = &mut self.session {
+                    session.standalone.absent = true;
+                    session.standalone.denied = matches!(refusal.status, 401 | 403);
+                }
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();
                 }
@@ -113,4 +121,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether the stream is only refused for now.
+fn for_now(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 409 | 421 | 425 | 429 | 500..)
 }
