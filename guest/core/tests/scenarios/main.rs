@@ -29,6 +29,7 @@ mod redirects;
 mod replay;
 mod restore;
 mod resume;
+mod seldom;
 mod settings;
 mod spellings;
 mod standalone;

@@ -295,7 +295,7 @@ impl Engine {
             let away = matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_));
             let unauthorized =
                 matches!(cause, ConnectionError::Refused(refusal) if matches!(refusal.status, 401 | 403));
-            if !away && !(unauthorized && self.down.is_none() && self.verifies_rejections()) {
+            if !(away || unauthorized && self.down.is_none() && self.verifies_rejections()) {
                 self.answers_stand();
             }
         } else if matches!(cause, ConnectionError::Unreachable(_)) && self.session_may_survive() {
@@ -537,6 +537,7 @@ impl Engine {
                 (key, state, lost)
             })
             .collect();
+        self.list_failure = None;
         for (key, state, lost) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
