@@ -224,3 +224,68 @@ fn a_batch_of_the_server_with_rubbish_in_it() {
     let said = world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("not JSON-RPC")));
     assert_eq!(said, 1, "{}", world.story());
 }
+
+/// HTTP+SSE: the POST breaks off and the request is sent again; the answer to the first sending is the answer, whether it comes before
+/// the second sending or after it.
+#[test]
+fn the_answer_to_a_sending_that_was_repeated_counts() {
+    for late in [false, true] {
+        let mut world = World::new(Knobs::sse());
+        world.open();
+        let stream = world.server.sessions[&world.server.current].stream.expect("it is open");
+        world.rules("resources/read", 2, Reply::Hang);
+        world.fate("resources/read", Fate::ResetAfter);
+        if !late {
+            world.rule("\"ping\"", Reply::Hang);
+        }
+        let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+        world.run_for(50 * MILLISECOND);
+        let sendings = world.started("\"method\":\"resources/read\"");
+        assert_eq!(sendings.len(), if late { 2 } else { 1 }, "{}", world.story());
+        let first: serde_json::Value = serde_json::from_str(sendings[0].body()).unwrap();
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"tag":{read}}}}}"#, first["id"]);
+        world.body(stream, &format!("data: {answer}\n\n"));
+        assert!(matches!(world.wait(read, SECOND), Answer::Result(_)), "{}", world.story());
+        world.run_for(20 * SECOND);
+        assert_eq!(world.started("\"method\":\"resources/read\"").len(), if late { 2 } else { 1 }, "{}", world.story());
+        world.verify();
+    }
+}
+
+/// A list that a provisional result promised is no such thing any more once the client has initialized anew.
+#[test]
+fn a_list_waits_like_any_other_request_when_its_promise_is_over() {
+    let options = Options { start_timeout: 2 * SECOND, hold_timeout: 30 * SECOND, ..Options::new(URL) };
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.server.up = false;
+    let initialize = world.initialize();
+    assert!(matches!(world.wait(initialize, 5 * SECOND), Answer::Result(_)), "{}", world.story());
+    let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
+    let asked = world.now;
+    world.run_for(SECOND);
+    world.client.tries_again = false;
+    world.initialize();
+    world.run_for(1500 * MILLISECOND);
+    assert_eq!(world.answer(list), None, "{}", world.story());
+    world.wait(list, 60 * SECOND);
+    assert!(world.now - asked <= 31 * SECOND, "{}", world.story());
+    world.verify();
+}
+
+/// A close ends the session: that is said of a request whose outcome it leaves unknown.
+#[test]
+fn a_close_is_the_end_of_the_session() {
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    world.rules("resources/read", 5, Reply::Hang);
+    world.fate("resources/read", Fate::ResetAfter);
+    world.now(Fault::BlackHole);
+    let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+    world.run_for(100 * MILLISECOND);
+    world.host(Input::Close);
+    world.run_for(2 * SECOND);
+    assert!(world.answer(read).is_some(), "{}", world.story());
+    let changed = world.client.raw.iter().filter(|text| text.contains(r#""sessionChanged":false"#)).count();
+    assert_eq!(changed, 0, "{}", world.story());
+    world.verify();
+}
