@@ -1,8 +1,8 @@
 //! How a server treats sessions and streams: the requests that find out, and what their answers show.
 //!
 //! An engine hides all of this from its client. A [`Survey`] asks on purpose, in a session of its own: it builds each
-//! [`Request`], the host makes it and collects the response in an [`Answer`], and the answer is judged by the very tables
-//! that the engine decides by. Like the engine it does no I/O.
+//! [`Request`](crate::Request), the host makes it and collects the response in an [`Answer`], and the answer is judged by the
+//! very tables that the engine decides by. Like the engine it does no I/O.
 
 mod answer;
 mod made_up;

@@ -113,6 +113,8 @@ pub struct Engine {
     ping_missed: bool,
     /// The session ends because a verification found it lost: what was answered in a like manner did not run.
     verified_loss: bool,
+    /// What the list that was to verify the session was answered with, while an `initialize` decides.
+    list_failure: Option<state::requests::UnverifiedAnswer>,
     /// Lists in a row that were to verify a session and broke off.
     broken_verifications: u32,
     /// The next attempt is an `initialize`, though there is a session.
@@ -237,6 +239,7 @@ impl Engine {
             broken_pings: 0,
             ping_missed: false,
             verified_loss: false,
+            list_failure: None,
             broken_verifications: 0,
             initialize_next: false,
             lost_session: None,

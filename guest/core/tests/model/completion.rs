@@ -14,7 +14,7 @@ use stateright::Model;
 
 use crate::action::Action;
 use crate::audit::{Init, Promise};
-use crate::wire::{Call, Stage, Wire};
+use crate::wire::{Call, Said, Stage, Wire};
 use crate::world::{Budget, State, World};
 
 /// How the world treats the engine.
@@ -38,19 +38,44 @@ pub enum Mood {
     Lost,
     /// Every request is answered 401.
     Unauthorized,
+    /// The engine's own pings and lists come to nothing; otherwise nothing goes wrong.
+    Own(OwnFate),
 }
 
-/// The moods that last in this check.
-const MOODS: [Mood; 8] = [
+/// What becomes of the engine's own requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnFate {
+    /// Nothing comes.
+    Silent,
+    /// The connection breaks.
+    Breaking,
+    /// A proxy answers 503: it has no server.
+    Busy,
+    /// 404.
+    Lost,
+    /// 401.
+    Unauthorized,
+}
+
+impl Mood {
+    /// Whether the client's requests are answered by whoever knows their session.
+    fn is_well(self) -> bool {
+        matches!(self, Self::Kind | Self::Zombie(_) | Self::Own(_))
+    }
+}
+
+/// The moods in which everything works again.
+const WELL: [Mood; 7] = [
     Mood::Kind,
     Mood::Zombie(0),
-    Mood::Silent,
-    Mood::Refusing,
-    Mood::Breaking,
-    Mood::Busy,
-    Mood::Lost,
-    Mood::Unauthorized,
+    Mood::Own(OwnFate::Silent),
+    Mood::Own(OwnFate::Breaking),
+    Mood::Own(OwnFate::Busy),
+    Mood::Own(OwnFate::Lost),
+    Mood::Own(OwnFate::Unauthorized),
 ];
+/// The moods in which everything is answered all the same.
+const ILL: [Mood; 6] = [Mood::Silent, Mood::Refusing, Mood::Breaking, Mood::Busy, Mood::Lost, Mood::Unauthorized];
 
 /// What was found out about states.
 #[derive(Default)]
@@ -127,12 +152,12 @@ fn fingerprint(state: &State) -> u64 {
 impl World {
     /// Promise 5: once nothing goes wrong any more, everything is answered and works again.
     pub fn recovers(&self, state: &State) -> bool {
-        self.follows(state, Mood::Kind) && self.follows(state, Mood::Zombie(0))
+        WELL.iter().all(|mood| self.follows(state, *mood))
     }
 
     /// Promises 1 and 6: whatever goes wrong for ever, everything is answered.
     pub fn is_answered(&self, state: &State) -> bool {
-        MOODS[2..].iter().all(|mood| self.follows(state, *mood))
+        ILL.iter().all(|mood| self.follows(state, *mood))
     }
 
     /// The kind and the silent world are tried from every state, the others from one in [`SAMPLE`] unless all of them are
@@ -158,7 +183,7 @@ impl World {
     /// What was done where a state came to a bad end.
     pub fn explain(&self, state: &State) -> String {
         let mut log = String::new();
-        for mood in MOODS {
+        for mood in WELL.into_iter().chain(ILL) {
             let mut steps = String::new();
             if !self.follow(state, mood, &Known::default(), Some(&mut steps)) {
                 let _ = write!(log, "if the world stays {mood:?}:\n{steps}");
@@ -244,7 +269,7 @@ impl World {
             Some(_) => Step::Do(Action::Tick),
             None => Step::Failed("nothing is waited for"),
         };
-        let kind = matches!(state.mood, Mood::Kind | Mood::Zombie(_));
+        let kind = state.mood.is_well();
         match audit.init {
             _ if audit.closing => return time,
             Init::Answered if !audit.initialized => return Step::Do(Action::Initialized),
@@ -266,7 +291,7 @@ impl World {
     }
 
     fn next_of_network(&self, state: &State) -> Option<Action> {
-        let kind = matches!(state.mood, Mood::Kind | Mood::Zombie(_));
+        let kind = state.mood.is_well();
         if let Some(down) = state.servers.iter().position(|server| !server.up)
             && kind
         {
@@ -279,8 +304,15 @@ impl World {
         let going = matches!(wire.stage, Stage::Going { .. });
         match state.mood {
             Mood::Any | Mood::Silent => None,
+            Mood::Own(fate) if matches!(wire.said, Said::Own { .. }) => match fate {
+                OwnFate::Silent => None,
+                OwnFate::Busy if going => Some(Action::Unavailable(id)),
+                OwnFate::Lost if going => Some(Action::NotFound(id)),
+                OwnFate::Unauthorized if going => Some(Action::Unauthorized(id)),
+                _ => Some(Action::Break(id)),
+            },
             Mood::Zombie(below) if wire.session.is_some_and(|session| session < below) => None,
-            Mood::Zombie(_) | Mood::Kind => match wire.stage {
+            Mood::Zombie(_) | Mood::Kind | Mood::Own(_) => match wire.stage {
                 Stage::Going { .. } => Some(Action::Arrive(id, id as usize % self.servers)),
                 Stage::At { .. } if !wire.pieces.is_empty() => Some(Action::Deliver(id)),
                 // A stream that the server has lost sight of is found out by no one but the network.
@@ -318,7 +350,7 @@ impl State {
     fn may_try_again(&self) -> bool {
         let code = self.audit.call(Call::Last).code;
         let excused = match self.mood {
-            Mood::Zombie(_) => true,
+            Mood::Zombie(_) | Mood::Own(_) => true,
             _ => code == errors::UNAUTHORIZED,
         };
         excused && self.tries < TRIES

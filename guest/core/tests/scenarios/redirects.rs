@@ -110,3 +110,43 @@ fn five_in_a_row_are_followed_and_what_is_told_holds_no_query() {
     assert!(text.contains("http://other.test/else,") && !text.contains("s3cret"), "{text}");
     world.verify();
 }
+
+/// Its body may never end, and the connection with it.
+#[test]
+fn what_redirects_elsewhere_is_let_go() {
+    for knobs in [Knobs::http(), Knobs::sse()] {
+        let mut world = World::new(knobs);
+        world.open();
+        let open = world.open_exchanges();
+        world.rule("tools/call", redirect(307, "http://elsewhere.test/mcp"));
+        world.fate("tools/call", Fate::MuteAfter(1));
+        let call = world.call("echo", 0);
+        world.wait(call, 20 * SECOND);
+        world.run_for(20 * SECOND);
+        assert!(world.open_exchanges() <= open + 1, "{}", world.story());
+    }
+}
+
+#[test]
+fn the_get_that_resumes_a_stream_is_redirected() {
+    let mut world = World::new(Knobs { polls: true, retry: Some(200), ..Knobs::resumable() });
+    world.open();
+    let call = world.ask("tools/call", &crate::support::client::call_params("slow", 2000, 0));
+    world.run_for(100 * MILLISECOND);
+    world.rule("GET /mcp", redirect(307, "/mcp?moved"));
+    assert!(matches!(world.wait(call, 20 * SECOND), Answer::Result(_)), "{}", world.story());
+    assert_eq!(world.server.runs_of(call), 1);
+    world.verify();
+}
+
+#[test]
+fn a_cancelled_request_is_not_redirected() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("tools/call", redirect(307, "/mcp?moved"));
+    let call = world.call("echo", 0);
+    world.cancel(call);
+    world.run_for(5 * SECOND);
+    assert_eq!(world.server.runs_of(call), 0, "{}", world.story());
+    world.verify();
+}

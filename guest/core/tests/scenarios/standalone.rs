@@ -216,3 +216,19 @@ fn one_that_nobody_accepts_shows_that_the_server_is_away() {
     assert_eq!(world.engine.status().reconnects, 0);
     world.verify();
 }
+
+/// What is said while no stream is open is kept for nobody: what was accepted without an answer is decided.
+#[test]
+fn a_stream_that_is_refused_for_now_brings_no_answer() {
+    for code in [409, 429, 503] {
+        let mut world = World::new(Knobs::http());
+        world.open();
+        world.rules("GET /mcp", 3, status(code));
+        world.end_streams();
+        world.rule("tools/call", Reply::RunThen(202, Vec::new(), String::new()));
+        let call = world.call("echo", 0);
+        let Answer::Error(error, _) = world.wait(call, 5 * SECOND) else { panic!("{}", world.story()) };
+        assert_eq!(error, errors::OUTCOME_UNKNOWN);
+        world.verify();
+    }
+}

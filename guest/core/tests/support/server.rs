@@ -220,7 +220,7 @@ impl World {
     }
 
     /// Ends every stream in order.
-    pub(super) fn end_streams(&mut self) {
+    pub fn end_streams(&mut self) {
         let open: Vec<_> = self
             .net
             .conns

@@ -295,12 +295,12 @@ impl Engine {
             let away = matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_));
             let unauthorized =
                 matches!(cause, ConnectionError::Refused(refusal) if matches!(refusal.status, 401 | 403));
-            let says_nothing = away || unauthorized && self.down.is_none() && self.verifies_rejections();
-            if !says_nothing {
+            if !(away || unauthorized && self.down.is_none() && self.verifies_rejections()) {
                 self.answers_stand();
             }
         } else if matches!(cause, ConnectionError::Unreachable(_)) && self.session_may_survive() {
-            // Nothing was sent in it: it is as good as before.
+            // Nothing was sent in it: it is as good as before. What was refused before was refused by a server that went away.
+            self.refused_sessions = 0;
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
             self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
@@ -331,6 +331,10 @@ impl Engine {
     pub(crate) fn initialize_again(&mut self) {
         if self.closing {
             return self.finish_close();
+        }
+        // One is under way.
+        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::Headers) {
+            return;
         }
         self.refused_pings = 0;
         self.initialize_next = true;
@@ -543,6 +547,7 @@ impl Engine {
                 (key, state, lost)
             })
             .collect();
+        self.list_failure = None;
         for (key, state, lost) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {

@@ -11,7 +11,7 @@ use crate::engine::state::requests::RequestState;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
-use crate::{ExchangeId, Level, Transport};
+use crate::{ExchangeId, Level, Output, Transport};
 
 /// Redirects in a row that are followed.
 const MAX_REDIRECTS: u32 = 5;
@@ -65,6 +65,8 @@ impl Engine {
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
                     exchange.reading = Reading::Drain(0);
                 }
+                // Nothing in its body matters, and it may never end.
+                self.outputs.push_back(Output::Cancel(id));
                 self.finish_exchange(id, Outcome::Refused(refusal));
             }
         }

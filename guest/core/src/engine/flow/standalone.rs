@@ -14,6 +14,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
+use crate::policy::session_loss::Refusal;
 use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
@@ -80,11 +81,18 @@ impl Engine {
         stream.exchange = None;
         let lasted = stream.opened_at.take().is_some_and(|at| self.now - at >= HEALTHY);
         stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
-        let (failures, opened, translated) = (stream.failures, stream.opened, session.translation.is_some());
+        let (failures, opened) = (stream.failures, stream.opened);
+        let translated = session.translation.is_some();
         let wish = session.standalone.retry.unwrap_or(STANDALONE_DELAY);
+        // There is none, or what is said while none is open is kept for nobody, unless events are numbered.
+        let keeps = session.standalone.cursor.is_some()
+            && matches!(&cause, ConnectionError::Refused(refusal) if for_now(refusal) || proxy::nobody_took_it(refusal, true));
+        if matches!(cause, ConnectionError::Refused(_)) && !keeps {
+            self.standalone_brings_nothing();
+        }
         match cause {
             // 409: a lost stream still holds the place.
-            ConnectionError::Refused(refusal) if matches!(refusal.status, 409 | 421 | 425 | 429 | 500..) => {
+            ConnectionError::Refused(refusal) if for_now(&refusal) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
@@ -101,15 +109,13 @@ impl Engine {
                 self.timers.set(Timer::Standalone, self.now + delay);
             }
             // There is none. But where there was one, the session may be gone: a ping tells.
-            ConnectionError::Refused(refusal) if refusal.status == 405 && self.try_listen_beside() => {
-                self.standalone_brings_nothing();
-            }
+            ConnectionError::Refused(refusal) if refusal.status == 405 && self.try_listen_beside() => {}
             ConnectionError::Refused(refusal) => {
-                let Some(session) = &mut self.session else { return };
-                session.standalone.absent = true;
-                session.standalone.denied = matches!(refusal.status, 401 | 403);
+                if let Some(session) = &mut self.session {
+                    session.standalone.absent = true;
+                    session.standalone.denied = matches!(refusal.status, 401 | 403);
+                }
                 self.refuse_subscriptions(&refusal.describe());
-                self.standalone_brings_nothing();
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();
                 }
@@ -129,4 +135,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether the stream is only refused for now.
+fn for_now(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 409 | 421 | 425 | 429 | 500..)
 }

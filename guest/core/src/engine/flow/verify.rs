@@ -112,7 +112,8 @@ impl Engine {
             OwnEnd::Answered(None) => self.session_lives(),
             OwnEnd::Answered(Some((code, message))) => {
                 let reason = alloc::format!("the server answered \"{}\"", super::settle::clip(&message));
-                self.answers_stand_unless(|answer| answer.is_like_error(code, &message));
+                let answer = UnverifiedAnswer::Response { text: String::new(), code, message: message.clone() };
+                self.answers_stand_unless_like(answer);
                 if code == session_loss::UNINITIALISED_CODE {
                     self.verified_loss = true;
                     self.recover(ConnectionError::SessionLost(reason));
@@ -132,7 +133,7 @@ impl Engine {
                 if probing { self.attempt_failed(cause) } else { self.recover(cause) }
             }
             OwnEnd::Failed(End { refusal: Some(refusal), evidence, reason, .. }) => {
-                self.answers_stand_unless(|answer| answer.is_like_refusal(refusal.status));
+                self.answers_stand_unless_like(UnverifiedAnswer::Refusal((*refusal).clone()));
                 if *evidence == Evidence::SessionLost {
                     self.verified_loss = true;
                     self.recover(ConnectionError::SessionLost(reason.clone()));
@@ -179,13 +180,14 @@ impl Engine {
     }
 
     /// What the server said is the answer, unless the list failed in a like manner.
-    fn answers_stand_unless(&mut self, like: impl Fn(&UnverifiedAnswer) -> bool) {
+    fn answers_stand_unless_like(&mut self, list: UnverifiedAnswer) {
         for (key, answer) in self.unverified() {
-            if !like(&answer) {
+            if !answer.is_like(&list) {
                 self.answer_stands(key, answer);
             }
         }
         self.unverified_is_alike();
+        self.list_failure = Some(list);
     }
 
     /// A new session proves that what the requests that wait were answered with meant the loss of this one.
@@ -197,17 +199,21 @@ impl Engine {
 
     /// Whether a request was answered with words that turned out to mean that the session is gone.
     pub(crate) fn answer_meant_loss(&self, key: RequestKey, answer: &UnverifiedAnswer) -> bool {
-        self.requests.iter().any(|(other, request)| match &request.state {
-            RequestState::Verifying(known) => {
-                request.answered_alike && (*other == key || known.said() == answer.said())
-            }
-            _ => false,
-        })
+        // It may have come when the list had failed already.
+        let like_the_list = self.list_failure.as_ref().is_some_and(|list| answer.is_like(list));
+        like_the_list
+            || self.requests.iter().any(|(other, request)| match &request.state {
+                RequestState::Verifying(known) => {
+                    request.answered_alike && (*other == key || known.said() == answer.said())
+                }
+                _ => false,
+            })
     }
 
     /// The session lives, or nothing more can be found out: what the server said is the answer.
     pub(crate) fn answers_stand(&mut self) {
         self.broken_verifications = 0;
+        self.list_failure = None;
         for (key, answer) in self.unverified() {
             if let Some(session) = &mut self.session {
                 session.know_answer(answer.said(), self.now);

@@ -130,6 +130,14 @@ impl UnverifiedAnswer {
         }
     }
 
+    /// Whether another request was answered in a like manner.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match other {
+            Self::Response { code, message, .. } => self.is_like_error(*code, message),
+            Self::Refusal(refusal) => self.is_like_refusal(refusal.status),
+        }
+    }
+
     /// Whether another request was answered with the same error. `-32602` is the same whatever its text.
     pub fn is_like_error(&self, code: i64, message: &str) -> bool {
         match self {
