@@ -98,9 +98,10 @@ impl Pattern {
 
 /// The options that the command has as a native program only.
 #[rustfmt::skip]
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 14] = [
     "--on-event", "--event", "--event-timeout", "--header-command", "--header-file", "--header-timeout", "--ca-cert",
     "--client-cert", "--client-key", "--proxy", "--no-proxy", "--resolve",
+    "--all-attempts", "--name",
 ];
 
 fn is_refused(arg: &str) -> bool {

@@ -174,8 +174,10 @@ fn nginx_is_restarted_before_a_server_that_lives() {
     // It runs until the test has seen enough: the server forgets what ends while the stream is away, and how long that is
     // depends on the machine.
     let arguments = json!({"version": "running", "ms": 600_000});
-    let running = bridge
-        .request("tools/call", json!({"name": "deploy", "arguments": arguments, "_meta": {"progressToken": "running"}}));
+    let running = bridge.request(
+        "tools/call",
+        json!({"name": "deploy", "arguments": arguments, "_meta": {"progressToken": "running"}}),
+    );
     bridge.wait_for_method(0, "notifications/progress");
     for round in 0..3 {
         let mark = bridge.log_mark();

@@ -63,7 +63,7 @@ pub const OPTIONS: [Spec; 20] = [
 ];
 
 /// Options of the native command, and why a component does not have them.
-const NATIVE: [(&str, &str); 12] = [
+const NATIVE: [(&str, &str); 14] = [
     ("ca-cert", RUNTIME),
     ("client-cert", RUNTIME),
     ("client-key", RUNTIME),
@@ -76,6 +76,8 @@ const NATIVE: [(&str, &str); 12] = [
     ("on-event", PROCESSES),
     ("event", PROCESSES),
     ("event-timeout", PROCESSES),
+    ("all-attempts", PROCESSES),
+    ("name", PROCESSES),
 ];
 const RUNTIME: &str = "TLS, proxies and names are the runtime's in WebAssembly; use the native command";
 const FILES: &str = "this component opens no files; write --header 'Name: ${VAR}', or use the native command";
