@@ -63,3 +63,46 @@ pub const WINDSURF: &str = "{\r\n  \"mcpServers\": {\r\n    \"jarvis\": {\r\n   
 
 /// On one line, beside what is none of our business.
 pub const MINIFIED: &str = r#"{"mcpServers":{"jarvis":{"type":"streamable-http","url":"https://jarvis.internal/mcp","headers":{"X-Key":"s3cret-key"}},"other":{"type":"sse","url":"http://127.0.0.1:9/sse"}},"numStartups":7}"#;
+
+/// Zed's settings.json: comments, trailing commas, the older form of a local server.
+pub const ZED: &str = r#"// Zed settings
+{
+  "theme": "One Dark", // mine
+  "context_servers": {
+    "jarvis": {
+      "url": "https://jarvis.internal/mcp",
+      "headers": { "Authorization": "Bearer s3cret-token" },
+    },
+    "files": {
+      "command": { "path": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem"] },
+      "settings": {},
+    },
+  },
+}
+"#;
+
+/// opencode.json.
+pub const OPENCODE: &str = r#"{
+  "$schema": "https://opencode.ai/config.json",
+  "mcp": {
+    "jarvis": {
+      "type": "remote",
+      "url": "https://jarvis.internal/mcp",
+      "enabled": true,
+      "oauth": false,
+      "headers": {
+        "Authorization": "Bearer {env:JARVIS_TOKEN}"
+      }
+    },
+    "files": {
+      "type": "local",
+      "command": ["npx", "-y", "@modelcontextprotocol/server-filesystem"],
+      "environment": {}
+    },
+    "hosted": {
+      "type": "remote",
+      "url": "https://{env:HOSTED}/mcp"
+    }
+  }
+}
+"#;

@@ -26,7 +26,6 @@ struct Server<'a> {
     entry: Entry<'a>,
     range: Range<usize>,
     style: Style,
-    dialect: Dialect,
 }
 
 /// Where clients differ.
@@ -36,6 +35,10 @@ pub enum Dialect {
     McpServers,
     /// `servers` of VS Code: `http` may turn out to be HTTP+SSE.
     VsCode,
+    /// `context_servers` of Zed.
+    Zed,
+    /// `mcp` of opencode: a local server's command and arguments are one list.
+    OpenCode,
 }
 
 /// What became of a server.
@@ -102,7 +105,9 @@ impl<'a> Config<'a> {
         }
         if !found {
             return Err(
-                "it has no \"mcpServers\" and no \"servers\" with an entry for each server; nothing was changed".into(),
+                "it has none of \"mcpServers\", \"servers\", \"context_servers\" and \"mcp\" with an entry for each server; nothing \
+                 was changed"
+                    .into(),
             );
         }
         Ok(config)
@@ -115,13 +120,15 @@ impl<'a> Config<'a> {
             let dialect = match property.name.as_str() {
                 "mcpServers" => Dialect::McpServers,
                 "servers" => Dialect::VsCode,
-                // VS Code's settings.json.
-                "mcp" => {
-                    if let Value::Object(inner) = property.value {
+                "context_servers" => Dialect::Zed,
+                "mcp" => match property.value {
+                    // VS Code's settings.json.
+                    Value::Object(inner) if inner.get_object("servers").is_some() => {
                         found |= self.collect(inner);
+                        continue;
                     }
-                    continue;
-                }
+                    _ => Dialect::OpenCode,
+                },
                 _ => continue,
             };
             let Value::Object(servers) = property.value else { continue };
@@ -138,13 +145,13 @@ impl<'a> Config<'a> {
         let name = server.name.into_string();
         if let Value::Object(object) = server.value {
             let range = object.start()..object.end();
-            self.servers.push(Server { name, entry: Entry::new(self.text, object), range, style, dialect });
+            self.servers.push(Server { name, entry: Entry::new(self.text, object, dialect), range, style });
         }
     }
 
     /// The edits that make remote servers go through the bridge.
-    pub fn wrap(&self, command: &str, only: &[String]) -> Vec<Done> {
-        self.each(only, |server| entry::wrap(&server.entry, &server.name, command, &server.style, server.dialect))
+    pub fn wrap(&self, command: &[String], only: &[String]) -> Vec<Done> {
+        self.each(only, |server| entry::wrap(&server.entry, &server.name, command, &server.style))
     }
 
     /// The edits that undo it.
