@@ -41,6 +41,8 @@ pub struct Bridge {
 #[derive(Default)]
 struct Given {
     options: Vec<(&'static Spec, String)>,
+    /// The names of those that come from the environment.
+    variables: Vec<&'static str>,
     words: Vec<String>,
 }
 
@@ -127,6 +129,7 @@ impl Given {
             }
             let wrong = |problem: String| format!("{name}: {problem}");
             let spec = Spec::find(option).map_err(wrong)?;
+            self.variables.push(option);
             let values: Vec<&str> = match spec.value {
                 None if variable::switch(&text).map_err(|mend| wrong(mend.to_string()))? => alloc::vec![""],
                 None => Vec::new(),
@@ -214,8 +217,12 @@ impl Given {
         use_it: impl FnOnce(T),
     ) -> Result<(), String> {
         let Some((spec, text)) = self.options.iter().find(|(spec, _)| spec.name == name) else { return Ok(()) };
-        let value =
-            read(text).map_err(|problem| format!("invalid value '{text}' for '{}': {problem}", spec.usage()))?;
+        let source = match self.variables.contains(&spec.name) {
+            true => format!("{}: ", variable::name(spec.name)),
+            false => String::new(),
+        };
+        let value = read(text)
+            .map_err(|problem| format!("{source}invalid value '{text}' for '{}': {problem}", spec.usage()))?;
         use_it(value);
         Ok(())
     }
