@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use files::{CLAUDE_CODE, CURSOR, MINIFIED, OPENCODE, VS_CODE, WINDSURF, ZED};
+use files::{CLAUDE_CODE, CODEX, CURSOR, MINIFIED, OPENCODE, VS_CODE, WINDSURF, ZED};
 use serde_json::{Value, json};
 use support::bridge::Bridge;
 use support::process::Process;
@@ -272,6 +272,101 @@ fn no_home() {
         finish(fixture.command().env_remove("XDG_STATE_HOME").env_remove("HOME").arg("wrap").arg(&fixture.file));
     assert!(code == 1 && said.contains("set HOME") && said.contains("nothing was changed"), "{said}");
     assert_eq!(fixture.text(), CLAUDE_CODE);
+}
+
+/// A file in TOML.
+fn codex(text: &str) -> Fixture {
+    let mut fixture = Fixture::new("");
+    let file = fixture.folder.join("config.toml");
+    fs::rename(&fixture.file, &file).unwrap();
+    fs::write(&file, text).unwrap();
+    fixture.file = file;
+    fixture
+}
+
+#[test]
+fn codex_there_and_back() {
+    for original in [CODEX.to_owned(), CODEX.replace('\n', "\r\n"), format!("\u{feff}{CODEX}")] {
+        for command in ["mcp-reconnect", "npx -y mcp-reconnect"] {
+            let fixture = codex(&original);
+            let shown = fixture.good("wrap", &["--dry-run", "--command", command]);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert_eq!(fixture.text(), original);
+            let said = fixture.good("wrap", &["--command", command]);
+            assert!(said.contains("jarvis: wrapped") && said.contains("hosted one: wrapped"), "{said}");
+            assert!(!said.contains("files:"), "{said}");
+            let wrapped = fixture.text();
+            let said = fixture.good("wrap", &[]);
+            assert!(said.contains("jarvis: is wrapped already") && said.contains("nothing to do"), "{said}");
+            let shown = fixture.good("unwrap", &["--dry-run"]);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            fixture.good("unwrap", &[]);
+            assert_eq!(fixture.text(), original);
+            fixture.good("wrap", &["--command", command]);
+            assert_eq!(fixture.text(), wrapped, "the same again");
+        }
+    }
+}
+
+#[test]
+fn codex_starts_the_bridge() {
+    let fixture = codex(CODEX);
+    fixture.good("wrap", &[]);
+    let text = fixture.text();
+    for kept in [
+        "model = \"gpt-5\" # mine\n",
+        "# The one that restarts.\n[mcp_servers.jarvis]\n",
+        "tool_timeout_sec = 60\n",
+        "enabled = true\n",
+        "\n\n# Below the servers.\n[tui]\ntheme = \"dark\"\n",
+        "args = [\"-y\", \"@modelcontextprotocol/server-filesystem\"]",
+        "\ncommand = \"mcp-reconnect\"\n",
+        "\"--header\", \"Authorization: Bearer ${JARVIS_TOKEN}\"",
+        "\"--header-env\", \"X-User=HOSTED_USER\"",
+        "\nenv_vars = [\"JARVIS_TOKEN\"]\n",
+        "\nenv_vars = [\"HOSTED_USER\"]\n",
+        "\n[mcp_servers.\"hosted one\".env]\n",
+        "\nMCP_RECONNECT_HEADER_X_API_KEY = \"s3cret-key\"\n",
+        "\nMCP_RECONNECT_URL = \"https://jarvis.internal/mcp?key=s3cret-query\"\n",
+    ] {
+        assert!(text.contains(kept), "{kept} is missing:\n{text}");
+    }
+    for line in text.lines().filter(|line| line.starts_with("args") || line.contains("WRAPPED")) {
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+    assert!(
+        !text.contains("bearer_token_env_var = \"") && !text.contains("\n[mcp_servers.jarvis.http_headers]"),
+        "{text}"
+    );
+
+    // A new token is not lost; what else was changed is not thrown away.
+    fs::write(&fixture.file, text.replace("= \"s3cret-key\"", "= \"s3cret-rotated\"")).unwrap();
+    fixture.good("unwrap", &[]);
+    assert_eq!(fixture.text(), CODEX.replace("s3cret-key", "s3cret-rotated"));
+    let edited = text.replacen("tool_timeout_sec = 60", "tool_timeout_sec = 90", 1);
+    fs::write(&fixture.file, &edited).unwrap();
+    let (code, said) = fixture.run("unwrap", &["--only", "jarvis"]);
+    assert!(code == 1 && said.contains("would be lost"), "{said}");
+    assert_eq!(fixture.text(), edited);
+}
+
+#[test]
+fn what_codex_writes_otherwise_is_left_alone() {
+    let text = "[mcp_servers]\ninline = { url = \"https://a.internal/mcp\" }\ndotted.url = \"https://a.internal/mcp\"\n\n\
+                [mcp_servers.deep]\nurl = \"https://a.internal/mcp\"\n[mcp_servers.deep.tools.x]\napproval = \"never\"\n\n\
+                [mcp_servers.apart]\nurl = \"https://a.internal/mcp\"\n[tui]\na = 1\n\
+                [mcp_servers.apart.http_headers]\nX-A = \"1\"\n\n[mcp_servers.number]\nurl = 7\n\n[mcp_servers.empty]\n";
+    let fixture = codex(text);
+    let said = fixture.good("wrap", &[]);
+    for name in ["inline", "dotted", "deep", "apart", "number", "empty"] {
+        assert!(said.contains(&format!("{name}: left alone: ")), "{name}: {said}");
+    }
+    assert_eq!(fixture.text(), text);
+    for (text, named) in [("[mcp_servers", "TOML"), ("a = 1\n", "mcp_servers"), ("mcp_servers = 1\n", "mcp_servers")] {
+        let fixture = codex(text);
+        let (code, said) = fixture.run("wrap", &[]);
+        assert!(code == 1 && said.contains(named) && said.lines().count() == 1, "{said}");
+    }
 }
 
 /// `command` is one program; what more there is goes before the arguments, and comes back out.

@@ -106,3 +106,31 @@ pub const OPENCODE: &str = r#"{
   }
 }
 "#;
+
+/// Codex's config.toml.
+pub const CODEX: &str = r#"model = "gpt-5" # mine
+approval_policy = "on-request"
+
+# The one that restarts.
+[mcp_servers.jarvis]
+url = "https://jarvis.internal/mcp?key=s3cret-query" # for now
+bearer_token_env_var = "JARVIS_TOKEN"
+tool_timeout_sec = 60
+
+[mcp_servers.jarvis.http_headers]
+X-Api-Key = 's3cret-key'
+
+[mcp_servers.files]
+command = "npx"
+args = ["-y", "@modelcontextprotocol/server-filesystem"]
+
+[mcp_servers."hosted one"]
+url = "https://hosted.internal/mcp"
+http_headers = { "X-Tenant" = "s3cret-tenant" }
+env_http_headers = { "X-User" = "HOSTED_USER" }
+enabled = true
+
+# Below the servers.
+[tui]
+theme = "dark"
+"#;

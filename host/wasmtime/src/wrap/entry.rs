@@ -16,7 +16,9 @@ use super::style::{Style, quote};
 /// The variable that holds the entry as it was.
 pub const WRAPPED: &str = "MCP_RECONNECT_WRAPPED";
 /// The variable for a URL that may hold a secret.
-const URL: &str = "MCP_RECONNECT_URL";
+pub(super) const URL: &str = "MCP_RECONNECT_URL";
+/// The beginning of all of them.
+pub(super) const VARIABLE: &str = "MCP_RECONNECT_";
 /// The beginning of the variables for headers.
 const HEADER: &str = "MCP_RECONNECT_HEADER_";
 /// Variables that begin so and are options of the bridge: `MCP_RECONNECT_HEADER_COMMAND` is run.
@@ -55,7 +57,7 @@ pub enum Verdict {
 }
 
 /// A value that goes through the environment.
-struct Carried<'a> {
+pub(super) struct Carried<'a> {
     variable: String,
     value: &'a str,
     /// Where it stands in the file.
@@ -171,10 +173,10 @@ pub fn wrap(entry: &Entry<'_>, name: &str, command: &[String], style: &Style) ->
 }
 
 /// Arguments and environment of the bridge, and what of the entry is in the latter.
-type Bridge<'a> = (Vec<String>, Vec<(String, String)>, Vec<Carried<'a>>);
+pub(super) type Bridge<'a> = (Vec<String>, Vec<(String, String)>, Vec<Carried<'a>>);
 
 /// How the bridge is to be started for this server. An error says why it cannot be.
-fn bridge<'a>(entry: &'a Entry<'_>, name: &str) -> Result<Bridge<'a>, String> {
+pub(super) fn bridge<'a>(entry: &'a Entry<'_>, name: &str) -> Result<Bridge<'a>, String> {
     if entry.object.get("auth").is_some() {
         return Err("it has \"auth\" settings: the client logs in, which the bridge cannot do for it".into());
     }
@@ -322,18 +324,15 @@ fn reveal(stored: &str) -> String {
 }
 
 /// What is stored: the arguments that go before the bridge's on a line of their own, if there are some, and the entry.
-fn prefixed(before: &[String], entry: &str) -> String {
+pub(super) fn prefixed(before: &[String], entry: &str) -> String {
     // A list of texts has always a JSON form.
     if before.is_empty() { entry.to_owned() } else { format!("{}\n{entry}", serde_json::json!(before)) }
 }
 
-/// The two parts of it.
-fn parts(stored: &str) -> Option<(Vec<String>, &str)> {
-    if !stored.starts_with('[') {
-        return Some((Vec::new(), stored));
-    }
-    let (before, entry) = stored.split_once('\n')?;
-    Some((serde_json::from_str(before).ok()?, entry))
+/// The two parts of it. An entry in TOML begins with a bracket too, but is no list.
+pub(super) fn parts(stored: &str) -> (Vec<String>, &str) {
+    let list = stored.split_once('\n').and_then(|(first, rest)| Some((serde_json::from_str(first).ok()?, rest)));
+    list.unwrap_or((Vec::new(), stored))
 }
 
 /// Gives a server its own entry back.
@@ -365,7 +364,7 @@ fn blotted(entry: &Entry<'_>) -> String {
 /// The original entry, and the same without secrets.
 fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, String), String> {
     let damaged = || format!("what was stored in its {WRAPPED} is damaged; take the entry from the backup");
-    let (before, stored) = parts(stored).ok_or_else(damaged)?;
+    let (before, stored) = parts(stored);
     let parsed = parse_to_ast(stored, &CollectOptions::default(), &ParseOptions::default()).map_err(|_| damaged())?;
     let Some(Value::Object(object)) = parsed.value else { return Err(damaged()) };
     let original = Entry::new(stored, object, entry.dialect);

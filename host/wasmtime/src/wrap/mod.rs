@@ -1,6 +1,7 @@
 //! `mcp-reconnect wrap` and `unwrap`: a client's configuration file is changed so that its remote servers are reached through
 //! the bridge, and changed back. Only the entries of those servers are touched; every other byte of the file stays.
 
+mod codex;
 mod config;
 mod entry;
 mod file;
@@ -18,8 +19,8 @@ use crate::cli;
 
 const AFTER_HELP: &str = "\
 FILE is the configuration of Claude Code (.mcp.json, ~/.claude.json), Cursor (.cursor/mcp.json), VS Code
-(.vscode/mcp.json), Windsurf (mcp_config.json), Zed (settings.json), opencode (opencode.json) or another client that keeps
-its servers the same way. Comments, order and indentation stay. The file as it was is kept in the user's own folder for
+(.vscode/mcp.json), Windsurf (mcp_config.json), Zed (settings.json), opencode (opencode.json), Codex
+(~/.codex/config.toml) or another client that keeps its servers the same way. Comments, order and indentation stay. The file as it was is kept in the user's own folder for
 state, for nobody else to read: it may hold secrets.
 
 Values of headers go into the entry's env, from where the bridge takes them (--header-env): they are not in the
