@@ -87,6 +87,10 @@ docs-demo:
 wit-release VERSION:
     mkdir -p tests/wit/released/{{VERSION}} && cp wit/*.wit tests/wit/released/{{VERSION}}/
 
+# Calls without end while servers are killed, on the native command, the npm command and the component at once
+soak MINUTES="10":
+    SOAK_MINUTES={{MINUTES}} cargo test --test soak -- --nocapture
+
 # What the CI runs
 ci:
     .ci/run

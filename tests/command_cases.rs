@@ -98,9 +98,10 @@ impl Pattern {
 
 /// The options that the command has as a native program only.
 #[rustfmt::skip]
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 14] = [
     "--on-event", "--event", "--event-timeout", "--header-command", "--header-file", "--header-timeout", "--ca-cert",
     "--client-cert", "--client-key", "--proxy", "--no-proxy", "--resolve",
+    "--all-attempts", "--name",
 ];
 
 fn is_refused(arg: &str) -> bool {
@@ -166,7 +167,9 @@ impl Case {
         let mut server = self.server.as_deref().map(|kind| server(kind, self.rules.clone()));
         let url = server.as_ref().map_or_else(String::new, |server| server.url());
         let mut command = support::command();
-        command.args(self.args.iter().map(|text| text.replace("{url}", &url))).envs(&self.env);
+        command
+            .args(self.args.iter().map(|text| text.replace("{url}", &url)))
+            .envs(self.env.iter().map(|(name, value)| (name, value.replace("{url}", &url))));
         let mut process = Process::start(&mut command);
         let (mut out, mut err) = (0, 0);
         let mut asked = false;

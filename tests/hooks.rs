@@ -4,16 +4,17 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::bridge::Bridge;
-use support::process;
+use support::process::{self, Process};
 use support::script::{Outcome, Script};
 use support::servers::{Kind, Server};
-use support::{PATIENCE, poll, scratch_file};
+use support::{PATIENCE, install, poll, scratch_file, tests_folder};
 
 /// A file that hooks write to.
 struct Heard(PathBuf);
@@ -213,6 +214,157 @@ fn only_the_events_that_are_asked_for() {
     assert_eq!(heard.names(), [pair, pair].concat());
     let numbers: Vec<_> = heard.events().iter().map(|event| event["sequence"].as_u64()).collect();
     assert_eq!(numbers, [1, 2, 3, 4].map(Some), "events that are not asked for are not counted");
+}
+
+/// However long an outage lasts, its first attempt is told, and each further one only where that is asked for.
+#[test]
+fn an_outage_is_one_attempt() {
+    let (first, all) = (Heard::new(), Heard::new());
+    let mut server = Script::http().start();
+    let url = server.url();
+    let mut bridges = [
+        Bridge::connected(&[&url, "--on-event", &first.command()]),
+        Bridge::connected(&[&url, "--on-event", &all.command(), "--all-attempts"]),
+    ];
+    let attempts = |heard: &Heard| heard.names().iter().filter(|name| *name == "McpServerReconnecting").count();
+    for outage in 1..=2 {
+        for bridge in &mut bridges {
+            mark(bridge, &format!("before {outage}"));
+        }
+        let before = attempts(&all);
+        let logs = bridges.each_ref().map(Bridge::log_mark);
+        server.down();
+        // Who waits has attempts made without pause.
+        let held: Vec<_> = bridges
+            .iter_mut()
+            .zip(logs)
+            .map(|(bridge, log)| {
+                bridge.wait_for_log(log, &["disconnected"]);
+                bridge.request("tools/call", json!({"name": "mark", "arguments": {"mark": format!("held {outage}")}}))
+            })
+            .collect();
+        poll("three attempts are told", PATIENCE, || (attempts(&all) >= before + 3).then_some(()));
+        server.up();
+        for (bridge, call) in bridges.iter().zip(held) {
+            bridge.result(&call);
+        }
+        poll("the end is told", PATIENCE, || {
+            let ends = first.names().iter().filter(|name| *name == "McpServerReconnected").count();
+            (ends == outage).then_some(())
+        });
+    }
+    for bridge in bridges {
+        bridge.finish();
+    }
+    let outage = ["McpServerDisconnected", "McpServerReconnecting", "McpServerReconnected"];
+    assert_eq!(first.names(), [&["McpServerConnected"][..], &outage, &outage].concat());
+}
+
+/// What Claude Code tells the servers that it starts, and what the user calls the server. Nothing in the text is not seen.
+#[test]
+fn the_client_and_the_users_name_for_the_server() {
+    let heard = Heard::new();
+    let server = Script::http().start();
+    let mut command = support::command();
+    command.args([&server.url(), "--on-event", &heard.command(), "--name", "jar\u{202e}vis"]);
+    command.env("CLAUDE_CODE_SESSION_ID", "0c1f").env("CLAUDE_PROJECT_DIR", "/home/tony/shop");
+    let mut bridge = Bridge::command(&mut command);
+    bridge.initialize(json!({}));
+    let connected = heard.wait_for("McpServerConnected");
+    bridge.finish();
+    assert_eq!((&connected["session_id"], &connected["cwd"]), (&json!("0c1f"), &json!("/home/tony/shop")));
+    assert_eq!(connected["mcp_server_name"], "jar\u{202e}vis");
+    assert!(heard.lines()[0].contains(r"jar\u202evis"), "{:?}", heard.lines());
+
+    let heard = Heard::new();
+    let mut command = support::command();
+    command.args([&server.url(), "--on-event", &heard.command()]);
+    command.env_remove("CLAUDE_CODE_SESSION_ID").env_remove("CLAUDE_PROJECT_DIR");
+    let mut bridge = Bridge::command(&mut command);
+    bridge.initialize(json!({}));
+    let connected = heard.wait_for("McpServerConnected");
+    bridge.finish();
+    for absent in ["session_id", "cwd", "mcp_server_name"] {
+        assert!(connected.get(absent).is_none(), "{connected}");
+    }
+}
+
+/// The scripts of `docs/hooks.md`, as they stand there.
+fn documented(name: &str) -> PathBuf {
+    let page = std::fs::read_to_string(tests_folder().join("../docs/hooks.md")).expect("the page is there");
+    let (_, after) = page.split_once(&format!("`{name}`, which needs")).expect("the page has the script");
+    let script = after.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let path = scratch_file(name);
+    executable(&path, script);
+    path
+}
+
+/// Makes a program of a text. Another process writes it: one that is started by another test meanwhile would inherit our open
+/// file, and nobody could run it.
+fn executable(path: &Path, text: &str) {
+    let mut writer = Process::start(Command::new("sh").args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path));
+    writer.write(text.as_bytes());
+    writer.close_stdin();
+    let (status, _) = writer.wait(PATIENCE).expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_desktop_notification_of_the_documents() {
+    install::debian("jq", "jq");
+    let (heard, folder) = (Heard::new(), scratch_file("programs"));
+    std::fs::create_dir(&folder).expect("the build folder can be written");
+    // There is no desktop here: what it is told is what counts.
+    let told = format!("#!/bin/sh\nprintf '%s|' \"$@\" >> '{0}'; echo >> '{0}'\n", heard.path().display());
+    executable(&folder.join("notify-send"), &told);
+    let mut server = Script::http().start();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let script = documented("notify.sh");
+    let mut command = support::command();
+    command.args([&server.url(), "--on-event", &script.display().to_string(), "--event", "McpServerDisconnected"]);
+    let mut bridge = Bridge::command(command.env("PATH", path));
+    bridge.initialize(json!({}));
+    mark(&mut bridge, "before");
+    server.down();
+    let told = heard.wait_for_lines(1).remove(0);
+    assert!(told.starts_with("MCP|McpServerDisconnected: ") && told.len() > 30, "{told}");
+    assert!(!bridge.stderr().contains("--on-event"), "{}", bridge.stderr());
+    bridge.finish();
+    let _ = (std::fs::remove_dir_all(folder), std::fs::remove_file(script));
+}
+
+#[test]
+fn the_slack_webhook_of_the_documents() {
+    install::debian("jq", "jq");
+    install::debian("curl", "curl");
+    let (posts, posted) = std::sync::mpsc::channel();
+    let slack = support::http::Server::start(move |request, reply| {
+        let _ = posts.send(request);
+        reply.text(200, "text/plain", "ok")
+    });
+    let server = Script::http()
+        .on(|call, reply| match call.kind {
+            "tools/call" => Outcome::Done(reply.send(403, &[("www-authenticate", "Bearer realm=\"x\"")], b"no")),
+            _ => Outcome::Good(reply),
+        })
+        .start();
+    let script = documented("slack.sh");
+    let mut command = support::command();
+    let event = ["--event", "McpServerCredentialsNeeded"];
+    command.args([&server.url(), "--on-event", &script.display().to_string(), "--name", "jarvis & co"]).args(event);
+    let url = format!("http://127.0.0.1:{}/services/T/B/x", slack.port());
+    let mut bridge = Bridge::command(command.env("SLACK_WEBHOOK_URL", url));
+    bridge.initialize(json!({}));
+    let call = bridge.request("tools/call", json!({"name": "mark", "arguments": {"mark": "refused"}}));
+    bridge.error(&call);
+    let post = posted.recv_timeout(PATIENCE).expect("the script posts");
+    assert_eq!((post.method.as_str(), post.target.as_str()), ("POST", "/services/T/B/x"));
+    let body: Value = serde_json::from_slice(&post.body).expect("JSON");
+    let text = body["text"].as_str().expect("a text");
+    assert!(text.starts_with("*jarvis &amp; co* McpServerCredentialsNeeded ") && text.contains("403"), "{text}");
+    assert!(!bridge.stderr().contains("--on-event"), "{}", bridge.stderr());
+    bridge.finish();
+    let _ = std::fs::remove_file(script);
 }
 
 /// A command that never ends, and writes down its own process id and that of its child, a line each run.

@@ -243,6 +243,14 @@ fn a_thousand_answers_of_300_kb() {
     all_are_answered(Form::Chunked, 300 * 1024, 1000, &[]);
 }
 
+/// Those that waited for others must not all go on at once, before any can be told to wait again.
+#[test]
+fn answers_that_wait_for_each_other_again_and_again() {
+    let options = ["--max-total-body-bytes", "40M", "--max-body-bytes", "2M"];
+    all_are_answered(Form::Chunked, 1200 * 1024, 300, &options);
+    all_are_answered(Form::Event, 1200 * 1024, 300, &["--max-total-body-bytes", "40M", "--max-event-bytes", "2M"]);
+}
+
 #[test]
 fn a_message_of_140_mb() {
     let server = server(Form::Sized, 0, 0);

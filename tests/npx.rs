@@ -1,12 +1,16 @@
-//! The npm package's command under the tests of the native one: credentials, hooks, TLS, proxies. Here
-//! `support::COMMAND` is that command; the servers are the same.
+//! The npm package's command under the tests of the native one: credentials, hooks, TLS, proxies, large
+//! answers, deploys behind nginx and HAProxy. Here `support::COMMAND` is that command; the servers are the same.
 
 #![allow(clippy::duplicate_mod, reason = "each of them brings what the tests share")]
 
 #[path = "credentials.rs"]
 mod credentials;
+#[path = "deploy.rs"]
+mod deploy;
 #[path = "hooks.rs"]
 mod hooks;
+#[path = "large.rs"]
+mod large;
 #[path = "proxy.rs"]
 mod proxy;
 #[path = "tls.rs"]

@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use files::{CLAUDE_CODE, CURSOR, MINIFIED, VS_CODE, WINDSURF};
+use files::{CLAUDE_CODE, CODEX, CURSOR, MINIFIED, OPENCODE, VS_CODE, WINDSURF, ZED};
 use serde_json::{Value, json};
 use support::bridge::Bridge;
 use support::process::Process;
@@ -20,6 +20,8 @@ use support::{COMMAND, PATIENCE, scratch_file};
 struct Fixture {
     folder: PathBuf,
     file: PathBuf,
+    /// The user's folder for state.
+    state: PathBuf,
 }
 
 impl Fixture {
@@ -28,7 +30,22 @@ impl Fixture {
         fs::create_dir(&folder).expect("the scratch folder is writable");
         let file = folder.join(".mcp.json");
         fs::write(&file, text).expect("the scratch folder is writable");
-        Self { folder, file }
+        Self { folder, file, state: scratch_file("state") }
+    }
+
+    /// The command, for a user whose state is the fixture's.
+    fn command(&self) -> Command {
+        let mut command = Command::new(COMMAND);
+        command.env("XDG_STATE_HOME", &self.state);
+        command
+    }
+
+    /// The files as they were, the first first.
+    fn backups(&self) -> Vec<PathBuf> {
+        let Ok(found) = fs::read_dir(self.state.join("mcp-reconnect/wrapped")) else { return Vec::new() };
+        let mut backups: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
+        backups.sort();
+        backups
     }
 
     fn text(&self) -> String {
@@ -47,7 +64,7 @@ impl Fixture {
             arguments.extend(["--command", "mcp-reconnect"]);
         }
         arguments.extend(more);
-        finish(Command::new(COMMAND).args(arguments))
+        finish(self.command().args(arguments))
     }
 
     fn good(&self, command: &str, more: &[&str]) -> String {
@@ -69,6 +86,7 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.state);
     }
 }
 
@@ -171,7 +189,7 @@ fn cursor_and_windsurf_and_vs_code() {
 /// There and back again, byte for byte; doing a thing twice is doing it once.
 #[test]
 fn there_and_back() {
-    for original in [CLAUDE_CODE, CURSOR, VS_CODE, WINDSURF, MINIFIED, &format!("\u{feff}{CURSOR}")] {
+    for original in [CLAUDE_CODE, CURSOR, VS_CODE, WINDSURF, MINIFIED, ZED, OPENCODE, &format!("\u{feff}{CURSOR}")] {
         let fixture = Fixture::new(original);
         fixture.good("wrap", &[]);
         let wrapped = fixture.text();
@@ -179,7 +197,8 @@ fn there_and_back() {
         let said = fixture.good("wrap", &[]);
         assert!(said.contains("jarvis: is wrapped already") && said.contains("nothing to do"), "{said}");
         assert_eq!(fixture.text(), wrapped);
-        assert_eq!(fixture.names(), [".mcp.json", ".mcp.json.bak"], "no backup where nothing changes");
+        assert_eq!(fixture.names(), [".mcp.json"], "no backup in a project's folder");
+        assert_eq!(fixture.backups().len(), 1, "no backup where nothing changes");
         fixture.good("unwrap", &[]);
         assert_eq!(fixture.text(), original);
         fixture.good("unwrap", &[]);
@@ -218,29 +237,228 @@ fn a_dry_run_shows_and_changes_nothing() {
     }
 }
 
-/// Backups are never overwritten, permissions are kept, a link stays a link.
+/// What it was is kept where nobody else reads it and no project shares it, permissions are kept, a link stays a link.
 #[test]
 fn the_file_and_its_backups() {
     let fixture = Fixture::new(CLAUDE_CODE);
     fs::set_permissions(&fixture.file, fs::Permissions::from_mode(0o640)).unwrap();
-    fs::write(fixture.folder.join(".mcp.json.bak"), "mine").unwrap();
     let link = fixture.folder.join("link.json");
     symlink(&fixture.file, &link).unwrap();
-    let (code, said) = finish(Command::new(COMMAND).arg("wrap").arg(&link));
+    let (code, said) = finish(fixture.command().arg("wrap").arg(&link));
     assert_eq!(code, 0, "{said}");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fixture.text().contains("MCP_RECONNECT_WRAPPED"));
-    assert_eq!(fs::read_to_string(fixture.folder.join(".mcp.json.bak")).unwrap(), "mine");
-    assert_eq!(fs::read_to_string(fixture.folder.join(".mcp.json.bak.1")).unwrap(), CLAUDE_CODE);
-    for name in [".mcp.json", ".mcp.json.bak.1"] {
-        let mode = fs::metadata(fixture.folder.join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o640, "{name}");
+    let wrapped = fixture.text();
+    assert_eq!(fs::metadata(&fixture.file).unwrap().permissions().mode() & 0o777, 0o640);
+    fixture.good("unwrap", &[]);
+    let backups = fixture.backups();
+    let texts: Vec<_> = backups.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(texts, [CLAUDE_CODE.to_owned(), wrapped], "none is overwritten");
+    assert!(said.contains(&backups[0].display().to_string()), "{said}");
+    for path in &backups {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+        let name = path.file_name().unwrap().to_string_lossy();
+        assert!(name.contains("configuration_.mcp.json."), "{name}: it tells whose copy it is");
     }
-    assert_eq!(
-        fixture.names(),
-        [".mcp.json", ".mcp.json.bak", ".mcp.json.bak.1", "link.json"],
-        "no temporary file is left"
+    assert_eq!(fs::metadata(backups[0].parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fixture.names(), [".mcp.json", "link.json"], "nothing is left in the folder");
+}
+
+/// Without a place for a copy nothing is changed.
+#[test]
+fn no_home() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    let (code, said) =
+        finish(fixture.command().env_remove("XDG_STATE_HOME").env_remove("HOME").arg("wrap").arg(&fixture.file));
+    assert!(code == 1 && said.contains("set HOME") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(fixture.text(), CLAUDE_CODE);
+}
+
+/// A file in TOML.
+fn codex(text: &str) -> Fixture {
+    let mut fixture = Fixture::new("");
+    let file = fixture.folder.join("config.toml");
+    fs::rename(&fixture.file, &file).unwrap();
+    fs::write(&file, text).unwrap();
+    fixture.file = file;
+    fixture
+}
+
+#[test]
+fn codex_there_and_back() {
+    for original in [CODEX.to_owned(), CODEX.replace('\n', "\r\n"), format!("\u{feff}{CODEX}")] {
+        for command in ["mcp-reconnect", "npx -y mcp-reconnect"] {
+            let fixture = codex(&original);
+            let shown = fixture.good("wrap", &["--dry-run", "--command", command]);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert_eq!(fixture.text(), original);
+            let said = fixture.good("wrap", &["--command", command]);
+            assert!(said.contains("jarvis: wrapped") && said.contains("hosted one: wrapped"), "{said}");
+            assert!(!said.contains("files:"), "{said}");
+            let wrapped = fixture.text();
+            let said = fixture.good("wrap", &[]);
+            assert!(said.contains("jarvis: is wrapped already") && said.contains("nothing to do"), "{said}");
+            let shown = fixture.good("unwrap", &["--dry-run"]);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            fixture.good("unwrap", &[]);
+            assert_eq!(fixture.text(), original);
+            fixture.good("wrap", &["--command", command]);
+            assert_eq!(fixture.text(), wrapped, "the same again");
+        }
+    }
+}
+
+#[test]
+fn codex_starts_the_bridge() {
+    let fixture = codex(CODEX);
+    fixture.good("wrap", &[]);
+    let text = fixture.text();
+    for kept in [
+        "model = \"gpt-5\" # mine\n",
+        "# The one that restarts.\n[mcp_servers.jarvis]\n",
+        "tool_timeout_sec = 60\n",
+        "enabled = true\n",
+        "\n\n# Below the servers.\n[tui]\ntheme = \"dark\"\n",
+        "args = [\"-y\", \"@modelcontextprotocol/server-filesystem\"]",
+        "\ncommand = \"mcp-reconnect\"\n",
+        "\"--header\", \"Authorization: Bearer ${JARVIS_TOKEN}\"",
+        "\"--header-env\", \"X-User=HOSTED_USER\"",
+        "\nenv_vars = [\"JARVIS_TOKEN\"]\n",
+        "\nenv_vars = [\"HOSTED_USER\"]\n",
+        "\n[mcp_servers.\"hosted one\".env]\n",
+        "\nMCP_RECONNECT_HEADER_X_API_KEY = \"s3cret-key\"\n",
+        "\nMCP_RECONNECT_URL = \"https://jarvis.internal/mcp?key=s3cret-query\"\n",
+    ] {
+        assert!(text.contains(kept), "{kept} is missing:\n{text}");
+    }
+    for line in text.lines().filter(|line| line.starts_with("args") || line.contains("WRAPPED")) {
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+    assert!(
+        !text.contains("bearer_token_env_var = \"") && !text.contains("\n[mcp_servers.jarvis.http_headers]"),
+        "{text}"
     );
+
+    // A new token is not lost; what else was changed is not thrown away.
+    fs::write(&fixture.file, text.replace("= \"s3cret-key\"", "= \"s3cret-rotated\"")).unwrap();
+    fixture.good("unwrap", &[]);
+    assert_eq!(fixture.text(), CODEX.replace("s3cret-key", "s3cret-rotated"));
+    let edited = text.replacen("tool_timeout_sec = 60", "tool_timeout_sec = 90", 1);
+    fs::write(&fixture.file, &edited).unwrap();
+    let (code, said) = fixture.run("unwrap", &["--only", "jarvis"]);
+    assert!(code == 1 && said.contains("would be lost"), "{said}");
+    assert_eq!(fixture.text(), edited);
+}
+
+#[test]
+fn what_codex_writes_otherwise_is_left_alone() {
+    let text = "[mcp_servers]\ninline = { url = \"https://a.internal/mcp\" }\ndotted.url = \"https://a.internal/mcp\"\n\n\
+                [mcp_servers.deep]\nurl = \"https://a.internal/mcp\"\n[mcp_servers.deep.tools.x]\napproval = \"never\"\n\n\
+                [mcp_servers.apart]\nurl = \"https://a.internal/mcp\"\n[tui]\na = 1\n\
+                [mcp_servers.apart.http_headers]\nX-A = \"1\"\n\n[mcp_servers.number]\nurl = 7\n\n[mcp_servers.empty]\n";
+    let fixture = codex(text);
+    let said = fixture.good("wrap", &[]);
+    for name in ["inline", "dotted", "deep", "apart", "number", "empty"] {
+        assert!(said.contains(&format!("{name}: left alone: ")), "{name}: {said}");
+    }
+    assert_eq!(fixture.text(), text);
+    for (text, named) in [("[mcp_servers", "TOML"), ("a = 1\n", "mcp_servers"), ("mcp_servers = 1\n", "mcp_servers")] {
+        let fixture = codex(text);
+        let (code, said) = fixture.run("wrap", &[]);
+        assert!(code == 1 && said.contains(named) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// `command` is one program; what more there is goes before the arguments, and comes back out.
+#[test]
+fn a_command_of_several_words() {
+    for original in [CLAUDE_CODE, OPENCODE] {
+        let fixture = Fixture::new(original);
+        fixture.good("wrap", &["--command", "npx -y mcp-reconnect"]);
+        assert!(fixture.text().contains("MCP_RECONNECT_WRAPPED"));
+        if original == CLAUDE_CODE {
+            let jarvis = &fixture.json()["mcpServers"]["jarvis"];
+            assert_eq!(jarvis["command"], "npx");
+            assert_eq!(arguments(jarvis)[..3], ["-y", "mcp-reconnect", "--transport"]);
+        } else {
+            assert!(
+                fixture.text().contains("\"npx\",\n        \"-y\",\n        \"mcp-reconnect\",\n"),
+                "{}",
+                fixture.text()
+            );
+        }
+        fixture.good("unwrap", &[]);
+        assert_eq!(fixture.text(), original);
+        // Options that somebody added there are not lost.
+        fixture.good("wrap", &["--command", "npx -y mcp-reconnect"]);
+        let edited = fixture.text().replace("\"mcp-reconnect\",", "\"mcp-reconnect\", \"--heartbeat-strict\",");
+        fs::write(&fixture.file, &edited).unwrap();
+        let (code, said) = fixture.run("unwrap", &[]);
+        assert!(code == 1 && said.contains("would be lost"), "{code}: {said}");
+        assert_eq!(fixture.text(), edited);
+    }
+    // A path with spaces is one word if it is there.
+    let fixture = Fixture::new(CURSOR);
+    let program = fixture.folder.join("a program");
+    fs::write(&program, "").unwrap();
+    fixture.good("wrap", &["--command", program.to_str().unwrap()]);
+    assert_eq!(fixture.json()["mcpServers"]["jarvis"]["command"], program.to_str().unwrap());
+}
+
+/// A header whose variable would be an option of the bridge, which runs or reads what is in it.
+#[test]
+fn headers_with_the_names_of_options() {
+    let names = ["Command", "Env", "File", "Timeout"];
+    let headers: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), json!("x"))).collect();
+    let config = json!({"mcpServers": {"a": {"type": "http", "url": "https://a.internal/mcp", "headers": headers}}});
+    let fixture = Fixture::new(serde_json::to_string_pretty(&config).unwrap());
+    fixture.good("wrap", &[]);
+    let env = fixture.json()["mcpServers"]["a"]["env"].take();
+    for name in names {
+        let upper = name.to_uppercase();
+        assert!(env.get(format!("MCP_RECONNECT_HEADER_{upper}")).is_none(), "{env}");
+        assert_eq!(env[format!("MCP_RECONNECT_HEADER_{upper}_2")], "x");
+    }
+    fixture.good("unwrap", &[]);
+    assert_eq!(fixture.json(), config);
+}
+
+#[test]
+fn zed_and_opencode() {
+    let fixture = Fixture::new(ZED);
+    let said = fixture.good("wrap", &[]);
+    assert!(said.contains("jarvis: wrapped") && !said.contains("files"), "{said}");
+    let text = fixture.text();
+    for kept in ["// Zed settings", "\"theme\": \"One Dark\", // mine", "\"command\": { \"path\": \"npx\""] {
+        assert!(text.contains(kept), "{kept} is gone:\n{text}");
+    }
+    assert!(text.contains("\"command\": \"mcp-reconnect\","), "{text}");
+    assert!(text.contains("\"MCP_RECONNECT_HEADER_AUTHORIZATION\": \"Bearer s3cret-token\""), "{text}");
+
+    let fixture = Fixture::new(OPENCODE);
+    let said = fixture.good("wrap", &[]);
+    assert!(said.contains("jarvis: wrapped") && said.contains("hosted: wrapped") && !said.contains("files:"), "{said}");
+    let entry = &fixture.json()["mcp"]["jarvis"];
+    assert_eq!((&entry["type"], &entry["enabled"]), (&json!("local"), &json!(true)));
+    let words: Vec<_> = entry["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(
+        words,
+        [
+            "mcp-reconnect",
+            "--header-env",
+            "Authorization=MCP_RECONNECT_HEADER_AUTHORIZATION",
+            "--oauth",
+            "off",
+            "https://jarvis.internal/mcp"
+        ]
+    );
+    assert_eq!(entry["environment"]["MCP_RECONNECT_HEADER_AUTHORIZATION"], "Bearer {env:JARVIS_TOKEN}");
+    let hosted = &fixture.json()["mcp"]["hosted"];
+    assert_eq!(hosted["environment"]["MCP_RECONNECT_URL"], "https://{env:HOSTED}/mcp");
+    for entry in [entry, hosted] {
+        let stored = entry["environment"]["MCP_RECONNECT_WRAPPED"].as_str().expect("the entry as it was");
+        assert!(!stored.contains("{env:"), "the client would expand it: {stored}");
+    }
 }
 
 /// What the user does to the file after `wrap` is theirs: a new token, other servers, other settings.
@@ -386,7 +604,7 @@ fn the_scopes_of_claude_code() {
     let text = serde_json::to_string_pretty(&state).unwrap();
     fs::write(&file, &text).unwrap();
     let run = |arguments: &[&str], folder: &Path| {
-        let mut command = Command::new(COMMAND);
+        let mut command = home.command();
         command
             .args(arguments)
             .current_dir(folder)

@@ -134,12 +134,17 @@ impl Server {
 
     /// How often `mark` stands in the journals of all its lives: how often a call was delivered or has run.
     pub fn count(&self, mark: &str) -> usize {
+        self.journal().matches(mark).count()
+    }
+
+    /// The journals of all its lives.
+    pub fn journal(&self) -> String {
         let file = std::fs::read(&self.file).unwrap_or_default();
         let mut text = String::from_utf8_lossy(&file).into_owned();
         for output in &self.outputs {
             text.push_str(&output.text());
         }
-        text.matches(mark).count()
+        text
     }
 
     /// Waits until `mark` was seen `times` times.

@@ -63,3 +63,74 @@ pub const WINDSURF: &str = "{\r\n  \"mcpServers\": {\r\n    \"jarvis\": {\r\n   
 
 /// On one line, beside what is none of our business.
 pub const MINIFIED: &str = r#"{"mcpServers":{"jarvis":{"type":"streamable-http","url":"https://jarvis.internal/mcp","headers":{"X-Key":"s3cret-key"}},"other":{"type":"sse","url":"http://127.0.0.1:9/sse"}},"numStartups":7}"#;
+
+/// Zed's settings.json: comments, trailing commas, the older form of a local server.
+pub const ZED: &str = r#"// Zed settings
+{
+  "theme": "One Dark", // mine
+  "context_servers": {
+    "jarvis": {
+      "url": "https://jarvis.internal/mcp",
+      "headers": { "Authorization": "Bearer s3cret-token" },
+    },
+    "files": {
+      "command": { "path": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem"] },
+      "settings": {},
+    },
+  },
+}
+"#;
+
+/// opencode.json.
+pub const OPENCODE: &str = r#"{
+  "$schema": "https://opencode.ai/config.json",
+  "mcp": {
+    "jarvis": {
+      "type": "remote",
+      "url": "https://jarvis.internal/mcp",
+      "enabled": true,
+      "oauth": false,
+      "headers": {
+        "Authorization": "Bearer {env:JARVIS_TOKEN}"
+      }
+    },
+    "files": {
+      "type": "local",
+      "command": ["npx", "-y", "@modelcontextprotocol/server-filesystem"],
+      "environment": {}
+    },
+    "hosted": {
+      "type": "remote",
+      "url": "https://{env:HOSTED}/mcp"
+    }
+  }
+}
+"#;
+
+/// Codex's config.toml.
+pub const CODEX: &str = r#"model = "gpt-5" # mine
+approval_policy = "on-request"
+
+# The one that restarts.
+[mcp_servers.jarvis]
+url = "https://jarvis.internal/mcp?key=s3cret-query" # for now
+bearer_token_env_var = "JARVIS_TOKEN"
+tool_timeout_sec = 60
+
+[mcp_servers.jarvis.http_headers]
+X-Api-Key = 's3cret-key'
+
+[mcp_servers.files]
+command = "npx"
+args = ["-y", "@modelcontextprotocol/server-filesystem"]
+
+[mcp_servers."hosted one"]
+url = "https://hosted.internal/mcp"
+http_headers = { "X-Tenant" = "s3cret-tenant" }
+env_http_headers = { "X-User" = "HOSTED_USER" }
+enabled = true
+
+# Below the servers.
+[tui]
+theme = "dark"
+"#;

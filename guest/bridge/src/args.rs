@@ -8,7 +8,7 @@ use core::time::Duration;
 use mcp_reconnect_command::expand::VarError;
 use mcp_reconnect_command::header::{self, Header};
 use mcp_reconnect_command::narrator::Level;
-use mcp_reconnect_command::{duration, size};
+use mcp_reconnect_command::{duration, hint, size, variable};
 use mcp_reconnect_core::url::Url;
 
 use crate::bindings::mcp_reconnect::transport::types::{Options, TransportChoice};
@@ -29,6 +29,8 @@ pub struct Bridge {
     pub options: Options,
     /// What stderr is to show; none: nothing.
     pub log: Option<Level>,
+    /// Whether each line of it is a JSON object.
+    pub json: bool,
     /// The largest message from the client.
     pub max_message_bytes: usize,
     /// The options to look at when the credentials are not the right ones.
@@ -39,6 +41,8 @@ pub struct Bridge {
 #[derive(Default)]
 struct Given {
     options: Vec<(&'static Spec, String)>,
+    /// The names of those that come from the environment.
+    variables: Vec<&'static str>,
     words: Vec<String>,
 }
 
@@ -76,6 +80,7 @@ pub fn read() -> Result<Command, String> {
         }
         given.options.push((spec, value));
     }
+    given.add_variables()?;
     given.bridge().map(Command::Bridge)
 }
 
@@ -108,13 +113,38 @@ fn value_of(
         },
     };
     match value {
-        Some(value) if spec.choices.is_empty() || spec.choices.contains(&&*value) => Ok(value),
+        Some(value) if spec.choices.is_empty() || spec.takes(&value) => Ok(value),
         Some(value) if !value.is_empty() => Err(format!("invalid value '{value}' for '{}'{choices}", spec.usage())),
         _ => Err(format!("a value is required for '{}' but none was supplied{choices}", spec.usage())),
     }
 }
 
 impl Given {
+    /// Adds what the environment has and the command line has not. Options that a component cannot have are refused there too.
+    fn add_variables(&mut self) -> Result<(), String> {
+        for (name, text) in get_environment() {
+            let Some(option) = option::all_names().find(|option| variable::name(option) == name) else { continue };
+            if text.is_empty() || ["help", "version"].contains(&option) || self.get(option).is_some() {
+                continue;
+            }
+            let wrong = |problem: String| format!("{name}: {problem}");
+            let spec = Spec::find(option).map_err(wrong)?;
+            self.variables.push(option);
+            let values: Vec<&str> = match spec.value {
+                None if variable::switch(&text).map_err(|mend| wrong(mend.to_string()))? => alloc::vec![""],
+                None => Vec::new(),
+                Some(_) if spec.many => variable::lines(&text).collect(),
+                Some(_) => alloc::vec![&*text],
+            };
+            for value in values {
+                let inline = spec.value.map(|_| value.to_string());
+                let value = value_of(spec, inline, &mut core::iter::empty()).map_err(wrong)?;
+                self.options.push((spec, value));
+            }
+        }
+        Ok(())
+    }
+
     fn bridge(&self) -> Result<Bridge, String> {
         let variables = get_environment();
         let lookup = |name: &str| {
@@ -146,7 +176,8 @@ impl Given {
         let mut max_message_bytes = mcp_reconnect_core::Options::new("").max_message_bytes;
         self.set("max-message-bytes", size::parse, |bytes| max_message_bytes = bytes)?;
         options.set_max_message_bytes(max_message_bytes as u64);
-        let log = match self.get("log") {
+        let words = || self.get("log").unwrap_or_default().split(',');
+        let log = match words().filter(|word| *word != "json").last() {
             Some("off") => None,
             Some("error") => Some(Level::Error),
             Some("warn") => Some(Level::Warn),
@@ -159,7 +190,13 @@ impl Given {
             (None, Some(_)) => "--header-env",
             _ => "--header",
         };
-        Ok(Bridge { options, log, max_message_bytes, credentials: credentials.to_string() })
+        Ok(Bridge {
+            options,
+            log,
+            json: words().any(|word| word == "json"),
+            max_message_bytes,
+            credentials: credentials.to_string(),
+        })
     }
 
     /// The value of an option.
@@ -180,8 +217,12 @@ impl Given {
         use_it: impl FnOnce(T),
     ) -> Result<(), String> {
         let Some((spec, text)) = self.options.iter().find(|(spec, _)| spec.name == name) else { return Ok(()) };
-        let value =
-            read(text).map_err(|problem| format!("invalid value '{text}' for '{}': {problem}", spec.usage()))?;
+        let source = match self.variables.contains(&spec.name) {
+            true => format!("{}: ", variable::name(spec.name)),
+            false => String::new(),
+        };
+        let value = read(text)
+            .map_err(|problem| format!("{source}invalid value '{text}' for '{}': {problem}", spec.usage()))?;
         use_it(value);
         Ok(())
     }
@@ -192,13 +233,19 @@ impl Given {
             ([word, ..], _) if option::native_command(word).is_some() => {
                 Err(option::native_command(word).unwrap_or_default())
             }
-            ([url], None) => Ok(url.clone()),
+            ([url], None) => match hint::missing_scheme(url) {
+                Some(problem) => Err(problem),
+                None => Ok(url.clone()),
+            },
             ([], Some(name)) => lookup(name).map_err(|_| {
                 format!(
                     "--url-env needs the environment variable {name}, which is not set or not passed on by the runtime"
                 )
             }),
-            ([], None) => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".to_string()),
+            ([], None) => match lookup(variable::URL) {
+                Ok(url) if !url.is_empty() => Ok(url),
+                _ => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".to_string()),
+            },
             ([_], Some(_)) => Err("there are two URLs, one of them from --url-env; give one".to_string()),
             // A word that is no URL is perhaps a token.
             ([_, second, ..], _) => Err(match shown(second) {

@@ -36,7 +36,7 @@ fn print(text: &str) -> Result<(), ()> {
 
 /// Says in one line on stderr what is wrong with the command line.
 fn wrong_usage(problem: &str) -> Result<(), ()> {
-    Log::new(None).line(&alloc::format!("{problem} (see mcp-reconnect --help)"));
+    Log::new(None, false).line(&alloc::format!("{problem} (see mcp-reconnect --help)"));
     Err(())
 }
 
@@ -61,7 +61,7 @@ impl Bridge {
             connection,
             input: Input::new(self.max_message_bytes),
             output: Output::new(),
-            log: Log::new(self.log),
+            log: Log::new(self.log, self.json),
             narrator: Narrator::new(self.credentials),
             max_message_bytes: self.max_message_bytes,
         };

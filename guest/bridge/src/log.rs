@@ -5,6 +5,7 @@
 use alloc::format;
 use core::fmt::Arguments;
 
+use mcp_reconnect_command::log_line;
 use mcp_reconnect_command::narrator::Level;
 use mcp_reconnect_command::visible::Visible;
 
@@ -17,14 +18,16 @@ pub struct Log {
     stream: OutputStream,
     /// The finest level that is shown; none: nothing is.
     level: Option<Level>,
+    /// Each line is a JSON object.
+    json: bool,
     start: u64,
     dropped: u64,
 }
 
 impl Log {
     /// Shows this level and what is graver.
-    pub fn new(level: Option<Level>) -> Self {
-        Self { stream: get_stderr(), level, start: monotonic_clock::now(), dropped: 0 }
+    pub fn new(level: Option<Level>, json: bool) -> Self {
+        Self { stream: get_stderr(), level, json, start: monotonic_clock::now(), dropped: 0 }
     }
 
     /// Writes a line whatever the level.
@@ -41,6 +44,10 @@ impl Log {
             Level::Info => "",
             Level::Debug => "debug: ",
         };
+        if self.json {
+            let name = ["error", "warn", "info", "debug"][level as usize];
+            return self.write(&log_line::json(None, name, text));
+        }
         let text = Visible(text);
         if shown >= Level::Debug {
             let millis = (monotonic_clock::now() - self.start) / 1_000_000;
@@ -58,7 +65,8 @@ impl Log {
     fn write(&mut self, line: &str) {
         if self.dropped > 0 {
             let dropped = self.dropped;
-            let told = format!("mcp-reconnect: {dropped} lines of this log were dropped: nobody read them in time\n");
+            let told = format!("{dropped} lines of this log were dropped: nobody read them in time");
+            let told = if self.json { log_line::json(None, "warn", &told) } else { format!("mcp-reconnect: {told}\n") };
             if self.fits(&told) {
                 self.dropped = 0;
             }

@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use mcp_reconnect_command::hint;
+
 /// An option of the command line.
 pub struct Spec {
     /// Its name, without the dashes.
@@ -14,6 +16,8 @@ pub struct Spec {
     pub value: Option<&'static str>,
     /// What the value may be; empty: anything.
     pub choices: &'static [&'static str],
+    /// Whether the value may be several of the choices, with commas between them.
+    pub several: bool,
     /// Whether it may be given again.
     pub many: bool,
     /// For the help.
@@ -21,11 +25,11 @@ pub struct Spec {
 }
 
 const fn value(name: &'static str, value: &'static str, help: &'static str) -> Spec {
-    Spec { name, short: None, value: Some(value), choices: &[], many: false, help }
+    Spec { name, short: None, value: Some(value), choices: &[], several: false, many: false, help }
 }
 
 const fn switch(name: &'static str, help: &'static str) -> Spec {
-    Spec { name, short: None, value: None, choices: &[], many: false, help }
+    Spec { name, short: None, value: None, choices: &[], several: false, many: false, help }
 }
 
 /// All of them.
@@ -42,8 +46,9 @@ pub const OPTIONS: [Spec; 20] = [
     Spec { many: true, ..value("header-env", "NAME=VAR", "'Name=VAR': a header with the value of this variable") },
     value("url-env", "VAR", "Take the URL from this environment variable"),
     Spec {
-        choices: &["off", "error", "warn", "info", "debug", "trace"],
-        ..value("log", "LEVEL", "For stderr: off, error, warn, info, debug, trace [default: info]")
+        choices: &["off", "error", "warn", "info", "debug", "trace", "json"],
+        several: true,
+        ..value("log", "LEVEL", "off, error, warn, info, debug, trace, json [default: info]")
     },
     switch("notify-client", "Tell the client too, with notifications/message"),
     value("heartbeat", "TIME", "Silence after which the server is pinged, or off [default: 30s]"),
@@ -63,7 +68,7 @@ pub const OPTIONS: [Spec; 20] = [
 ];
 
 /// Options of the native command, and why a component does not have them.
-const NATIVE: [(&str, &str); 12] = [
+const NATIVE: [(&str, &str); 14] = [
     ("ca-cert", RUNTIME),
     ("client-cert", RUNTIME),
     ("client-key", RUNTIME),
@@ -76,6 +81,8 @@ const NATIVE: [(&str, &str); 12] = [
     ("on-event", PROCESSES),
     ("event", PROCESSES),
     ("event-timeout", PROCESSES),
+    ("all-attempts", PROCESSES),
+    ("name", PROCESSES),
 ];
 const RUNTIME: &str = "TLS, proxies and names are the runtime's in WebAssembly; use the native command";
 const FILES: &str = "this component opens no files; write --header 'Name: ${VAR}', or use the native command";
@@ -96,6 +103,9 @@ impl Spec {
         if let Some((_, why)) = NATIVE.iter().find(|(native, _)| *native == name) {
             return Err(format!("'--{name}' is not there: {why}"));
         }
+        if let Some(hint) = hint::foreign_option(&format!("--{name}")) {
+            return Err(format!("unexpected argument '--{name}' found; {hint}"));
+        }
         let similar = OPTIONS.iter().map(|spec| (likeness(name, spec.name), spec.name));
         let (alike, best) = similar.max_by(|(one, _), (other, _)| one.total_cmp(other)).unwrap_or_default();
         let hint = if alike > ALIKE { format!("; a similar argument exists: '--{best}'") } else { String::new() };
@@ -105,7 +115,16 @@ impl Spec {
     /// The same for a short name.
     pub fn find_short(name: char) -> Result<&'static Self, String> {
         let spec = OPTIONS.iter().find(|spec| spec.short == Some(name));
-        spec.ok_or_else(|| format!("unexpected argument '-{name}' found"))
+        spec.ok_or_else(|| match hint::foreign_option(&format!("-{name}")) {
+            Some(hint) => format!("unexpected argument '-{name}' found; {hint}"),
+            None => format!("unexpected argument '-{name}' found"),
+        })
+    }
+
+    /// Whether the value is one of the choices.
+    pub fn takes(&self, value: &str) -> bool {
+        let words = if self.several { value.split(',') } else { value.split('\0') };
+        words.into_iter().all(|word| self.choices.contains(&word))
     }
 
     /// How it is written.
@@ -115,6 +134,11 @@ impl Spec {
             None => format!("--{}", self.name),
         }
     }
+}
+
+/// The names of all options, those of the native command too.
+pub fn all_names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|spec| spec.name).chain(NATIVE.iter().map(|(name, _)| *name))
 }
 
 /// What to say of a word in the place of the URL that is a command of the native program.

@@ -324,3 +324,28 @@ proptest! {
         prop_assert!(Url::parse(&absolute).is_err());
     }
 }
+
+#[test]
+fn this_machine_by_name_and_by_address() {
+    for (host, loopback) in [
+        ("localhost", true),
+        ("LOCALHOST:9000", true),
+        ("localhost.", true),
+        ("mcp.localhost:80", true),
+        ("127.0.0.1:9000", true),
+        ("127.8.8.8", true),
+        ("[::1]:9000", true),
+        ("[::1]", true),
+        ("[::ffff:127.0.0.1]", true),
+        ("notlocalhost", false),
+        ("localhost.test", false),
+        ("127.0.0.1.test", false),
+        ("128.0.0.1", false),
+        ("10.0.0.7:9000", false),
+        ("[::2]:1", false),
+        ("jarvis.internal", false),
+    ] {
+        let url = Url::parse(&format!("http://{host}/mcp")).expect("a URL");
+        assert_eq!(url.is_loopback(), loopback, "{host}");
+    }
+}

@@ -11,11 +11,13 @@ import type { HeaderArgs } from "./header-sources.js";
 import { HOOK_NAMES, type HookName } from "./hook-event.js";
 import type { HookOptions } from "./hooks.js";
 import { LEVELS, type LogLevel } from "./log.js";
+import { foreignOption, missingScheme } from "./hint.js";
 import { nearest } from "./nearest.js";
 import type { ProxyArgs } from "./proxy.js";
 import { resolution } from "./resolve.js";
 import { size } from "./size.js";
 import type { TlsArgs } from "./tls.js";
+import { linesOf, switchOf, URL_VARIABLE, variableOf } from "./variable.js";
 
 /** What the bridge is to do. */
 export interface BridgeArgs {
@@ -26,6 +28,8 @@ export interface BridgeArgs {
   proxy: ProxyArgs;
   addresses: Addresses[];
   log: LogLevel;
+  /** Each line of the log is a JSON object. */
+  json: boolean;
   maxMessageBytes: number;
   options: ReconnectingTransportOptions;
 }
@@ -45,6 +49,8 @@ interface Option {
   short?: string;
   multiple?: true;
   choices?: readonly string[];
+  /** Several of the choices may be given, with commas between them. */
+  several?: true;
   /** The choices are taken in any case. */
   anyCase?: true;
   /** The value must not be empty. */
@@ -87,8 +93,15 @@ const OPTIONS: Record<string, Option> = {
     requires: "on-event",
     help: "Only for such an event, as McpServerDisconnected",
   },
+  "all-attempts": { requires: "on-event", help: "Also for each further attempt of an outage, at most once a second" },
+  name: { value: "NAME", filled: true, help: "Your name for the server, for the command" },
   "event-timeout": { value: "TIME", read: duration, requires: "on-event", help: "How long the command may run [default: 10s]" },
-  log: { value: "LEVEL", choices: LEVELS, help: "For stderr: off, error, warn, info, debug, trace [default: info]" },
+  log: {
+    value: "LEVEL",
+    choices: [...LEVELS, "json"],
+    several: true,
+    help: "off, error, warn, info, debug, trace, json [default: info]",
+  },
   "notify-client": { sets: "notifyClient", help: "Tell the client too, with notifications/message" },
   heartbeat: {
     value: "TIME",
@@ -134,12 +147,14 @@ export function read(args: string[], lookup: Lookup): Command {
     given.set(name, [...before, value]);
     if (option.sets) Object.assign(options, { [option.sets]: value });
   }
+  fromEnvironment(given, options, lookup);
   for (const name of given.keys()) {
     const needed = OPTIONS[name]!.requires;
     if (needed && !given.has(needed)) throw new Refused(`the following required arguments were not provided: ${usage(needed, OPTIONS[needed]!)}`);
   }
   const one = <T>(name: string) => given.get(name)?.[0] as T | undefined;
   const all = <T>(name: string) => (given.get(name) ?? []) as T[];
+  const words = (one<string>("log")?.split(",") ?? []) as (LogLevel | "json")[];
   const command = one<string>("on-event");
   const names = all<HookName>("event");
   // A message must fit into a string.
@@ -152,14 +167,33 @@ export function read(args: string[], lookup: Lookup): Command {
       command: one("header-command"),
       timeout: one("header-timeout") ?? TIMEOUT,
     },
-    hook: command === undefined ? undefined : { command, names, timeout: one("event-timeout") ?? TIMEOUT },
+    hook: command === undefined ? undefined : { command, names, allAttempts: given.has("all-attempts"), timeout: one("event-timeout") ?? TIMEOUT, name: one("name") ?? "" },
     tls: { caCerts: all("ca-cert"), clientCert: one("client-cert"), clientKey: one("client-key") },
     proxy: { proxy: proxy(one("proxy"), lookup), noProxy: one("no-proxy") },
     addresses: all<string>("resolve").map(resolution),
-    log: one("log") ?? "info",
+    log: words.findLast((word): word is LogLevel => word !== "json") ?? "info",
+    json: words.includes("json"),
     maxMessageBytes,
     options: { ...options, maxMessageBytes },
   };
+}
+
+/** Adds what the environment has and the command line has not. */
+function fromEnvironment(given: Map<string, unknown[]>, options: BridgeArgs["options"], lookup: Lookup): void {
+  for (const [name, option] of Object.entries(OPTIONS)) {
+    const variable = variableOf(name);
+    const text = lookup(variable);
+    if (!text || given.has(name) || name === "help" || name === "version") continue;
+    try {
+      if (!option.value && !switchOf(text)) continue;
+      const texts = !option.value ? [undefined] : option.multiple ? linesOf(text) : [text];
+      const values = texts.map((value) => valueOf(name, option, { value, inlineValue: value !== undefined }));
+      if (values.length > 0) given.set(name, values);
+      if (option.sets) Object.assign(options, { [option.sets]: values[0] });
+    } catch (error) {
+      throw error instanceof Refused ? new Refused(`${variable}: ${error.message}`) : error;
+    }
+  }
 }
 
 function theUrl([word, second]: string[], variable: string | undefined, lookup: Lookup): string {
@@ -174,8 +208,11 @@ function theUrl([word, second]: string[], variable: string | undefined, lookup: 
     throw new Refused(`'${shown}' is one URL too many; give each server a bridge of its own`);
   }
   if (variable === undefined) {
-    if (word === undefined) throw new Refused("the server's URL is missing; write mcp-reconnect https://HOST/PATH");
-    return word;
+    const url = word ?? (lookup(URL_VARIABLE) || undefined);
+    if (url === undefined) throw new Refused("the server's URL is missing; write mcp-reconnect https://HOST/PATH");
+    const problem = word === undefined ? undefined : missingScheme(word);
+    if (problem) throw new Refused(problem);
+    return url;
   }
   if (word !== undefined) throw new Refused("there are two URLs, one of them from --url-env; give one");
   const url = lookup(variable);
@@ -208,6 +245,8 @@ function tokens(args: string[]) {
 
 function known(name: string, written: string): string {
   if (Object.hasOwn(OPTIONS, name)) return name;
+  const hint = foreignOption(written);
+  if (hint) throw new Refused(`unexpected argument '${written}' found; ${hint}`);
   const similar = written.startsWith("--") ? nearest(name, Object.keys(OPTIONS)) : undefined;
   throw new Refused(`unexpected argument '${written}' found${similar ? `; a similar argument exists: '--${similar}'` : ""}`);
 }
@@ -223,9 +262,12 @@ function valueOf(name: string, option: Option, { value, inlineValue }: { value: 
   if (value === undefined || (value === "" && (option.choices || option.filled))) throw new Refused(`a value is required for '${what}' but none was supplied${choices}`);
   if (option.choices) {
     const plain = (text: string) => (option.anyCase ? text.toLowerCase() : text);
-    const chosen = option.choices.find((choice) => plain(choice) === plain(value));
-    if (chosen === undefined) throw new Refused(`invalid value '${value}' for '${what}'${choices}`);
-    return chosen;
+    const choose = (text: string) => {
+      const chosen = option.choices!.find((choice) => plain(choice) === plain(text));
+      if (chosen === undefined) throw new Refused(`invalid value '${text}' for '${what}'${choices}`);
+      return chosen;
+    };
+    return option.several ? value.split(",").map(choose).join(",") : choose(value);
   }
   if (!option.read) return value;
   try {
@@ -254,6 +296,8 @@ URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
 TIME is 500ms, 30s, 5m or 1h; SIZE is 65536, 64K or 16M.
 Signals: SIGHUP begins a new session, SIGUSR1 writes the status to stderr, SIGTERM and SIGINT end.
 Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the command line is wrong.
+
+Variables: MCP_RECONNECT_LOG for --log, and so on for each option.
 
 For Claude Code:  claude mcp add jarvis -- npx -y mcp-reconnect https://jarvis.internal/sse
 `;

@@ -9,6 +9,7 @@ import { Refused } from "./duration.js";
 import { exchanges } from "./exchange.js";
 import type { Lookup } from "./expand.js";
 import { HeaderSources } from "./header-sources.js";
+import { originOf } from "./hook-event.js";
 import { Hooks } from "./hooks.js";
 import { Input } from "./input.js";
 import type { Line } from "./lines.js";
@@ -39,7 +40,7 @@ export async function run(args: BridgeArgs, lookup: Lookup): Promise<number> {
   await sources.open();
   return new Promise((resolve, reject) => {
     try {
-      new Bridge(args, engine, sources, connector, resolve);
+      new Bridge(args, lookup, engine, sources, connector, resolve);
     } catch (error) {
       reject(error);
     }
@@ -80,7 +81,7 @@ class Bridge {
   /** Resolves when the hooks have heard what there was to hear. */
   #told: Promise<void> = Promise.resolve();
 
-  constructor(args: BridgeArgs, engine: Component, sources: HeaderSources, connector: Connector | undefined, exit: (code: number) => void) {
+  constructor(args: BridgeArgs, lookup: Lookup, engine: Component, sources: HeaderSources, connector: Connector | undefined, exit: (code: number) => void) {
     this.#exit = (code) => {
       this.#hooks?.kill();
       this.#sources.kill();
@@ -88,7 +89,7 @@ class Bridge {
     };
     this.#sources = sources;
     this.#narrator = new Narrator(sources.names);
-    this.#hooks = args.hook && new Hooks(args.hook, shownUrl(args.url));
+    this.#hooks = args.hook && new Hooks(args.hook, originOf(shownUrl(args.url), args.hook.name, lookup));
     this.#credentials = new Credentials(sources, () => this.#connection);
     this.#connection = open(engine, args, sources, connector ? exchanges(connector, this.#output) : nowhere, {
       event: (event) => this.#event(event),

@@ -1,15 +1,16 @@
 // One HTTP exchange over Node's own client: a fraction of the cost of `fetch`, and it can be told what was sent.
 import { Agent, request as open, type AgentOptions, type ClientRequest, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import type { Duplex, Transform } from "node:stream";
+import type { Duplex, Readable, Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 
 import type { Report, Start } from "../src/connection.js";
 import type { sansIo } from "../src/engine.js";
 import { fault, unsendable, type Fault } from "../src/failure.js";
+import { inTurn } from "../src/turn.js";
 import { NotConnected, proxyAuthorization, unauthorized, type Connector } from "./connector.js";
-import { VERSION } from "./version.js";
 import { identityFailure } from "./tls.js";
+import { VERSION } from "./version.js";
 
 /** Node.js and uvicorn hang up after 5 s without a request; one that meets the hang-up has an unknown outcome. In milliseconds. */
 const IDLE = 4000;
@@ -84,7 +85,8 @@ class HttpExchange {
   readonly #room: Room;
   readonly #report: Report;
   readonly #request: ClientRequest | undefined;
-  #response: IncomingMessage | undefined;
+  /** The response's body, decoded. */
+  #body: Readable | undefined;
   /** The engine wants no more of the body for now; the client reads nothing for now. */
   #paused = false;
   #held = false;
@@ -121,8 +123,8 @@ class HttpExchange {
   }
 
   #flow(): void {
-    if (this.#paused || this.#held) this.#response?.pause();
-    else this.#response?.resume();
+    if (this.#paused || this.#held) this.#body?.pause();
+    else this.#body?.resume();
   }
 
   #open({ method, https, authority, path, headers, body }: sansIo.Request, pool: Pool): ClientRequest {
@@ -168,19 +170,22 @@ class HttpExchange {
       if (decoder && ["content-encoding", "content-length"].includes(name.toLowerCase())) continue;
       headers.push([name, Buffer.from(response.rawHeaders[index + 1]!, "latin1")]);
     }
-    this.#response = response;
-    this.#tell({ tag: "response", val: { exchange: this.#id, status, headers } });
     const body = decoder ? response.pipe(decoder) : response;
+    this.#body = body;
+    this.#tell({ tag: "response", val: { exchange: this.#id, status, headers } });
     body.on("data", (bytes: Buffer) => {
       this.#tell({ tag: "body", val: { exchange: this.#id, bytes } });
       if (this.#over) return void decoder?.destroy();
       if (!this.#room.full) return;
       this.#held = true;
       this.#flow();
-      void this.#room.room().then(() => {
-        this.#held = false;
-        this.#flow();
-      });
+      // In turns, as the connection has those read on that the engine had wait.
+      void this.#room.room().then(() =>
+        inTurn(() => {
+          this.#held = false;
+          this.#flow();
+        }),
+      );
     });
     body.on("end", () => this.#tell({ tag: "end", val: this.#id }, true));
     response.on("error", (error) => this.#failed(this.#fault(error)));

@@ -1,5 +1,7 @@
 // What a hook is told: one JSON object an event.
 import type { types } from "../src/engine.js";
+import type { Lookup } from "./expand.js";
+import { escaped } from "./visible.js";
 
 /** The events that hooks are told of, by their names. */
 export const HOOK_NAMES = [
@@ -30,12 +32,21 @@ export function hookEvent(event: types.Event): HookEvent | undefined {
   return told && { name: told[0], at: new Date().toISOString(), facts: told[1] };
 }
 
+/** What is the same in all objects of a bridge. Empty where it is not known. */
+export type Origin = Record<"server_url" | "mcp_server_name" | "session_id" | "cwd", string>;
+
+/** With what Claude Code tells the servers that it starts. `url` holds no secret; `name` is the user's for the server. */
+export function originOf(url: string, name: string, lookup: Lookup): Origin {
+  const known = (variable: string) => lookup(variable) ?? "";
+  return { server_url: url, mcp_server_name: name, session_id: known("CLAUDE_CODE_SESSION_ID"), cwd: known("CLAUDE_PROJECT_DIR") };
+}
+
 /** The object, as one line. `sequence` numbers the events of this bridge's hook, `dropped` of which, just before this one, it was not told of. */
-export function toJson({ name, at, facts }: HookEvent, serverUrl: string, sequence: number, dropped: number): string {
+export function toJson({ name, at, facts }: HookEvent, origin: Origin, sequence: number, dropped: number): string {
   // What is not known is absent.
-  const known = Object.entries(facts).filter(([, fact]) => fact !== "");
-  const common = { server_url: serverUrl, timestamp: at, pid: process.pid, sequence, ...(dropped > 0 && { dropped }) };
-  return `${JSON.stringify({ hook_event_name: name, ...Object.fromEntries(known), ...common })}\n`;
+  const known = Object.entries({ ...facts, ...origin }).filter(([, fact]) => fact !== "");
+  const common = { timestamp: at, pid: process.pid, sequence, ...(dropped > 0 && { dropped }) };
+  return `${escaped(JSON.stringify({ hook_event_name: name, ...Object.fromEntries(known), ...common }))}\n`;
 }
 
 function describe(event: types.Event): [HookName, Facts] | undefined {

@@ -2,7 +2,7 @@
 // Events wait in a queue; when it is full, the oldest goes, since the newest says how things are.
 import type { types } from "../src/engine.js";
 import { JobFailure, run } from "./child.js";
-import { hookEvent, toJson, type HookEvent, type HookName } from "./hook-event.js";
+import { hookEvent, toJson, type HookEvent, type HookName, type Origin } from "./hook-event.js";
 import { log } from "./log.js";
 
 /** Events that may wait. */
@@ -14,14 +14,20 @@ export interface HookOptions {
   command: string;
   /** The events to run it for; empty: all. */
   names: HookName[];
+  /** Whether it is run for each attempt to reconnect that is reported, and not only for an outage's first. */
+  allAttempts: boolean;
   /** How long one run may take, in milliseconds. */
   timeout: number;
+  /** The user's name for the server, or empty. */
+  name: string;
 }
 
 /** A running hook. */
 export class Hooks {
   readonly #options: HookOptions;
-  readonly #serverUrl: string;
+  readonly #origin: Origin;
+  /** An attempt was reported since the connection last worked. */
+  #tried = false;
   readonly #stop = new AbortController();
   #waiting: { event: HookEvent; sequence: number }[] = [];
   /** Events so far, dropped ones included. */
@@ -33,16 +39,17 @@ export class Hooks {
   /** Settles when nothing waits any more. */
   #working: Promise<void> | undefined;
 
-  /** `serverUrl` is told to the hook, so it holds no secret. */
-  constructor(options: HookOptions, serverUrl: string) {
+  /** `origin` is told to the hook, so it holds no secret. */
+  constructor(options: HookOptions, origin: Origin) {
     this.#options = options;
-    this.#serverUrl = serverUrl;
+    this.#origin = origin;
   }
 
   /** Queues an event, if the hook is to hear of it. */
   tell(event: types.Event): void {
     const told = hookEvent(event);
     const { names } = this.#options;
+    if (told && this.#repeats(told.name) && !this.#options.allAttempts) return;
     if (!told || (names.length > 0 && !names.includes(told.name))) return;
     this.#push(told);
     this.#working ??= this.#work().finally(() => (this.#working = undefined));
@@ -66,6 +73,14 @@ export class Hooks {
     this.#stop.abort();
   }
 
+  /** Whether the event is one attempt more of an outage of which one was reported already. */
+  #repeats(name: HookName): boolean {
+    const tried = this.#tried;
+    if (name === "McpServerReconnecting") this.#tried = true;
+    if (["McpServerConnected", "McpServerDisconnected", "McpServerReconnected"].includes(name)) this.#tried = false;
+    return name === "McpServerReconnecting" && tried;
+  }
+
   #push(event: HookEvent): void {
     this.#count += 1;
     if (this.#waiting.length === QUEUE) {
@@ -81,7 +96,7 @@ export class Hooks {
       const dropped = this.#dropped;
       this.#dropped = 0;
       if (dropped > 0) log.warn(`--on-event was not run for ${dropped} events: it did not keep up`);
-      this.#report(await this.#run(toJson(next.event, this.#serverUrl, next.sequence, dropped)));
+      this.#report(await this.#run(toJson(next.event, this.#origin, next.sequence, dropped)));
     }
   }
 

@@ -17,6 +17,7 @@ const LONGEST = 2000;
 const FLUSH = 100;
 
 let shown = LEVELS.indexOf("info");
+let asJson = false;
 let waiting = 0;
 let dropped = 0;
 let drained = (): void => {};
@@ -24,9 +25,10 @@ let drained = (): void => {};
 // A closed stderr is nobody's loss.
 process.stderr.on("error", () => {});
 
-/** What is to be shown from now on. */
-export function setLevel(level: LogLevel): void {
+/** What is to be shown from now on, and whether as JSON objects. */
+export function setLevel(level: LogLevel, json: boolean): void {
   shown = LEVELS.indexOf(level);
+  asJson = json;
 }
 
 export const log = {
@@ -35,7 +37,11 @@ export const log = {
   info: (text: string) => write("info", "", text),
   debug: (text: string) => write("debug", "debug: ", text),
   /** Whatever the level. */
-  line: (text: string) => enqueue(`mcp-reconnect: ${visible(text, LONGEST)}\n`),
+  line: (text: string) => {
+    if (!asJson) return enqueue(`mcp-reconnect: ${visible(text, LONGEST)}\n`);
+    const [, problem] = /^error: (.*)$/s.exec(text) ?? [];
+    enqueue(jsonLine(problem === undefined ? "info" : "error", problem ?? text));
+  },
 };
 
 /** Waits a moment for what is still to be written. */
@@ -49,9 +55,14 @@ export async function flush(): Promise<void> {
 
 function write(level: LogLevel, prefix: string, text: string): void {
   if (LEVELS.indexOf(level) > shown) return;
+  if (asJson) return enqueue(jsonLine(level, text));
   const times = shown >= LEVELS.indexOf("debug");
   const time = times ? `[${(performance.now() / 1000).toFixed(3).padStart(10)}] ` : "";
   enqueue(`mcp-reconnect: ${time}${prefix}${visible(text, LONGEST)}\n`);
+}
+
+function jsonLine(level: LogLevel, text: string): string {
+  return `${JSON.stringify({ timestamp: new Date().toISOString(), level, message: visible(text, LONGEST) })}\n`;
 }
 
 function enqueue(line: string): void {

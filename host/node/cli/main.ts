@@ -18,7 +18,7 @@ async function command(): Promise<number> {
   const wanted = read(process.argv.slice(2), lookup);
   if ("help" in wanted) return print(help());
   if ("version" in wanted) return print(`mcp-reconnect ${VERSION} (WebAssembly, ${runtime()})\n`);
-  setLevel(wanted.log);
+  setLevel(wanted.log, wanted.json);
   return run(wanted, lookup);
 }
 

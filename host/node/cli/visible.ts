@@ -10,3 +10,9 @@ export function visible(text: string, most: number): string {
   const line = characters.slice(0, most).join("").replace(INVISIBLE, "\u{FFFD}");
   return characters.length > most ? `${line}…` : line;
 }
+
+/** A JSON text with nothing in it that is not seen. */
+export function escaped(json: string): string {
+  const units = (text: string) => [...text].flatMap((c) => c.split("")).map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return json.replace(INVISIBLE, (c) => units(c).join(""));
+}

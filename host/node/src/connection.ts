@@ -2,6 +2,7 @@
 // replaced.
 import { brief } from "./brief.js";
 import { component, now, refusal, type Component, type sansIo, type types } from "./engine.js";
+import { inTurn } from "./turn.js";
 
 /** Takes what an exchange has to tell the engine. */
 export type Report = (input: sansIo.Input) => void;
@@ -68,6 +69,8 @@ export class Connection {
   readonly #start: Start;
   readonly #listener: Listener;
   readonly #exchanges = new Map<bigint, Running>();
+  /** Exchanges whose body is to be read on, each in a turn of its own. */
+  readonly #resuming = new Set<bigint>();
   /** What the engine wants and nobody has done yet. */
   #outputs: sansIo.Output[] = [];
   #working = false;
@@ -201,10 +204,11 @@ export class Connection {
         this.#exchanges.delete(output.val);
         break;
       case "pause":
+        this.#resuming.delete(output.val);
         this.#exchanges.get(output.val)?.pause();
         break;
       case "resume":
-        this.#exchanges.get(output.val)?.resume();
+        this.#resume(output.val);
         break;
       case "event":
         this.#tell(output.val);
@@ -213,6 +217,17 @@ export class Connection {
         this.#end();
         break;
     }
+  }
+
+  /**
+   * What has been kept of a body meanwhile comes all at once, so between one and the next the engine is heard: it may have the
+   * next wait again.
+   */
+  #resume(exchange: bigint): void {
+    this.#resuming.add(exchange);
+    inTurn(() => {
+      if (this.#resuming.delete(exchange)) this.#exchanges.get(exchange)?.resume();
+    });
   }
 
   #tell(event: types.Event): void {

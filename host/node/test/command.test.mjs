@@ -19,7 +19,9 @@ describe("the command's cases", { concurrency: 4 }, () => {
 
 async function run(t, { server: kind, rules = [], args, env = {}, steps = [], exit, stdout = [], stderr = [], only = {}, absent = [], absent_stderr = [] }) {
   const server = kind && (await served(t, kind, rules));
-  const command = new Command(args.map((text) => text.replace("{url}", server?.url ?? "")), env);
+  const withUrl = (text) => text.replace("{url}", server?.url ?? "");
+  const variables = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, withUrl(value)]));
+  const command = new Command(args.map(withUrl), variables);
   t.after(() => command.kill());
   let asked = false;
   for (const step of steps) {

@@ -28,10 +28,7 @@ pub fn host(url: &Url) -> &str {
 
 /// Whether the URL leads to this very machine, by its name.
 pub fn is_loopback(url: &Url) -> bool {
-    let host = host(url).trim_end_matches('.');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    url.is_loopback()
 }
 
 /// Whether an address belongs to this machine or to a network that is not the public one: loopback, private, link-local

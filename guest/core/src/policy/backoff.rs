@@ -40,6 +40,10 @@ const WAITING_CAP: Nanos = SECOND;
 const UNPRODUCTIVE_CAP: Nanos = 4 * SECOND;
 /// While a request waits, attempts are at least half this far apart.
 const WAITING_FLOOR: Nanos = 50 * MILLISECOND;
+/// The same for a server on another machine, once it has been away for [`HURRY`].
+const REMOTE_FLOOR: Nanos = 500 * MILLISECOND;
+/// For so long a server on another machine is asked as often as one on this.
+const HURRY: Nanos = SECOND;
 
 /// The delay before attempt `attempt` (from 0) when nobody waits: full jitter over a doubling, capped window.
 pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -> Nanos {
@@ -51,10 +55,12 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 /// The delay while a request waits: in proportion to how long the server has been away, so that a short restart is
 /// noticed within milliseconds and a long one is not hammered; never more than a second.
 ///
+/// A server on another machine may have many who wait for it: after the first second it is asked at most four times a second.
+///
 /// `unproductive` counts sessions in a row that nothing came of: each doubles the delay, up to 4 seconds or `cap`.
-pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, unproductive: u32, cap: Nanos) -> Nanos {
-    let window =
-        (down_for / 32).min(WAITING_CAP).max(doubled(WAITING_FLOOR, unproductive).min(UNPRODUCTIVE_CAP).min(cap));
+pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, remote: bool, unproductive: u32, cap: Nanos) -> Nanos {
+    let floor = if remote && down_for >= HURRY { REMOTE_FLOOR } else { WAITING_FLOOR };
+    let window = (down_for / 32).min(WAITING_CAP).max(doubled(floor, unproductive).min(UNPRODUCTIVE_CAP).min(cap));
     window / 2 + rng.up_to(window / 2)
 }
 
@@ -92,12 +98,35 @@ mod tests {
     fn waiting_delays_follow_the_outage() {
         let mut rng = Rng::new(7);
         for _ in 0..200 {
-            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 0, 30 * SECOND)));
-            assert!(waiting_delay(&mut rng, 2 * SECOND, 0, 30 * SECOND) <= 63 * MILLISECOND);
-            assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(&mut rng, 3600 * SECOND, 0, 30 * SECOND)));
-            assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, 3, 30 * SECOND)));
-            assert!((2 * SECOND..=4 * SECOND).contains(&waiting_delay(&mut rng, 0, 40, 30 * SECOND)));
-            assert!(waiting_delay(&mut rng, 0, 40, 2 * SECOND) <= 2 * SECOND);
+            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, false, 0, 30 * SECOND)));
+            assert!(waiting_delay(&mut rng, 2 * SECOND, false, 0, 30 * SECOND) <= 63 * MILLISECOND);
+            assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(
+                &mut rng,
+                3600 * SECOND,
+                false,
+                0,
+                30 * SECOND
+            )));
+            assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(
+                &mut rng,
+                0,
+                false,
+                3,
+                30 * SECOND
+            )));
+            assert!((2 * SECOND..=4 * SECOND).contains(&waiting_delay(&mut rng, 0, false, 40, 30 * SECOND)));
+            assert!(waiting_delay(&mut rng, 0, false, 40, 2 * SECOND) <= 2 * SECOND);
+        }
+    }
+
+    #[test]
+    fn a_remote_server_is_asked_four_times_a_second_after_the_first() {
+        let mut rng = Rng::new(7);
+        let mut delay = |down_for| waiting_delay(&mut rng, down_for, true, 0, 30 * SECOND);
+        for _ in 0..200 {
+            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&delay(999 * MILLISECOND)));
+            assert!((250 * MILLISECOND..=500 * MILLISECOND).contains(&delay(SECOND)));
+            assert!((500 * MILLISECOND..=SECOND).contains(&delay(3600 * SECOND)));
         }
     }
 

@@ -7,7 +7,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use iri_string::types::{UriAbsoluteStr, UriReferenceStr, UriStr};
 
@@ -57,6 +57,18 @@ impl Url {
     /// The host, in lower case, and the port unless it is the scheme's default.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Whether the host is this machine by its name or address (RFC 6761 section 6.3): no look-up is made.
+    pub fn is_loopback(&self) -> bool {
+        let end = self.authority.rfind(':').filter(|_| !self.authority.ends_with(']'));
+        let host = &self.authority[..end.unwrap_or(self.authority.len())];
+        let name = host.strip_suffix('.').unwrap_or(host);
+        if name == "localhost" || name.ends_with(".localhost") {
+            return true;
+        }
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 
     /// The path and the query, beginning with `/`. It may begin with `//`: append it to scheme and authority, and

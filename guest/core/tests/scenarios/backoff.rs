@@ -48,6 +48,24 @@ fn while_somebody_waits_it_is_asked_at_least_every_second() {
     }
 }
 
+/// Many may wait for a server on another machine, as the model's is.
+#[test]
+fn a_remote_server_is_asked_at_most_four_times_a_second_after_the_first_second() {
+    let mut options = Options::new(URL);
+    options.hold_timeout = 3600 * SECOND;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    let call = world.call("echo", 0);
+    let first = attempts(&mut world, SECOND);
+    assert!(first.len() > 10, "{first:?}");
+    let later = attempts(&mut world, 10 * SECOND);
+    assert!(later.iter().all(|gap| (250 * MILLISECOND..=510 * MILLISECOND).contains(gap)), "{later:?}");
+    world.now(Fault::Start);
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
+    world.verify();
+}
+
 #[test]
 fn a_short_restart_is_noticed_at_once_by_those_who_wait() {
     let mut world = World::new(Knobs::http());

@@ -5,14 +5,16 @@ mod credentials;
 mod events;
 mod net;
 pub mod oauth;
+mod variables;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use mcp_reconnect::Options;
+use mcp_reconnect_command::hint;
 use tracing::level_filters::LevelFilter;
 
 use self::connection::ConnectionArgs;
@@ -30,7 +32,8 @@ Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the comm
 
 For Claude Code:  claude mcp add jarvis -- mcp-reconnect https://jarvis.internal/sse
 See it work:      mcp-reconnect demo
-More:             mcp-reconnect --help, and mcp-reconnect COMMAND --help";
+More:             mcp-reconnect --help, and mcp-reconnect COMMAND --help
+Variables:        MCP_RECONNECT_LOG for --log, and so on for each option; NO_COLOR";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -83,9 +86,12 @@ pub struct BridgeArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub connection: ConnectionArgs,
-    /// For stderr: off, error, warn, info, debug, trace
-    #[arg(long, value_enum, default_value_t = LogArg::Info, value_name = "LEVEL", hide_possible_values = true)]
-    log: LogArg,
+    /// off, error, warn, info, debug, trace, json
+    ///
+    /// What stderr shows. json: each line is a JSON object; with a level: debug,json.
+    #[arg(long, value_enum, default_value = "info", value_name = "LEVEL", hide_possible_values = true)]
+    #[arg(action = ArgAction::Set, value_delimiter = ',')]
+    log: Vec<LogArg>,
     /// Who hears what happens.
     #[command(flatten)]
     pub events: EventArgs,
@@ -146,18 +152,28 @@ enum LogArg {
     Info,
     Debug,
     Trace,
+    Json,
 }
 
 impl Cli {
     /// Reads the command line. What is wrong with it, or what `--help` and `--version` say, is written; then the exit code
     /// comes back.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let (arguments, used) =
+            variables::with_variables(arguments.into_iter().collect(), |name| std::env::var_os(name))
+                .map_err(|problem| super::wrong_usage(&problem))?;
         Self::try_parse_from(arguments).map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 let _ = error.print();
                 ExitCode::SUCCESS
             }
-            _ => super::wrong_usage(&one_line(&error.to_string())),
+            _ => {
+                let mut problem = describe(&error);
+                if !used.is_empty() {
+                    problem.push_str(&format!("; options come from the environment too: {}", used.join(", ")));
+                }
+                super::wrong_usage(&problem)
+            }
         })
     }
 }
@@ -165,14 +181,20 @@ impl Cli {
 impl BridgeArgs {
     /// What stderr is to show.
     pub fn log_level(&self) -> LevelFilter {
-        match self.log {
+        let level = self.log.iter().rev().find(|arg| !matches!(arg, LogArg::Json));
+        match level.unwrap_or(&LogArg::Info) {
             LogArg::Off => LevelFilter::OFF,
             LogArg::Error => LevelFilter::ERROR,
             LogArg::Warn => LevelFilter::WARN,
-            LogArg::Info => LevelFilter::INFO,
+            LogArg::Info | LogArg::Json => LevelFilter::INFO,
             LogArg::Debug => LevelFilter::DEBUG,
             LogArg::Trace => LevelFilter::TRACE,
         }
+    }
+
+    /// Whether each line of stderr is a JSON object.
+    pub fn log_json(&self) -> bool {
+        self.log.iter().any(|arg| matches!(arg, LogArg::Json))
     }
 
     /// The transport's options but for the headers; what is not given keeps the library's default. An error says what is
@@ -230,6 +252,18 @@ impl BridgeArgs {
     }
 }
 
+/// clap's message as one line, with what to do in place of an option of other programs.
+fn describe(error: &clap::Error) -> String {
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => option,
+        _ => return one_line(&error.to_string()),
+    };
+    match hint::foreign_option(option) {
+        Some(hint) => format!("unexpected argument '{option}' found; {hint}"),
+        None => one_line(&error.to_string()),
+    }
+}
+
 /// clap's message as one line, without its usage and its hints that are no help.
 fn one_line(message: &str) -> String {
     let paragraphs = message.split("\n\n").map(|paragraph| {
@@ -252,7 +286,7 @@ mod tests {
 
     fn wrong(arguments: &[&str]) -> String {
         let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied());
-        one_line(&Cli::try_parse_from(all).expect_err("a wrong command line").to_string())
+        describe(&Cli::try_parse_from(all).expect_err("a wrong command line"))
     }
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
@@ -274,6 +308,13 @@ mod tests {
             "invalid value 'pigeon' for '--transport <NAME>' [possible values: auto, http, sse]"
         );
         assert_eq!(wrong(&["--zzz", "http://h/"]), "unexpected argument '--zzz' found");
+        for (option, mend) in [("-k", "--ca-cert"), ("--insecure", "--ca-cert"), ("--allow-http", "leave it out")] {
+            let said = wrong(&[option, "http://h/"]);
+            assert!(
+                said.starts_with(&format!("unexpected argument '{option}' found; ")) && said.contains(mend),
+                "{said}"
+            );
+        }
         assert_eq!(
             wrong(&["--heder", "x", "http://h/"]),
             "unexpected argument '--heder' found; a similar argument exists: '--header'"

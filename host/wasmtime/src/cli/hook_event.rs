@@ -1,11 +1,15 @@
 //! What a hook is told: one JSON object an event.
 
+use std::fmt::Write;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::ValueEnum;
 use mcp_reconnect::{Event, SessionInfo, Transport};
+use mcp_reconnect_core::text::is_invisible;
 use serde_json::{Map, Value, json};
+
+use super::expand::VarError;
 
 /// The events that hooks are told of, by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,6 +38,27 @@ pub enum HookName {
     /// Nobody knows whether a request ran.
     #[value(name = "McpRequestOutcomeUnknown")]
     OutcomeUnknown,
+}
+
+/// What is the same in all objects of a bridge. Empty where it is not known.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The server's URL, without what may be secret in it.
+    pub server_url: String,
+    /// The user's name for the server.
+    pub name: String,
+    /// The session of the client.
+    pub session_id: String,
+    /// The client's project.
+    pub folder: String,
+}
+
+impl Origin {
+    /// With what Claude Code tells the servers that it starts.
+    pub fn new(server_url: String, name: String, lookup: impl Fn(&str) -> Result<String, VarError>) -> Self {
+        let known = |variable| lookup(variable).unwrap_or_default();
+        Self { server_url, name, session_id: known("CLAUDE_CODE_SESSION_ID"), folder: known("CLAUDE_PROJECT_DIR") }
+    }
 }
 
 /// An event that waits for its hook.
@@ -86,22 +111,44 @@ impl HookEvent {
 
     /// The object, as one line. `sequence` numbers the events of this bridge's hook, `dropped` of which, just before this
     /// one, it was not told of.
-    pub fn to_json(&self, server_url: &str, sequence: u64, dropped: u64) -> String {
+    pub fn to_json(&self, origin: &Origin, sequence: u64, dropped: u64) -> String {
         let mut object: Map<String, Value> = self.facts.as_object().cloned().unwrap_or_default();
+        for (key, value) in [
+            ("server_url", &origin.server_url),
+            ("mcp_server_name", &origin.name),
+            ("session_id", &origin.session_id),
+            ("cwd", &origin.folder),
+        ] {
+            object.insert(key.into(), value.as_str().into());
+        }
         // What is not known is absent.
         object.retain(|_, fact| !fact.as_str().is_some_and(str::is_empty));
         let name = self.name.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let at = DateTime::<Utc>::from(self.at).to_rfc3339_opts(SecondsFormat::Millis, true);
         object.insert("hook_event_name".into(), name.into());
-        object.insert("server_url".into(), server_url.into());
         object.insert("timestamp".into(), at.into());
         object.insert("pid".into(), std::process::id().into());
         object.insert("sequence".into(), sequence.into());
         if dropped > 0 {
             object.insert("dropped".into(), dropped.into());
         }
-        format!("{}\n", Value::Object(object))
+        format!("{}\n", escaped(&Value::Object(object).to_string()))
     }
+}
+
+/// A JSON text with nothing in it that is not seen: what a server wrote may be shown by whatever reads the object.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn of_session(session: &SessionInfo) -> Value {
@@ -124,8 +171,16 @@ mod tests {
 
     use super::*;
 
+    fn origin() -> Origin {
+        let lookup = |name: &str| match name {
+            "CLAUDE_CODE_SESSION_ID" => Ok("0c1".to_owned()),
+            _ => Err(VarError::NotPresent),
+        };
+        Origin::new("http://h/mcp".into(), "jarvis".into(), lookup)
+    }
+
     fn told(event: &Event) -> Value {
-        let line = HookEvent::of(event).expect("hooks are told of it").to_json("http://h/mcp", 7, 0);
+        let line = HookEvent::of(event).expect("hooks are told of it").to_json(&origin(), 7, 0);
         assert!(line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
         serde_json::from_str(&line).unwrap()
     }
@@ -154,11 +209,28 @@ mod tests {
     fn times_are_utc_with_milliseconds() {
         let mut event = HookEvent::of(&Event::Suspect { epoch: 1, reason: "r".into() }).unwrap();
         event.at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
-        let line = event.to_json("u", 1, 2);
+        let line = event.to_json(&Origin::default(), 1, 2);
         assert!(
             line.contains(r#""timestamp":"2023-11-14T22:13:20.123Z""#) && line.contains(r#""dropped":2"#),
             "{line}"
         );
+    }
+
+    #[test]
+    fn where_it_comes_from() {
+        let told = told(&Event::Suspect { epoch: 1, reason: "r".into() });
+        assert_eq!((&told["mcp_server_name"], &told["session_id"]), (&json!("jarvis"), &json!("0c1")));
+        assert!(told.get("cwd").is_none(), "{told}");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_escaped() {
+        let reason = "a\u{202e}b\u{9b}c\u{e0041}d\u{7f}\n\u{e9}";
+        let event = HookEvent::of(&Event::Suspect { epoch: 1, reason: reason.into() }).unwrap();
+        let line = event.to_json(&origin(), 1, 0);
+        assert!(!line.trim_end_matches('\n').chars().any(is_invisible), "{line:?}");
+        assert!(line.contains("a\\u202eb\\u009bc\\udb40\\udc41d\\u007f\\n\u{e9}"), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["reason"], reason);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::child::{self, Job};
-use super::hook_event::{HookEvent, HookName};
+use super::hook_event::{HookEvent, HookName, Origin};
 
 /// Events that may wait.
 const QUEUE: usize = 64;
@@ -23,15 +23,41 @@ pub struct HookOptions {
     pub command: String,
     /// The events to run it for; empty: all.
     pub names: Vec<HookName>,
+    /// Whether it is run for each attempt to reconnect that is reported, and not only for an outage's first.
+    pub all_attempts: bool,
     /// How long one run may take.
     pub timeout: Duration,
+    /// The user's name for the server, or empty.
+    pub name: String,
 }
 
 /// A running hook.
 pub struct Hooks {
     names: Vec<HookName>,
+    outage: Option<Outage>,
     shared: Arc<Shared>,
     worker: JoinHandle<()>,
+}
+
+/// Tells the first attempt of an outage from those that follow.
+#[derive(Debug, Default)]
+struct Outage {
+    /// An attempt was reported since the connection last worked.
+    tried: bool,
+}
+
+impl Outage {
+    /// Whether the event is one attempt more of an outage of which one was reported already.
+    fn repeats(&mut self, name: HookName) -> bool {
+        match name {
+            HookName::Reconnecting => std::mem::replace(&mut self.tried, true),
+            HookName::Connected | HookName::Disconnected | HookName::Reconnected => {
+                self.tried = false;
+                false
+            }
+            _ => false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -56,17 +82,21 @@ struct Waiting {
 }
 
 impl Hooks {
-    /// Begins to wait for events. `server_url` is told to the hook, so it holds no secret. Call inside the runtime.
-    pub fn start(options: HookOptions, server_url: String) -> Self {
+    /// Begins to wait for events. `origin` is told to the hook, so it holds no secret. Call inside the runtime.
+    pub fn start(options: HookOptions, origin: Origin) -> Self {
         let shared = Arc::new(Shared::default());
         let names = options.names.clone();
-        let worker = tokio::spawn(Worker { options, server_url, shared: shared.clone(), told: None }.run());
-        Self { names, shared, worker }
+        let outage = (!options.all_attempts).then(Outage::default);
+        let worker = tokio::spawn(Worker { options, origin, shared: shared.clone(), told: None }.run());
+        Self { names, outage, shared, worker }
     }
 
     /// Queues an event, if the hook is to hear of it. Never waits.
-    pub fn tell(&self, event: &Event) {
+    pub fn tell(&mut self, event: &Event) {
         let Some(event) = HookEvent::of(event) else { return };
+        if self.outage.as_mut().is_some_and(|outage| outage.repeats(event.name())) {
+            return;
+        }
         if !self.names.is_empty() && !self.names.contains(&event.name()) {
             return;
         }
@@ -128,7 +158,7 @@ impl Queue {
 /// Runs the command.
 struct Worker {
     options: HookOptions,
-    server_url: String,
+    origin: Origin,
     shared: Arc<Shared>,
     /// The failure that was told last.
     told: Option<String>,
@@ -140,7 +170,7 @@ impl Worker {
             if dropped > 0 {
                 tracing::warn!("--on-event was not run for {dropped} events: it did not keep up");
             }
-            let input = event.to_json(&self.server_url, sequence, dropped);
+            let input = event.to_json(&self.origin, sequence, dropped);
             let failure = self.run_once(&input).await;
             self.report(failure);
         }

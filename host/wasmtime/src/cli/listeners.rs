@@ -5,7 +5,9 @@ use mcp_reconnect::{Event, Sender};
 use tokio::time::Instant;
 
 use super::credentials::Credentials;
+use super::environment;
 use super::header_sources::HeaderSources;
+use super::hook_event::Origin;
 use super::hooks::{HookOptions, Hooks};
 use super::narrator::Narrator;
 use super::oauth::Tokens;
@@ -18,7 +20,8 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Begins to listen. With `tokens` comes the one that is in use already. `server_url` is told to the hook, so it holds no secret. Call inside the runtime.
+    /// Begins to listen. With `tokens` comes the one that is in use already. `server_url` is told to the hook, so it holds no
+    /// secret. Call inside the runtime.
     pub fn start(
         hook: Option<HookOptions>,
         server_url: String,
@@ -31,7 +34,10 @@ impl Listeners {
                 Some(_) => format!("{} or the sign-in", sources.names()),
                 None => sources.names(),
             }),
-            hooks: hook.map(|hook| Hooks::start(hook, server_url)),
+            hooks: hook.map(|hook| {
+                let origin = Origin::new(server_url, hook.name.clone(), environment::lookup);
+                Hooks::start(hook, origin)
+            }),
             credentials: (tokens.is_some() || sources.patience().is_some())
                 .then(|| Credentials::start(sources, tokens, sender.clone())),
         }
@@ -43,7 +49,7 @@ impl Listeners {
         if let Some(credentials) = &mut self.credentials {
             credentials.tell(event);
         }
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = &mut self.hooks {
             hooks.tell(event);
         }
     }

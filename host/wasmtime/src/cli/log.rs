@@ -6,11 +6,13 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use mcp_reconnect_command::log_line;
 use mcp_reconnect_command::visible::Visible;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -25,6 +27,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 const QUEUE: usize = 1024;
 /// How long the end of the process waits for lines that wait.
 const FLUSH: Duration = Duration::from_millis(100);
+
+/// Each line is a JSON object.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 static STDERR: OnceLock<Stderr> = OnceLock::new();
 
@@ -44,7 +49,26 @@ pub fn init(level: LevelFilter) {
 
 /// Writes a line whatever the level.
 pub fn line(text: &str) {
-    STDERR.get_or_init(Stderr::start).enqueue(format!("mcp-reconnect: {}\n", Visible(text)).into_bytes());
+    let line = match (is_json(), text.strip_prefix("error: ")) {
+        (false, _) => format!("mcp-reconnect: {}\n", Visible(text)),
+        (true, Some(problem)) => json_line("error", problem),
+        (true, None) => json_line("info", text),
+    };
+    STDERR.get_or_init(Stderr::start).enqueue(line.into_bytes());
+}
+
+/// From now on each line is a JSON object.
+pub fn as_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
+fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+fn json_line(level: &str, text: &str) -> String {
+    let now = DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true);
+    log_line::json(Some(&now), level, text)
 }
 
 /// Waits a moment for what is still to be written. Call at the end of the process.
@@ -95,7 +119,11 @@ fn write(entries: &Receiver<Entry>, dropped: &AtomicU64) {
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(stderr, "mcp-reconnect: {lost} lines of this log were dropped: nobody read them in time");
+            let told = format!("{lost} lines of this log were dropped: nobody read them in time");
+            let _ = match is_json() {
+                true => stderr.write_all(json_line("warn", &told).as_bytes()),
+                false => writeln!(stderr, "mcp-reconnect: {told}"),
+            };
         }
     }
 }
@@ -120,6 +148,17 @@ impl<'a> MakeWriter<'a> for Stderr {
     }
 }
 
+/// A level as `--log` has it.
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
 /// The form of a line.
 struct Line {
     start: Instant,
@@ -132,6 +171,11 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if is_json() {
+            let mut text = String::new();
+            context.field_format().format_fields(Writer::new(&mut text), event)?;
+            return to.write_str(&json_line(level_name(*event.metadata().level()), &text));
+        }
         to.write_str("mcp-reconnect: ")?;
         if self.times {
             write!(to, "[{:10.3}] ", self.start.elapsed().as_secs_f64())?;

@@ -36,6 +36,9 @@ const WRONG_USAGE: u8 = 2;
 
 /// Bridges until the client or a signal ends it.
 pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
+    if args.log_json() {
+        log::as_json();
+    }
     log::init(args.log_level());
     let read = || {
         let url = args.connection.url()?;

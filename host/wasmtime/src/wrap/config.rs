@@ -7,6 +7,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use similar::TextDiff;
 
+use super::codex;
 use super::entry::{self, Entry, Verdict};
 use super::place::Place;
 use super::style::Style;
@@ -19,6 +20,8 @@ pub struct Config<'a> {
     text: &'a str,
     mark: &'a str,
     servers: Vec<Server<'a>>,
+    /// Of a file in TOML.
+    tables: Option<codex::Found<'a>>,
 }
 
 struct Server<'a> {
@@ -26,7 +29,6 @@ struct Server<'a> {
     entry: Entry<'a>,
     range: Range<usize>,
     style: Style,
-    dialect: Dialect,
 }
 
 /// Where clients differ.
@@ -36,6 +38,10 @@ pub enum Dialect {
     McpServers,
     /// `servers` of VS Code: `http` may turn out to be HTTP+SSE.
     VsCode,
+    /// `context_servers` of Zed.
+    Zed,
+    /// `mcp` of opencode: a local server's command and arguments are one list.
+    OpenCode,
 }
 
 /// What became of a server.
@@ -55,6 +61,17 @@ pub enum Change {
     Skipped(String),
     /// It is none that this is about.
     Local,
+}
+
+impl From<Verdict> for Change {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Changed { new, before, after } => Self::Edited(Edit { new, shown: (before, after) }),
+            Verdict::Already => Self::Already,
+            Verdict::Skipped(reason) => Self::Skipped(reason),
+            Verdict::Local => Self::Local,
+        }
+    }
 }
 
 /// An entry before and after.
@@ -89,12 +106,15 @@ impl<'a> Config<'a> {
         };
         let (mark, text) =
             text.split_at(if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 });
+        if place.file.extension().is_some_and(|extension| extension == "toml") {
+            return Ok(Self { text, mark, servers: Vec::new(), tables: Some(codex::find(text)?) });
+        }
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
             .map_err(|error| format!("it is not valid JSON: {error}; nothing was changed"))?;
         let Some(Value::Object(root)) = parsed.value else {
             return Err("it holds no JSON object, so it is no client's configuration; nothing was changed".into());
         };
-        let mut config = Self { text, mark, servers: Vec::new() };
+        let mut config = Self { text, mark, servers: Vec::new(), tables: None };
         let mut found = false;
         let homes = if place.projects.is_empty() { vec![root] } else { project(root, &place.projects)? };
         for home in homes {
@@ -102,7 +122,9 @@ impl<'a> Config<'a> {
         }
         if !found {
             return Err(
-                "it has no \"mcpServers\" and no \"servers\" with an entry for each server; nothing was changed".into(),
+                "it has none of \"mcpServers\", \"servers\", \"context_servers\" and \"mcp\" with an entry for each server; nothing \
+                 was changed"
+                    .into(),
             );
         }
         Ok(config)
@@ -115,13 +137,15 @@ impl<'a> Config<'a> {
             let dialect = match property.name.as_str() {
                 "mcpServers" => Dialect::McpServers,
                 "servers" => Dialect::VsCode,
-                // VS Code's settings.json.
-                "mcp" => {
-                    if let Value::Object(inner) = property.value {
+                "context_servers" => Dialect::Zed,
+                "mcp" => match property.value {
+                    // VS Code's settings.json.
+                    Value::Object(inner) if inner.get_object("servers").is_some() => {
                         found |= self.collect(inner);
+                        continue;
                     }
-                    continue;
-                }
+                    _ => Dialect::OpenCode,
+                },
                 _ => continue,
             };
             let Value::Object(servers) = property.value else { continue };
@@ -138,32 +162,30 @@ impl<'a> Config<'a> {
         let name = server.name.into_string();
         if let Value::Object(object) = server.value {
             let range = object.start()..object.end();
-            self.servers.push(Server { name, entry: Entry::new(self.text, object), range, style, dialect });
+            self.servers.push(Server { name, entry: Entry::new(self.text, object, dialect), range, style });
         }
     }
 
     /// The edits that make remote servers go through the bridge.
-    pub fn wrap(&self, command: &str, only: &[String]) -> Vec<Done> {
-        self.each(only, |server| entry::wrap(&server.entry, &server.name, command, &server.style, server.dialect))
+    pub fn wrap(&self, command: &[String], only: &[String]) -> Vec<Done> {
+        match &self.tables {
+            Some(found) => each_table(found, only, |server| codex::wrap(server, command)),
+            None => self.each(only, |server| entry::wrap(&server.entry, &server.name, command, &server.style)),
+        }
     }
 
     /// The edits that undo it.
     pub fn unwrap(&self, only: &[String]) -> Vec<Done> {
-        self.each(only, |server| entry::unwrap(&server.entry, &server.style))
+        match &self.tables {
+            Some(found) => each_table(found, only, codex::unwrap),
+            None => self.each(only, |server| entry::unwrap(&server.entry, &server.style)),
+        }
     }
 
     fn each(&self, only: &[String], edit: impl Fn(&Server<'_>) -> Verdict) -> Vec<Done> {
         let chosen = self.servers.iter().filter(|server| only.is_empty() || only.contains(&server.name));
         chosen
-            .map(|server| {
-                let change = match edit(server) {
-                    Verdict::Changed { new, before, after } => Change::Edited(Edit { new, shown: (before, after) }),
-                    Verdict::Already => Change::Already,
-                    Verdict::Skipped(reason) => Change::Skipped(reason),
-                    Verdict::Local => Change::Local,
-                };
-                Done { name: server.name.clone(), change, range: server.range.clone() }
-            })
+            .map(|server| Done { name: server.name.clone(), change: edit(server).into(), range: server.range.clone() })
             .collect()
     }
 
@@ -187,6 +209,22 @@ impl<'a> Config<'a> {
         text.push_str(&self.text[at..]);
         text
     }
+}
+
+/// The edits of a file in TOML.
+fn each_table(found: &codex::Found<'_>, only: &[String], edit: impl Fn(&codex::Server<'_>) -> Verdict) -> Vec<Done> {
+    let chosen = |name: &String| only.is_empty() || only.contains(name);
+    let servers = found.servers.iter().filter(|server| chosen(&server.name)).map(|server| Done {
+        name: server.name.clone(),
+        change: edit(server).into(),
+        range: server.range.clone(),
+    });
+    let others = found.others.iter().filter(|(name, _)| chosen(name)).map(|(name, why)| Done {
+        name: name.clone(),
+        change: Change::Skipped(why.clone()),
+        range: 0..0,
+    });
+    servers.chain(others).collect()
 }
 
 /// The entry of the nearest of these folders under `projects`.

@@ -16,19 +16,31 @@ use super::style::{Style, quote};
 /// The variable that holds the entry as it was.
 pub const WRAPPED: &str = "MCP_RECONNECT_WRAPPED";
 /// The variable for a URL that may hold a secret.
-const URL: &str = "MCP_RECONNECT_URL";
+pub(super) const URL: &str = "MCP_RECONNECT_URL";
+/// The beginning of all of them.
+pub(super) const VARIABLE: &str = "MCP_RECONNECT_";
 /// The beginning of the variables for headers.
 const HEADER: &str = "MCP_RECONNECT_HEADER_";
+/// Variables that begin so and are options of the bridge: `MCP_RECONNECT_HEADER_COMMAND` is run.
+const RESERVED: [&str; 4] = [
+    "MCP_RECONNECT_HEADER_COMMAND",
+    "MCP_RECONNECT_HEADER_ENV",
+    "MCP_RECONNECT_HEADER_FILE",
+    "MCP_RECONNECT_HEADER_TIMEOUT",
+];
 /// What stands for a secret that is shown.
 const BLOTTED: &str = "\"***\"";
 /// Members that say what a server is, of which the bridge's form has its own.
 const REMOTE: [&str; 8] = ["type", "transport", "url", "serverUrl", "httpUrl", "headers", "headersHelper", "oauth"];
-const BRIDGE: [&str; 4] = ["type", "command", "args", "env"];
+const BRIDGE: [&str; 5] = ["type", "command", "args", "env", "environment"];
+/// What clients replace in texts, and how it is stored so that they do not: in a JSON text both spellings mean the same.
+const EXPANDED: [(&str, &str); 3] = [("${", "$\\u007b"), ("{env:", "\\u007benv:"), ("{file:", "\\u007bfile:")];
 
 /// A server's entry.
 pub struct Entry<'a> {
     text: &'a str,
     object: Object<'a>,
+    dialect: Dialect,
 }
 
 /// What is to be done with an entry.
@@ -45,7 +57,7 @@ pub enum Verdict {
 }
 
 /// A value that goes through the environment.
-struct Carried<'a> {
+pub(super) struct Carried<'a> {
     variable: String,
     value: &'a str,
     /// Where it stands in the file.
@@ -55,8 +67,8 @@ struct Carried<'a> {
 
 impl<'a> Entry<'a> {
     /// An object in the text.
-    pub fn new(text: &'a str, object: Object<'a>) -> Self {
-        Self { text, object }
+    pub fn new(text: &'a str, object: Object<'a>, dialect: Dialect) -> Self {
+        Self { text, object, dialect }
     }
 
     fn string(&self, name: &str) -> Option<&str> {
@@ -87,24 +99,45 @@ impl<'a> Entry<'a> {
         text
     }
 
+    /// The variables of a local server.
+    fn variables(&self) -> Option<&Object<'a>> {
+        self.object.get_object(env_member(self.dialect))
+    }
+
     fn env(&self, name: &str) -> Option<&str> {
-        self.object.get_object("env")?.get_string(name).map(|value| &*value.value)
+        self.variables()?.get_string(name).map(|value| &*value.value)
+    }
+
+    /// The arguments of a local server; one that is no text is none.
+    fn arguments(&self) -> Option<Vec<Option<String>>> {
+        let text =
+            |value: &Value<'_>| if let Value::StringLit(text) = value { Some(text.value.to_string()) } else { None };
+        let (member, skipped) = if self.dialect == Dialect::OpenCode { ("command", 1) } else { ("args", 0) };
+        let all = self.object.get_array(member)?;
+        Some(all.elements.iter().skip(skipped).map(text).collect())
     }
 }
 
-/// Makes a remote server go through the bridge.
-pub fn wrap(entry: &Entry<'_>, name: &str, command: &str, style: &Style, dialect: Dialect) -> Verdict {
+/// Where a local server's variables are.
+fn env_member(dialect: Dialect) -> &'static str {
+    if dialect == Dialect::OpenCode { "environment" } else { "env" }
+}
+
+/// Makes a remote server go through the bridge, which `command` starts: a program, and arguments that go before the bridge's.
+pub fn wrap(entry: &Entry<'_>, name: &str, command: &[String], style: &Style) -> Verdict {
     if entry.env(WRAPPED).is_some() {
         return Verdict::Already;
     }
     if entry.object.get("command").is_some() || entry.string("type") == Some("stdio") {
         return Verdict::Local;
     }
-    match bridge(entry, name, dialect) {
+    match bridge(entry, name) {
         Err(reason) => Verdict::Skipped(reason),
         Ok((args, mut env, carried)) => {
             let stored = entry.with(&carried, |carried| quote(&reference(&carried.variable)));
-            env.push((WRAPPED.to_owned(), conceal(&stored)));
+            let before = command.get(1..).unwrap_or_default();
+            env.push((WRAPPED.to_owned(), conceal(&prefixed(before, &stored))));
+            let args = [before, &args].concat();
             let others = entry.others(&REMOTE);
             let write = |shown: bool| {
                 let value = |name: &str, value: &str| match name {
@@ -115,11 +148,18 @@ pub fn wrap(entry: &Entry<'_>, name: &str, command: &str, style: &Style, dialect
                 let env: Vec<_> = env.iter().map(|(name, text)| (name.clone(), value(name, text))).collect();
                 let mut members = Vec::new();
                 if entry.object.get("type").is_some() {
-                    members.push(("type".to_owned(), quote("stdio")));
+                    let local = if entry.dialect == Dialect::OpenCode { "local" } else { "stdio" };
+                    members.push(("type".to_owned(), quote(local)));
                 }
-                members.push(("command".to_owned(), quote(command)));
-                members.push(("args".to_owned(), style.array(1, &args)));
-                members.push(("env".to_owned(), style.object(1, &env)));
+                let program = command.first().map_or("", String::as_str);
+                if entry.dialect == Dialect::OpenCode {
+                    let words = [&[program.to_owned()][..], &args].concat();
+                    members.push(("command".to_owned(), style.array(1, &words)));
+                } else {
+                    members.push(("command".to_owned(), quote(program)));
+                    members.push(("args".to_owned(), style.array(1, &args)));
+                }
+                members.push((env_member(entry.dialect).to_owned(), style.object(1, &env)));
                 members.extend(others.iter().cloned());
                 style.object(0, &members)
             };
@@ -133,14 +173,14 @@ pub fn wrap(entry: &Entry<'_>, name: &str, command: &str, style: &Style, dialect
 }
 
 /// Arguments and environment of the bridge, and what of the entry is in the latter.
-type Bridge<'a> = (Vec<String>, Vec<(String, String)>, Vec<Carried<'a>>);
+pub(super) type Bridge<'a> = (Vec<String>, Vec<(String, String)>, Vec<Carried<'a>>);
 
 /// How the bridge is to be started for this server. An error says why it cannot be.
-fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Bridge<'a>, String> {
+pub(super) fn bridge<'a>(entry: &'a Entry<'_>, name: &str) -> Result<Bridge<'a>, String> {
     if entry.object.get("auth").is_some() {
         return Err("it has \"auth\" settings: the client logs in, which the bridge cannot do for it".into());
     }
-    for local in ["env", "args"] {
+    for local in ["env", "environment", "args"] {
         if entry.object.get(local).is_some() {
             return Err(format!("a remote server with \"{local}\" is not understood"));
         }
@@ -152,7 +192,8 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
     let kind = entry.string("type").or_else(|| entry.string("transport"));
     let transport = match (kind, member) {
         // VS Code takes HTTP+SSE under this name too.
-        (Some("http"), _) if dialect == Dialect::VsCode => None,
+        (Some("http"), _) if entry.dialect == Dialect::VsCode => None,
+        (Some("remote"), _) if entry.dialect == Dialect::OpenCode => None,
         (Some("http" | "streamable-http" | "streamableHttp" | "streamable_http"), _) | (None, "httpUrl") => {
             Some("http")
         }
@@ -189,7 +230,7 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
     if let Some(helper) = entry.object.get("headersHelper") {
         let Value::StringLit(helper) = &helper.value else { return Err("its headersHelper is not a text".into()) };
         // In an argument the client would expand it, and the value would be in the process list.
-        if helper.value.contains("${") {
+        if is_expanded(&helper.value) {
             return Err("its headersHelper holds ${…}, which the client would expand in an argument; write $VAR".into());
         }
         args.extend(["--header-command".to_owned(), helper.value.to_string()]);
@@ -197,7 +238,7 @@ fn bridge<'a>(entry: &'a Entry<'_>, name: &str, dialect: Dialect) -> Result<Brid
         env.push(("CLAUDE_CODE_MCP_SERVER_NAME".to_owned(), name.to_owned()));
         env.push(("CLAUDE_CODE_MCP_SERVER_URL".to_owned(), url.value.to_string()));
     }
-    let expanded = url.value.contains("${");
+    let expanded = is_expanded(&url.value);
     if !expanded {
         Url::parse(&url.value).map_err(|problem| format!("its URL is not usable: {problem}"))?;
     }
@@ -225,7 +266,12 @@ fn oauth(entry: &Entry<'_>) -> Result<Vec<String>, String> {
             "its \"oauth\" has {what}, which the bridge cannot take over; to sign in through it: mcp-reconnect login URL"
         )
     };
-    let Value::Object(settings) = &settings.value else { return Err(unknown("a value that is not an object")) };
+    let settings = match &settings.value {
+        Value::Object(settings) => settings,
+        // Of opencode: no sign-in.
+        Value::BooleanLit(wanted) if !wanted.value => return Ok(vec!["--oauth".to_owned(), "off".to_owned()]),
+        _ => return Err(unknown("a value that is not an object")),
+    };
     let mut args = Vec::new();
     for setting in &settings.properties {
         let name = setting.name.as_str();
@@ -233,7 +279,7 @@ fn oauth(entry: &Entry<'_>) -> Result<Vec<String>, String> {
         match (name, &setting.value) {
             ("clientId", Value::StringLit(id)) => give("--oauth-client-id", &id.value),
             ("authServerMetadataUrl", Value::StringLit(url)) => give("--oauth-metadata-url", &url.value),
-            ("scopes", Value::StringLit(scopes)) => give("--oauth-scope", &scopes.value),
+            ("scopes" | "scope", Value::StringLit(scopes)) => give("--oauth-scope", &scopes.value),
             ("callbackPort", Value::NumberLit(port)) if port.value.parse::<u16>().is_ok() => {
                 give("--oauth-port", port.value);
                 // That client registers `http://localhost:PORT/callback`.
@@ -243,8 +289,8 @@ fn oauth(entry: &Entry<'_>) -> Result<Vec<String>, String> {
         }
     }
     // In an argument the client would expand it.
-    if args.iter().any(|word| word.contains("${")) {
-        return Err(unknown("a value with ${…}"));
+    if args.iter().any(|word| is_expanded(word)) {
+        return Err(unknown("a value that the client expands"));
     }
     Ok(args)
 }
@@ -253,7 +299,7 @@ fn oauth(entry: &Entry<'_>) -> Result<Vec<String>, String> {
 fn variable_for(header: &str, taken: &[(String, String)]) -> String {
     let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let name = format!("{HEADER}{}", header.chars().map(upper).collect::<String>());
-    let is_free = |name: &String| !taken.iter().any(|(other, _)| other == name);
+    let is_free = |name: &String| !RESERVED.contains(&&**name) && !taken.iter().any(|(other, _)| other == name);
     let numbered = (2..).map(|number| format!("{name}_{number}"));
     std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
 }
@@ -263,13 +309,30 @@ fn reference(variable: &str) -> String {
     format!("@{variable}")
 }
 
-/// Keeps clients from expanding what is stored: in a JSON text both spellings mean the same.
+/// Whether a client replaces something in the text.
+fn is_expanded(text: &str) -> bool {
+    EXPANDED.iter().any(|(written, _)| text.contains(written))
+}
+
+/// Keeps clients from expanding what is stored.
 fn conceal(stored: &str) -> String {
-    stored.replace("${", "$\\u007b")
+    EXPANDED.iter().fold(stored.to_owned(), |text, (written, concealed)| text.replace(written, concealed))
 }
 
 fn reveal(stored: &str) -> String {
-    stored.replace("$\\u007b", "${")
+    EXPANDED.iter().fold(stored.to_owned(), |text, (written, concealed)| text.replace(concealed, written))
+}
+
+/// What is stored: the arguments that go before the bridge's on a line of their own, if there are some, and the entry.
+pub(super) fn prefixed(before: &[String], entry: &str) -> String {
+    // A list of texts has always a JSON form.
+    if before.is_empty() { entry.to_owned() } else { format!("{}\n{entry}", serde_json::json!(before)) }
+}
+
+/// The two parts of it. An entry in TOML begins with a bracket too, but is no list.
+pub(super) fn parts(stored: &str) -> (Vec<String>, &str) {
+    let list = stored.split_once('\n').and_then(|(first, rest)| Some((serde_json::from_str(first).ok()?, rest)));
+    list.unwrap_or((Vec::new(), stored))
 }
 
 /// Gives a server its own entry back.
@@ -285,7 +348,7 @@ pub fn unwrap(entry: &Entry<'_>, style: &Style) -> Verdict {
 
 /// The entry without the values of its variables.
 fn blotted(entry: &Entry<'_>) -> String {
-    let Some(env) = entry.object.get_object("env") else { return entry.raw().to_owned() };
+    let Some(env) = entry.variables() else { return entry.raw().to_owned() };
     let mut carried = Vec::new();
     for property in &env.properties {
         if let Value::StringLit(value) = &property.value
@@ -301,9 +364,10 @@ fn blotted(entry: &Entry<'_>) -> String {
 /// The original entry, and the same without secrets.
 fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, String), String> {
     let damaged = || format!("what was stored in its {WRAPPED} is damaged; take the entry from the backup");
+    let (before, stored) = parts(stored);
     let parsed = parse_to_ast(stored, &CollectOptions::default(), &ParseOptions::default()).map_err(|_| damaged())?;
     let Some(Value::Object(object)) = parsed.value else { return Err(damaged()) };
-    let original = Entry::new(stored, object);
+    let original = Entry::new(stored, object, entry.dialect);
     let mut carried = Vec::new();
     for (start, end, text) in texts(&original.object) {
         let Some(variable) = text.strip_prefix('@').filter(|name| *name == URL || name.starts_with(HEADER)) else {
@@ -319,7 +383,7 @@ fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, St
     if let Some((name, _)) = now.iter().find(|(name, _)| REMOTE.contains(&name.as_str())) {
         return Err(format!("it has a \"{name}\" beside its command; remove one of them"));
     }
-    if !is_untouched(entry, &original.with(&carried, |carried| quote(carried.value))) {
+    if !is_untouched(entry, &before, &original.with(&carried, |carried| quote(carried.value))) {
         return Err(
             "its args or the names in its env are not as wrap wrote them, and would be lost; change them back, or \
                     take the entry from the backup"
@@ -338,21 +402,16 @@ fn restore(entry: &Entry<'_>, stored: &str, style: &Style) -> Result<(String, St
 }
 
 /// Whether the arguments, and the variables but for their values, are those that lead to the original.
-fn is_untouched(entry: &Entry<'_>, whole: &str) -> bool {
+fn is_untouched(entry: &Entry<'_>, before: &[String], whole: &str) -> bool {
     let Ok(parsed) = parse_to_ast(whole, &CollectOptions::default(), &ParseOptions::default()) else { return false };
     let Some(Value::Object(object)) = parsed.value else { return false };
-    let original = Entry::new(whole, object);
-    let text = |value: &Value<'_>| if let Value::StringLit(text) = value { Some(text.value.to_string()) } else { None };
-    let args = entry.object.get_array("args").map(|args| args.elements.iter().map(text).collect::<Vec<_>>());
-    let env = entry.object.get_object("env").map(|env| env.properties.iter().map(|one| one.name.as_str()).collect());
-    let env: Vec<&str> = env.unwrap_or_default();
-    [Dialect::VsCode, Dialect::McpServers].into_iter().any(|dialect| {
-        let Ok((wanted_args, wanted_env, _)) = bridge(&original, "", dialect) else { return false };
-        let wanted_env = wanted_env.iter().map(|(name, _)| name.as_str()).chain([WRAPPED]);
-        args.as_ref()
-            .is_some_and(|args| args.iter().map(Option::as_deref).eq(wanted_args.iter().map(|arg| Some(&**arg))))
-            && wanted_env.eq(env.iter().copied())
-    })
+    let original = Entry::new(whole, object, entry.dialect);
+    let Ok((args, env, _)) = bridge(&original, "") else { return false };
+    let wanted_args: Vec<_> = before.iter().chain(&args).map(|arg| Some(arg.clone())).collect();
+    let wanted_env: Vec<_> = env.iter().map(|(name, _)| name.as_str()).chain([WRAPPED]).collect();
+    let names = |env: &Object<'_>| env.properties.iter().map(|one| one.name.as_str().to_owned()).collect::<Vec<_>>();
+    entry.arguments().is_some_and(|args| args == wanted_args)
+        && entry.variables().is_some_and(|env| names(env) == wanted_env)
 }
 
 /// The original with the user's members as they are now.
@@ -360,7 +419,7 @@ fn rebuilt(whole: &str, now: &[(String, String)], then: &[(String, String)], sty
     let parsed = parse_to_ast(whole, &CollectOptions::default(), &ParseOptions::default()).ok()?;
     let object = parsed.value?.as_object()?.clone();
     let mut members = Vec::new();
-    for (name, value) in Entry::new(whole, object).others(&[]) {
+    for (name, value) in Entry::new(whole, object, Dialect::McpServers).others(&[]) {
         let current = now.iter().find(|(other, _)| *other == name);
         match (current, REMOTE.contains(&name.as_str())) {
             (_, true) => members.push((name, value)),

@@ -1,13 +1,17 @@
-//! Reading a file whole and replacing it whole: nobody ever sees half of it, and what it was stays beside it.
+//! Reading a file whole and replacing it whole: nobody ever sees half of it, and what it was is kept.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use mcp_reconnect::oauth::FileStore;
+
 /// The largest file that is read, in bytes: Claude Code's state file may have megabytes.
 const MAX_BYTES: u64 = 64 << 20;
-/// The most backups that are kept.
+/// The most backups of one file that are kept.
 const MAX_BACKUPS: u32 = 1000;
+/// The longest name of a backup, in characters: file systems take 255 bytes.
+const LONGEST_NAME: usize = 200;
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -17,6 +21,25 @@ pub struct Original {
     metadata: Metadata,
     /// Its text.
     pub text: String,
+}
+
+/// Where the files as they were are kept, beside the credentials; `None`: there is no home.
+fn backups() -> Option<PathBuf> {
+    Some(FileStore::of_user()?.folder().parent()?.join("wrapped"))
+}
+
+/// Writes a file that does not exist yet, for nobody else to read.
+fn create(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 /// Reads a file.
@@ -46,7 +69,7 @@ impl Original {
     pub fn replace(&self, text: &str) -> Result<PathBuf, String> {
         let failed =
             |what: &str, error: std::io::Error| format!("{what} cannot be written: {error}; nothing was changed");
-        let backup = self.back_up().map_err(|error| failed("a backup beside the file", error))?;
+        let backup = self.back_up().map_err(|error| failed("a backup", error))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = self.path.with_file_name(format!(".{name}.mcp-reconnect-{}", std::process::id()));
         let result =
@@ -69,35 +92,38 @@ impl Original {
         result.map(|()| backup).map_err(|problem| format!("{}: {problem}", self.path.display()))
     }
 
-    /// Copies it to a name that is free.
+    /// Copies it to a name that is free in the user's own folder: it may hold secrets, and a project's folder is shared.
     fn back_up(&self) -> std::io::Result<PathBuf> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        for number in 0..MAX_BACKUPS {
-            let suffix = if number == 0 { String::new() } else { format!(".{number}") };
-            let path = self.path.with_file_name(format!("{name}.bak{suffix}"));
-            match self.write_new(&path, &self.text) {
+        let folder = backups().ok_or_else(|| std::io::Error::other("set HOME: there is no place for it"))?;
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&folder)?;
+        // The whole path, so that it can be told whose copy it is.
+        let path = self.path.display().to_string();
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+        let name: String = path.chars().rev().take(LONGEST_NAME).map(plain).collect();
+        let name: String = name.chars().rev().collect();
+        for number in 1..=MAX_BACKUPS {
+            let path = folder.join(format!("{}.{number}", name.trim_start_matches('_')));
+            match create(&path, &self.text) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(path),
             }
         }
-        Err(std::io::Error::other(format!("there are {MAX_BACKUPS} backups already")))
+        Err(std::io::Error::other(format!("there are {MAX_BACKUPS} in {} already", folder.display())))
     }
 
     /// Writes a file that does not exist yet. It may hold secrets: from its first moment nobody may read it who may not
     /// read the original.
     fn write_new(&self, path: &Path, text: &str) -> std::io::Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        let written =
-            file.write_all(text.as_bytes()).and_then(|()| self.give_permissions(path)).and_then(|()| file.sync_all());
-        if written.is_err() {
+        create(path, text)?;
+        let given = self.give_permissions(path);
+        if given.is_err() {
             let _ = fs::remove_file(path);
         }
-        written
+        given
     }
 
     fn give_permissions(&self, path: &Path) -> std::io::Result<()> {

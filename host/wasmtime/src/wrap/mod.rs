@@ -1,6 +1,7 @@
 //! `mcp-reconnect wrap` and `unwrap`: a client's configuration file is changed so that its remote servers are reached through
 //! the bridge, and changed back. Only the entries of those servers are touched; every other byte of the file stays.
 
+mod codex;
 mod config;
 mod entry;
 mod file;
@@ -18,8 +19,9 @@ use crate::cli;
 
 const AFTER_HELP: &str = "\
 FILE is the configuration of Claude Code (.mcp.json, ~/.claude.json), Cursor (.cursor/mcp.json), VS Code
-(.vscode/mcp.json), Windsurf (mcp_config.json) or another client that keeps its servers the same way.
-Comments, order and indentation stay. A copy is kept in FILE.bak (FILE.bak.1 and so on where there is one).
+(.vscode/mcp.json), Windsurf (mcp_config.json), Zed (settings.json), opencode (opencode.json), Codex
+(~/.codex/config.toml) or another client that keeps its servers the same way. Comments, order and indentation stay. The file as it was is kept in the user's own folder for
+state, for nobody else to read: it may hold secrets.
 
 Values of headers go into the entry's env, from where the bridge takes them (--header-env): they are not in the
 process list. What the client expands there (${VAR}, ${env:VAR}, ${input:id}) it goes on expanding.
@@ -53,6 +55,8 @@ pub struct WrapArgs {
     #[command(flatten)]
     selection: Selection,
     /// What the client is to start [default: mcp-reconnect, or where this program is]
+    ///
+    /// Of several words the first is the program, as in 'npx -y mcp-reconnect'; a path with spaces is one word if it exists.
     #[arg(long, value_name = "PATH")]
     command: Option<String>,
 }
@@ -67,7 +71,7 @@ pub struct UnwrapArgs {
 
 /// Makes remote servers go through the bridge.
 pub fn run(args: WrapArgs) -> ExitCode {
-    let command = args.command.unwrap_or_else(own_command);
+    let command = args.command.map_or_else(|| vec![own_command()], words);
     finish(&args.selection, "wrapped", |config, only| config.wrap(&command, only))
 }
 
@@ -135,6 +139,12 @@ fn say(text: &str) {
     for line in text.split('\n') {
         let _ = writeln!(std::io::stdout(), "{}", mcp_reconnect_core::text::Visible(line, usize::MAX));
     }
+}
+
+/// A program and its arguments. A path may hold spaces.
+fn words(command: String) -> Vec<String> {
+    let words: Vec<_> = command.split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() || Path::new(&command).exists() { vec![command] } else { words }
 }
 
 /// The name that starts this program from anywhere, or else its path.

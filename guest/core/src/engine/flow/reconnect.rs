@@ -399,7 +399,8 @@ impl Engine {
     /// behind a balancer without stickiness every handshake succeeds.
     fn waiting_delay(&mut self) -> Nanos {
         let down_for = self.down_for();
-        backoff::waiting_delay(&mut self.rng, down_for, self.unproductive, self.options.backoff_cap)
+        let remote = !self.url.is_loopback();
+        backoff::waiting_delay(&mut self.rng, down_for, remote, self.unproductive, self.options.backoff_cap)
     }
 
     fn down_for(&self) -> Nanos {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum};
 use mcp_reconnect::oauth::Session;
 use mcp_reconnect::{HttpOptions, Options, TransportChoice};
+use mcp_reconnect_command::{hint, variable};
 
 use super::credentials::CredentialArgs;
 use super::net::NetArgs;
@@ -71,10 +72,16 @@ impl ConnectionArgs {
             ([word, ..], _) if !word.contains("://") && suggestion::subcommand(word).is_some() => {
                 Err(suggestion::subcommand(word).unwrap_or_default())
             }
-            ([url], None) => Ok(url.clone()),
+            ([url], None) => match hint::missing_scheme(url) {
+                Some(problem) => Err(problem),
+                None => Ok(url.clone()),
+            },
             ([], Some(name)) => (self.environment.0)(name)
                 .map_err(|_| format!("--url-env needs the environment variable {name}, which is not set")),
-            ([], None) => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
+            ([], None) => match (self.environment.0)(variable::URL) {
+                Ok(url) if !url.is_empty() => Ok(url),
+                _ => Err("the server's URL is missing; write mcp-reconnect https://HOST/PATH".into()),
+            },
             ([_], Some(_)) => Err("there are two URLs, one of them from --url-env; give one".into()),
             // A word that is no URL is perhaps a token.
             ([_, second, ..], _) => Err(match shown_url(second) {

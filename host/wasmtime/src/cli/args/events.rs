@@ -28,6 +28,12 @@ pub struct EventArgs {
         requires = "on_event"
     )]
     events: Vec<HookName>,
+    /// Also for each further attempt of an outage, at most once a second
+    #[arg(long, requires = "on_event", hide_short_help = true)]
+    all_attempts: bool,
+    /// Your name for the server, for the command
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), hide_short_help = true)]
+    name: Option<String>,
     /// How long the command may run [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "on_event", hide_short_help = true)]
     event_timeout: Option<Duration>,
@@ -40,6 +46,12 @@ impl EventArgs {
     /// The hook, if there is one.
     pub fn hook(&self) -> Option<HookOptions> {
         let command = self.on_event.clone()?;
-        Some(HookOptions { command, names: self.events.clone(), timeout: self.event_timeout.unwrap_or(TIMEOUT) })
+        Some(HookOptions {
+            command,
+            names: self.events.clone(),
+            all_attempts: self.all_attempts,
+            timeout: self.event_timeout.unwrap_or(TIMEOUT),
+            name: self.name.clone().unwrap_or_default(),
+        })
     }
 }

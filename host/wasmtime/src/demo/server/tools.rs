@@ -10,17 +10,20 @@ use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
-    ServerCapabilities, ServerConfig, SetLevelRequestParams, Tool,
+    ProgressNotificationParam, ProgressToken, RequestMetaObject, ServerCapabilities, ServerConfig,
+    SetLevelRequestParams, Tool,
 };
 use rmcp::schemars::{self, JsonSchema};
 use rmcp::service::{NotificationContext, RequestContext};
-use rmcp::{ErrorData, RoleServer, ServerHandler, tool, tool_router};
+use rmcp::{ErrorData, Peer, RoleServer, ServerHandler, tool, tool_router};
 use serde::Deserialize;
 
 use super::Journal;
 
 /// The longest that a tool sleeps. A demo server needs no more, and nothing should wait for ever.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+/// How often a tool says how far it has come, where the client wants to know.
+const PROGRESS: Duration = Duration::from_millis(250);
 
 /// What all sessions of one process share, and a new process begins afresh.
 #[derive(Debug, Default)]
@@ -120,9 +123,20 @@ impl DemoServer {
         description = "Pretends to deploy a version, which takes a while: not safe to call again.",
         annotations(read_only_hint = false, destructive_hint = true, idempotent_hint = false)
     )]
-    async fn deploy(&self, Parameters(Deploy { version, ms }): Parameters<Deploy>) -> String {
+    async fn deploy(
+        &self,
+        Parameters(Deploy { version, ms }): Parameters<Deploy>,
+        meta: RequestMetaObject,
+        client: Peer<RoleServer>,
+    ) -> String {
         let number = self.memory.deploys.fetch_add(1, Ordering::Relaxed) + 1;
-        pause(ms).await;
+        match meta.get_progress_token() {
+            Some(token) => tokio::select! {
+                () = pause(ms) => {}
+                () = report_progress(&client, token, ms) => {}
+            },
+            None => pause(ms).await,
+        }
         format!("deployed {version} (deployment {number} of this process)")
     }
 }
@@ -167,6 +181,18 @@ impl ServerHandler for DemoServer {
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         self.tool_router.get(name).cloned()
+    }
+}
+
+/// Says every now and then how far it has come, for ever.
+async fn report_progress(client: &Peer<RoleServer>, token: ProgressToken, ms: u64) {
+    let mut ticks = tokio::time::interval(PROGRESS);
+    let start = ticks.tick().await;
+    loop {
+        let passed = ticks.tick().await.duration_since(start).as_millis();
+        let progress = ProgressNotificationParam::new(token.clone(), passed as f64).with_total(ms as f64);
+        // A client that is away hears the next one.
+        let _ = client.notify_progress(progress).await;
     }
 }
 
