@@ -28,10 +28,13 @@ struct Expected {
     says: String,
 }
 
+/// How such a list begins, and the text of one of this length.
+type List = (&'static str, fn(usize) -> String);
+
 /// `{x*N}` is N times x; `{headers*N}` and `{hints*N}` are N headers and responses of status 103.
 fn filled(pattern: &str, body: &str) -> String {
     let mut text = pattern.replace("{len}", &body.len().to_string()).replace("{body}", body);
-    let lists: [(&str, fn(usize) -> String); 3] = [
+    let lists: [List; 3] = [
         ("{x*", |count| "x".repeat(count)),
         ("{headers*", |count| (0..count).map(|number| format!("x-{number}: y\r\n")).collect()),
         ("{hints*", |count| "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n".repeat(count)),

@@ -83,11 +83,6 @@ impl Server {
         format!("http://127.0.0.1:{}/mcp", self.port.number())
     }
 
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port.number()
-    }
-
     /// Starts it, and waits until it accepts connections.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "it runs already");

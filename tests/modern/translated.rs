@@ -261,11 +261,11 @@ fn questions_without_end() {
     let server = server(asks(1000));
     let mut bridge = connected(&server, json!({"elicitation": {}, "roots": {}}));
     let call = bridge.request("tools/call", marked("asks"));
+    let id: Value = serde_json::from_str(&call).expect("ids are JSON");
     let mut mark = 0;
     for _ in 0..20 {
-        let next = bridge.wait_after(mark, "a question or the end", |message| {
-            message["method"] == ASKED || message["id"].to_string() == call
-        });
+        let next = bridge
+            .wait_after(mark, "a question or the end", |message| message["method"] == ASKED || message["id"] == id);
         if next["method"] != ASKED {
             break;
         }

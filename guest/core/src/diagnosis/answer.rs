@@ -3,9 +3,11 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::policy::era;
 use crate::policy::session_loss::Refusal;
 use crate::wire::http;
 use crate::wire::json::{self, Envelope, Kind, Parsed};
+use crate::wire::modern;
 use crate::wire::sse::{Item, Parser};
 
 /// The most that is read of a response that is no event stream, in bytes.
@@ -27,6 +29,8 @@ pub struct Answer {
     pub(super) endpoint: Option<String>,
     /// The JSON-RPC response in it, if it brought one.
     pub(super) reply: Option<Reply>,
+    /// The versions without sessions that it names, as the answer to [`super::Survey::discover`].
+    pub(super) versions: Vec<String>,
 }
 
 /// A JSON-RPC response.
@@ -88,6 +92,7 @@ impl Answer {
             event_ids: Vec::new(),
             endpoint: None,
             reply: None,
+            versions: Vec::new(),
         }
     }
 
@@ -109,7 +114,10 @@ impl Answer {
                     }
                     match event.name.as_str() {
                         "endpoint" => self.endpoint = Some(event.data),
-                        "" => self.reply = self.reply.take().or_else(|| reply_in(&event.data)),
+                        "" if self.reply.is_none() => {
+                            self.reply = reply_in(&event.data);
+                            self.versions = versions_in(&event.data);
+                        }
                         _ => {}
                     }
                 }
@@ -127,8 +135,15 @@ impl Answer {
     /// The body is complete, or no more of it will be read.
     pub fn end(&mut self) {
         if self.events.is_none() {
-            self.reply = core::str::from_utf8(&self.body).ok().and_then(reply_in);
+            let text = core::str::from_utf8(&self.body).unwrap_or_default();
+            self.reply = reply_in(text);
+            self.versions = versions_in(text);
         }
+    }
+
+    /// The versions without sessions that the server speaks, as the answer to [`super::Survey::discover`] names them.
+    pub fn versions_without_sessions(&self) -> &[String] {
+        &self.versions
     }
 
     /// Whether everything that matters has come: the rest need not be read.
@@ -197,6 +212,18 @@ impl Answer {
             retry_after: self.retry_after,
             body: String::from_utf8_lossy(&self.body).into_owned(),
         }
+    }
+}
+
+/// The versions without sessions that a response to `server/discover` names: in its result, or in the error that says which
+/// ones are supported.
+fn versions_in(text: &str) -> Vec<String> {
+    match json::parse(json::without_bom(text)) {
+        Ok(Parsed::One(Envelope { result: Some(result), .. })) => {
+            modern::discovered(result.get()).map(|server| server.versions).unwrap_or_default()
+        }
+        Ok(Parsed::One(Envelope { error: Some(error), .. })) => era::supported(error.get()),
+        _ => Vec::new(),
     }
 }
 

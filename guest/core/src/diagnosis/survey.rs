@@ -9,6 +9,7 @@ use super::{DeadSession, Resumption};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
 use crate::wire::http;
+use crate::wire::modern;
 use crate::wire::url::Url;
 use crate::{Method, Request, Transport};
 
@@ -46,6 +47,25 @@ impl Survey {
             Transport::StreamableHttp => self.request(Method::Post, &self.url, initialize, &[]),
             Transport::HttpSse => self.request(Method::Get, &self.url, "", &[]),
         }
+    }
+
+    /// A `server/discover`, which needs no session: it finds out whether the server speaks a version without sessions (MCP
+    /// 2026-07-28). `None`: the transport knows none.
+    pub fn discover(&self) -> Option<Request> {
+        let text = alloc::format!(
+            concat!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{"_meta":{{"{}":"{}","{}":{{}}}}}}}}"#
+            ),
+            modern::VERSION_KEY,
+            modern::FIRST,
+            modern::CAPABILITIES_KEY
+        );
+        let headers = [
+            ("mcp-protocol-version".to_string(), modern::FIRST.to_string()),
+            ("mcp-method".to_string(), "server/discover".to_string()),
+        ];
+        let speaks_http = self.transport == Transport::StreamableHttp;
+        speaks_http.then(|| self.request(Method::Post, &self.url, &text, &headers))
     }
 
     /// Whether the answer is a redirect that the engine would follow (307 or 308 inside the origin). Then the request is to
@@ -326,6 +346,21 @@ mod tests {
         let (one, two) = (survey.ping(), survey.ping());
         assert!(one.path == "/message?sessionId=12345678" && one.body != two.body);
         assert!(survey.delete().is_none() && survey.event_stream().is_none());
+    }
+
+    #[test]
+    fn a_discover_tells_which_versions_there_are() {
+        let request = survey(Transport::StreamableHttp).discover().unwrap();
+        assert_eq!(header(&request, "mcp-protocol-version"), Some("2026-07-28"));
+        assert!(survey(Transport::HttpSse).discover().is_none());
+        for (body, versions) in [
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2025-11-25","2026-07-28"]}}"#, 1),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#, 1),
+            (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Server not initialized"}}"#, 0),
+            ("<html>", 0),
+        ] {
+            assert_eq!(answer(200, "application/json", body).versions_without_sessions().len(), versions, "{body}");
+        }
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct Known(Mutex<HashSet<u64>>);
 const STEPS: usize = 4000;
 /// One state in so many is followed through every mood.
 const SAMPLE: u64 = 16;
+/// The same for the moods that differ in the engine's own pings and lists only: there are many of them, and they take long.
+const OWN_SAMPLE: u64 = 64;
 /// Calls that are made to see whether one succeeds: more than one only where the first may have to fail.
 const TRIES: u8 = 12;
 /// In a kind world nothing that was held fails later than this for not having been sent.
@@ -160,11 +162,15 @@ impl World {
         ILL.iter().all(|mood| self.follows(state, *mood))
     }
 
-    /// The kind and the silent world are tried from every state, the others from one in [`SAMPLE`] unless all of them are
+    /// The kind and the silent world are tried from every state, the others from one in [`SAMPLE`] or [`OWN_SAMPLE`] unless all of them are
     /// asked for: their findings are seldom those of one state alone.
     fn follows(&self, state: &State, mood: Mood) -> bool {
-        let skipped =
-            !matches!(mood, Mood::Kind | Mood::Silent) && !self.thorough && !fingerprint(state).is_multiple_of(SAMPLE);
+        let one_in = match mood {
+            Mood::Kind | Mood::Silent => 1,
+            Mood::Own(_) => OWN_SAMPLE,
+            _ => SAMPLE,
+        };
+        let skipped = !self.thorough && !fingerprint(state).is_multiple_of(one_in);
         skipped || self.follow(state, mood, &self.known, None)
     }
 

@@ -165,6 +165,7 @@ pub struct Report {
     #[serde(serialize_with = "transport")]
     pub transport: Option<Transport>,
     pub protocol_version: Option<String>,
+    pub versions_without_sessions: Option<Vec<String>>,
     pub http_version: Option<String>,
     pub tls: Option<Tls>,
     pub server: Option<Server>,
@@ -205,6 +206,7 @@ impl Report {
             url: crate::cli::args::shown_url(url),
             transport: None,
             protocol_version: None,
+            versions_without_sessions: None,
             http_version: None,
             tls: None,
             server: None,

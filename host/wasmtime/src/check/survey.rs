@@ -47,8 +47,18 @@ impl Survey {
 
     /// Asks everything.
     pub async fn run(&mut self, report: &mut Report, progress: &mut Progress) {
+        progress.step("ask for versions without sessions");
+        self.discover(report).await;
+        progress.step("open a second session");
         let opened = match self.open(report).await {
             Ok(opened) => opened,
+            Err(_) if report.versions_without_sessions.as_ref().is_some_and(|versions| !versions.is_empty()) => {
+                return report.note(
+                    "the server keeps no sessions and speaks only versions without them: what clients of other versions send \
+                     is translated"
+                        .into(),
+                );
+            }
             Err(problem) => return report.problem(format!("a second session could not be opened: {problem}")),
         };
         progress.step("ping");
@@ -68,6 +78,15 @@ impl Survey {
             self.resume(pinged.filter(Answer::has_event_ids).unwrap_or(opened), report).await;
         } else {
             report.note("HTTP+SSE: an answer that is cut off cannot be had again; its outcome is then unknown".into());
+        }
+    }
+
+    /// Which versions without sessions the server speaks.
+    async fn discover(&mut self, report: &mut Report) {
+        let Some(request) = self.core.discover() else { return };
+        if let Ok((answer, response)) = self.make(request, PATIENCE).await {
+            report.http_version = Some(response.version.clone());
+            report.versions_without_sessions = Some(answer.versions_without_sessions().to_vec());
         }
     }
 

@@ -53,6 +53,8 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
             format!("{transport}, MCP {}{over}", report.protocol_version.as_deref().unwrap_or_default())
         }),
     );
+    let stateless = report.versions_without_sessions.as_deref().filter(|versions| !versions.is_empty());
+    fact("no sessions", stateless.map(|versions| format!("MCP {}", versions.join(", "))));
     fact(
         "TLS",
         report

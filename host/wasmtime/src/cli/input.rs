@@ -19,7 +19,7 @@ const BATCHES: usize = 2;
 pub enum Lines {
     /// Read when there is something.
     #[cfg(unix)]
-    Ready(Ready),
+    Ready(Box<Ready>),
     /// Read by a thread.
     Thread(mpsc::Receiver<Vec<Line>>),
 }
@@ -29,7 +29,7 @@ impl Lines {
     pub fn stdin(limit: usize) -> std::io::Result<Self> {
         #[cfg(unix)]
         if let Some(ready) = Ready::new(limit) {
-            return Ok(Self::Ready(ready));
+            return Ok(Self::Ready(Box::new(ready)));
         }
         let (sender, receiver) = mpsc::channel(BATCHES);
         std::thread::Builder::new().name("stdin".into()).spawn(move || read(limit, &sender))?;

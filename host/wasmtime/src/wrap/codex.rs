@@ -141,8 +141,11 @@ fn variable(table: &Table, name: &str) -> Option<String> {
     table.get("env")?.as_table_like()?.get(name)?.as_str().map(str::to_owned)
 }
 
-/// The texts of a server that go through the environment: name of the header, or none for the URL; value; where it stands.
-fn texts(table: &Table) -> Result<Vec<(Option<String>, String, Range<usize>)>, String> {
+/// A text that goes through the environment: name of the header, or none for the URL; value; where it stands.
+type Text = (Option<String>, String, Range<usize>);
+
+/// The texts of a server that go through the environment.
+fn texts(table: &Table) -> Result<Vec<Text>, String> {
     let url = table.get("url").ok_or("it has neither a command nor a URL")?;
     let text = |item: &Item, what: &str| match (item.as_str(), item.span()) {
         (Some(text), Some(span)) => Ok((text.to_owned(), span)),

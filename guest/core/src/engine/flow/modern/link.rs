@@ -102,7 +102,7 @@ impl Engine {
         let delay = if self.modern.queue.is_empty() {
             backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
         } else {
-            backoff::waiting_delay(&mut self.rng, down_for, self.modern.turned_away, cap)
+            backoff::waiting_delay(&mut self.rng, down_for, !self.url.is_loopback(), self.modern.turned_away, cap)
         };
         delay.max(self.not_before.saturating_sub(self.now))
     }
