@@ -1,5 +1,5 @@
 //! The npm package's command under the tests of the native one: credentials, hooks, TLS, proxies, large
-//! answers, deploys behind nginx and HAProxy. Here `support::COMMAND` is that command; the servers are the same.
+//! answers, deploys behind nginx and HAProxy, MCP 2026-07-28. Here `support::COMMAND` is that command; the servers are the same.
 
 #![allow(clippy::duplicate_mod, reason = "each of them brings what the tests share")]
 
@@ -11,6 +11,8 @@ mod deploy;
 mod hooks;
 #[path = "large.rs"]
 mod large;
+#[path = "modern.rs"]
+mod modern;
 #[path = "proxy.rs"]
 mod proxy;
 #[path = "tls.rs"]

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::servers::{Kind, Server};
+use super::support::bridge::{Bridge, text};
+use super::support::client::{Client, Program};
+use super::support::scratch_file;
 use super::{MODERN, acknowledged, bridge, listen, modern, tool};
-use crate::support::bridge::{Bridge, text};
-use crate::support::client::{Client, Program};
-use crate::support::scratch_file;
 
 /// The versions that a server before MCP 2026-07-28 is taken to speak.
 const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
@@ -17,7 +17,7 @@ const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05
 const PROBE: Duration = Duration::from_secs(10);
 
 fn echo(bridge: &mut Bridge, text: &str) -> String {
-    crate::support::bridge::text(&bridge.call("tools/call", tool("echo", json!({"text": text}))))
+    super::support::bridge::text(&bridge.call("tools/call", tool("echo", json!({"text": text}))))
 }
 
 fn legacy_echo(bridge: &mut Bridge, text: &str) -> String {
@@ -216,7 +216,7 @@ fn a_legacy_session_with_a_modern_server() {
     let mut server = Server::started(Kind::TypeScriptOnly);
     let mut bridge = bridge(&server.url(), &[]);
     let result = bridge.initialize(json!({"elicitation": {}}));
-    assert_eq!(result["protocolVersion"], crate::support::bridge::VERSION);
+    assert_eq!(result["protocolVersion"], super::support::bridge::VERSION);
     assert_eq!(result["serverInfo"]["name"], "typescript-modern", "{result}");
     let capabilities = &result["capabilities"];
     assert_eq!(

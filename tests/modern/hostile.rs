@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::scripted::{self, decoded, good};
 use super::servers::{Kind, Server};
+use super::support::bridge::{Bridge, text};
+use super::support::http::Reply;
+use super::support::script::{Call, Outcome};
 use super::{MODERN, acknowledged, barrier, bridge, listen, modern, tool};
-use crate::support::bridge::{Bridge, text};
-use crate::support::http::Reply;
-use crate::support::script::{Call, Outcome};
 
 /// A bridge at a server that does `wrong` with the calls marked so.
 fn with_wrong_call(

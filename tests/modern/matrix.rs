@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::servers::{Kind, Server};
-use crate::support::client::{Client, Program};
-use crate::support::scratch_file;
+use super::support::client::{Client, Program};
+use super::support::scratch_file;
 
 /// Makes a test of each client with each server.
 macro_rules! matrix {
@@ -184,7 +184,7 @@ impl Able {
         let server = client.handshake();
         // The TypeScript SDK 1 does not tell.
         if let Some(version) = server["protocol"].as_str() {
-            assert_eq!(version, if self.modern { crate::MODERN } else { "2025-11-25" }, "{server}");
+            assert_eq!(version, if self.modern { super::MODERN } else { "2025-11-25" }, "{server}");
         }
     }
 

@@ -4,10 +4,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::servers::{Kind, Server};
+use super::support::bridge::{Bridge, text};
+use super::support::command;
+use super::support::process::Process;
 use super::{bridge, modern, tool};
-use crate::support::bridge::{Bridge, text};
-use crate::support::command;
-use crate::support::process::Process;
 
 /// A key that outlives the process.
 const KEY: [&str; 2] = ["--key", "one key for all processes, 32 bytes"];
@@ -135,7 +135,7 @@ fn headers_of_the_protocol_cannot_be_configured() {
     for name in ["Mcp-Method", "mcp-name", "Mcp-Param-Region", "MCP-PARAM-X", "MCP-Protocol-Version", "Mcp-Session-Id"]
     {
         let mut process = Process::start(command().args(["http://127.0.0.1:9/mcp", "--header", &format!("{name}: x")]));
-        let (status, _) = process.wait(crate::support::PATIENCE).expect("it does not even start");
+        let (status, _) = process.wait(super::support::PATIENCE).expect("it does not even start");
         assert!(!status.success(), "{name} was taken");
         let said = process.stderr.text().to_ascii_lowercase();
         assert!(said.contains(&name.to_ascii_lowercase()), "{name}: {said}");

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::support::PATIENCE;
+use super::support::fault::Fault;
+use super::support::http::{Next, Reply, Stream};
+use super::support::script::{Call, Outcome, Script};
 use super::{MODERN, SUBSCRIPTION};
-use crate::support::PATIENCE;
-use crate::support::fault::Fault;
-use crate::support::http::{Next, Reply, Stream};
-use crate::support::script::{Call, Outcome, Script};
 
 /// The key under which a request says its version.
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";

@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::port::Port;
-use crate::support::process::{Lines, Process};
-use crate::support::servers::STARTUP;
-use crate::support::{PATIENCE, install, poll, scratch_file, tests_folder};
+use super::support::port::Port;
+use super::support::process::{Lines, Process};
+use super::support::servers::STARTUP;
+use super::support::{PATIENCE, install, poll, scratch_file, tests_folder};
 
 /// Which server. All but the last have the tools of `tests/servers/modern/server.mjs`, some without `route`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

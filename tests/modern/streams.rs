@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::scripted::{self, Modern, acknowledgement, decoded, good, notification};
+use super::support::bridge::{Bridge, text};
+use super::support::http::{Reply, Stream};
+use super::support::script::{Call, Outcome};
+use super::support::{PATIENCE, poll};
 use super::{MODERN, SUBSCRIPTION, acknowledged, barrier, bridge, listen, modern, told, tool, with_meta};
-use crate::support::bridge::{Bridge, text};
-use crate::support::http::{Reply, Stream};
-use crate::support::script::{Call, Outcome};
-use crate::support::{PATIENCE, poll};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const UPDATED: &str = "notifications/resources/updated";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::servers::{Kind, Server};
+use super::support::bridge::{Bridge, text};
 use super::{SUBSCRIPTION, acknowledged, bridge, listen, modern, told, tool};
-use crate::support::bridge::{Bridge, text};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const UPDATED: &str = "notifications/resources/updated";
@@ -123,7 +123,7 @@ fn a_call_outlives_the_subscriptions_of_a_server_that_ends() {
     let mut bridge = bridge(&server.url(), &[]);
     bridge.request_as(r#""listen-1""#, "subscriptions/listen", listen(&["memo://note"]));
     acknowledged(&bridge, r#""listen-1""#);
-    let until = crate::support::scratch_file("until");
+    let until = super::support::scratch_file("until");
     let arguments = json!({"steps": 0, "until": until});
     let call = bridge.request(
         "tools/call",

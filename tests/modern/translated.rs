@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::MODERN;
 use super::scripted::{self, Modern, good, notification};
-use crate::support::bridge::{Bridge, text};
-use crate::support::http::Reply;
-use crate::support::script::{Call, Outcome};
-use crate::support::{PATIENCE, poll};
+use super::support::bridge::{Bridge, text};
+use super::support::http::Reply;
+use super::support::script::{Call, Outcome};
+use super::support::{PATIENCE, poll};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const UPDATED: &str = "notifications/resources/updated";

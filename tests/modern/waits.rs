@@ -7,11 +7,11 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::scripted::{self, good};
+use super::support::bridge::text;
+use super::support::http::Stream;
+use super::support::script::Outcome;
+use super::support::{PATIENCE, poll};
 use super::{SUBSCRIPTION, acknowledged, barrier, bridge, listen, modern, told, tool};
-use crate::support::bridge::text;
-use crate::support::http::Stream;
-use crate::support::script::Outcome;
-use crate::support::{PATIENCE, poll};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 

@@ -115,8 +115,17 @@ pub(crate) struct HeaderParam {
     name: String,
 }
 
+impl HeaderParam {
+    /// What it takes to remember it, in bytes.
+    pub fn size(&self) -> usize {
+        self.name.len() + self.path.iter().map(String::len).sum::<usize>()
+    }
+}
+
 /// The annotation in an input schema that asks for such a header.
 const ANNOTATION: &str = "x-mcp-header";
+/// The most of them that a tool can have: servers take about a hundred headers.
+const MAX_PARAMS: usize = 64;
 /// The deepest schema that is read, in schemas inside each other.
 const MAX_DEPTH: usize = 64;
 
@@ -136,6 +145,9 @@ pub(crate) fn header_params(schema: &Value) -> Result<Vec<HeaderParam>, String> 
         }
         if !matches!(schema.get("type").and_then(Value::as_str), Some("string" | "integer" | "boolean")) {
             return Err(format!("{ANNOTATION} stands on {at}, which is no string, integer or boolean"));
+        }
+        if names.len() >= MAX_PARAMS {
+            return Err(format!("it has {ANNOTATION} on more than {MAX_PARAMS} properties"));
         }
         if !names.insert(name.to_ascii_lowercase()) {
             return Err(format!("{ANNOTATION} of {at} names a header that another property has"));
@@ -490,6 +502,8 @@ mod tests {
             r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}}"#;
         assert!(schema(twice).unwrap_err().contains("another property"));
         assert!(schema(r#"{"type":"string","x-mcp-header":"A"}"#).unwrap_err().contains("alone"));
+        let many: Vec<_> = (0..65).map(|n| format!(r#""p{n}":{{"type":"string","x-mcp-header":"P{n}"}}"#)).collect();
+        assert!(schema(&format!(r#"{{"properties":{{{}}}}}"#, many.join(","))).unwrap_err().contains("more than 64"));
         let deep = format!("{}{}{}", r#"{"items":"#.repeat(100), "{}", "}".repeat(100));
         assert!(schema(&deep).unwrap_err().contains("deep"));
     }

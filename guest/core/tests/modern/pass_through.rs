@@ -120,6 +120,11 @@ fn arguments_are_repeated_in_headers_as_the_tool_says() {
     assert!(rig.logged("the tool bad is left out"), "{:?}", rig.events);
     rig.ask(json!(2), "tools/call", json!({"name": "good", "arguments": {"r": "eu"}}));
     assert_eq!(header(&rig.started[1].1, "mcp-param-region"), Some("eu"));
+    // Not a line for each of very many.
+    rig.ask(json!(3), "tools/list", json!({}));
+    let tools: Vec<_> = (0..40).map(|number| tool(&format!("bad{number}"), "a b")).collect();
+    rig.result("tools/list", json!({"tools": tools}));
+    assert!(rig.logged("24 more tools"), "{:?}", rig.events);
     // A user's header of that name would contradict it.
     for name in ["Mcp-Param-Region", "mcp-name", "MCP-Method", "mcp-protocol-version"] {
         let options = Options { headers: vec![(name.into(), "x".into())], ..Options::new(URL) };

@@ -98,26 +98,30 @@ pub(crate) struct Listen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct HeaderTools {
     tools: BTreeMap<String, Vec<HeaderParam>>,
+    /// What they take, in bytes.
+    bytes: usize,
 }
 
 /// The most such tools that are remembered.
 const MAX_TOOLS: usize = 1024;
-/// The longest name of a tool that is remembered, in bytes.
-const MAX_NAME: usize = 1024;
+/// The most that is remembered of them all, in bytes.
+const MAX_BYTES: usize = 1 << 20;
 
 impl HeaderTools {
     /// Takes a page of `tools/list`; the first one begins anew. False: there are more such tools than are remembered.
     pub fn learn(&mut self, page: ToolsPage, first: bool) -> bool {
         if first {
-            self.tools.clear();
+            *self = Self::default();
         }
         let mut all = true;
         for (name, params) in page.with_params {
-            if name.len() <= MAX_NAME && (self.tools.len() < MAX_TOOLS || self.tools.contains_key(&name)) {
-                self.tools.insert(name, params);
-            } else {
+            let size = name.len() + params.iter().map(HeaderParam::size).sum::<usize>();
+            if self.bytes + size > MAX_BYTES || self.tools.len() >= MAX_TOOLS && !self.tools.contains_key(&name) {
                 all = false;
+                continue;
             }
+            self.bytes += size;
+            self.tools.insert(name, params);
         }
         all
     }

@@ -18,10 +18,16 @@ use crate::{ExchangeId, Level};
 /// Pages of tools that are read to build the headers of one request.
 const MAX_PAGES: u32 = 32;
 
+/// So many tools that cannot be used are named for each page.
+const MAX_REMOVED_SAID: usize = 16;
+
 impl Engine {
     /// A JSON text of the server in the response to a request of the client.
     pub(crate) fn on_modern_text(&mut self, id: ExchangeId, key: RequestKey, text: String) {
-        let text = json::without_bom(&text).to_string();
+        let text = match text.strip_prefix('\u{FEFF}') {
+            Some(after) => after.to_string(),
+            None => text,
+        };
         let Ok(Parsed::One(envelope)) = json::parse(&text) else {
             return self.log_dropped("a message of the server", "it is not one JSON-RPC message");
         };
@@ -34,8 +40,7 @@ impl Engine {
             }
             // An error that names no request is about the one whose response it stands in.
             Kind::Response { .. } if envelope.error.is_some() => {
-                let refusal =
-                    Refusal { status: 200, challenge: String::new(), retry_after: None, body: text.to_string() };
+                let refusal = Refusal { status: 200, challenge: String::new(), retry_after: None, body: text };
                 self.modern_refused(key, refusal);
                 self.cancel(id);
             }
@@ -123,14 +128,18 @@ impl Engine {
     pub(crate) fn learn_tools_page(&mut self, result: &str, first: bool) -> Option<String> {
         let mut page = modern::tools_page(result);
         let edited = page.edited.take();
-        for (tool, reason) in core::mem::take(&mut page.removed) {
-            let tool = settle::clip(&tool);
-            self.log(Level::Warn, alloc::format!("the tool {tool} is left out of the list: {reason}"));
+        let removed = core::mem::take(&mut page.removed);
+        for (tool, reason) in removed.iter().take(MAX_REMOVED_SAID) {
+            let tool = settle::clip(tool);
+            self.log(Level::Warn, alloc::format!("the tool {tool} is left out of the list: {}", settle::clip(reason)));
+        }
+        if let Some(more @ 1..) = removed.len().checked_sub(MAX_REMOVED_SAID) {
+            self.log(Level::Warn, alloc::format!("{more} more tools are left out of the list for such reasons"));
         }
         if !self.modern.tools.learn(page, first) {
             self.log(
                 Level::Warn,
-                "more than 1024 tools have arguments that headers repeat: calls of the others go without these headers",
+                "more than 1024 tools (or 1 MiB of names) have arguments that headers repeat: calls of the others go without them",
             );
         }
         edited

@@ -12,7 +12,7 @@ use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::wire::json::{self, Params};
-use crate::wire::modern::{Filter, SUBSCRIPTION_KEY};
+use crate::wire::modern::Filter;
 use crate::{Level, Nanos};
 
 /// A stream that lasted this long was no failure.
@@ -134,7 +134,6 @@ impl Engine {
             #[serde(borrow, default, rename = "io.modelcontextprotocol/subscriptionId")]
             id: Option<&'a serde_json::value::RawValue>,
         }
-        debug_assert_eq!(SUBSCRIPTION_KEY, "io.modelcontextprotocol/subscriptionId");
         let Some(request) = self.requests.get(&key) else { return text.to_string() };
         let id = params.meta.and_then(|meta| json::object::<Meta>(meta.get())).and_then(|meta| meta.id);
         match id {
