@@ -5,9 +5,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::policy::proxy;
 use crate::policy::session_loss::Refusal;
 use crate::wire::{json, modern};
@@ -61,17 +58,8 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Verdict {
 
 /// The versions without sessions among those that an error of [`UNSUPPORTED_VERSION`] says are supported.
 pub(crate) fn supported(error: &str) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Error<'a> {
-        #[serde(borrow, default)]
-        data: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct Data {
-        supported: Vec<String>,
-    }
-    let data = json::object::<Error>(error).and_then(|error| error.data);
-    let versions = data.and_then(|data| json::object::<Data>(data.get())).map(|data| data.supported);
+    let versions = json::member(error, "data").and_then(|data| json::member(data.get(), "supported"));
+    let versions = versions.and_then(|versions| serde_json::from_str::<Vec<String>>(versions.get()).ok());
     versions.into_iter().flatten().filter(|version| modern::is_modern(version)).collect()
 }
 

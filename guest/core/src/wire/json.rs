@@ -144,6 +144,44 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(raw: &'a str) -> Option<T> {
     if raw.trim_ascii_start().starts_with('{') { serde_json::from_str(raw).ok() } else { None }
 }
 
+/// The members of these names in an object, raw, without those that are `null`. `None`: it is no object. One visitor serves all
+/// names: each derived one would be kilobytes of WebAssembly.
+pub(crate) fn members<'a, const N: usize>(raw: &'a str, names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {
+    let mut found = [None; N];
+    find_members(raw, &names, &mut found)?;
+    Some(found)
+}
+
+/// The one member of this name, if it is there and not `null`.
+pub(crate) fn member<'a>(raw: &'a str, name: &str) -> Option<&'a RawValue> {
+    let [found] = members(raw, [name])?;
+    found
+}
+
+fn find_members<'a>(raw: &'a str, names: &[&str], found: &mut [Option<&'a RawValue>]) -> Option<()> {
+    struct Find<'n, 'f, 'a>(&'n [&'n str], &'f mut [Option<&'a RawValue>]);
+
+    impl<'a> Visitor<'a> for Find<'_, '_, 'a> {
+        type Value = ();
+
+        fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+            to.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(name) = map.next_key::<Cow<str>>()? {
+                let value: &RawValue = map.next_value()?;
+                if let Some(at) = self.0.iter().position(|wanted| **wanted == *name) {
+                    self.1[at] = Some(value).filter(|value| value.get() != "null");
+                }
+            }
+            Ok(())
+        }
+    }
+
+    serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_str(raw), Find(names, found)).ok()
+}
+
 /// Keeps `null` apart from an absent member.
 pub(crate) fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
@@ -535,6 +573,17 @@ mod tests {
         match parse(text) {
             Ok(Parsed::One(envelope)) => envelope,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn members_are_those_of_an_object() {
+        let text = r#"{"a":1,"b":null,"\u0063":[2],"a":3}"#;
+        let found = members(text, ["a", "b", "c", "d"]).unwrap();
+        assert_eq!(found.map(|value| value.map(RawValue::get)), [Some("3"), None, Some("[2]"), None]);
+        assert_eq!(member(text, "c").map(RawValue::get), Some("[2]"));
+        for none in ["[1]", "7", "null", "", "{", r#"{"a":}"#] {
+            assert!(members(none, ["a"]).is_none(), "{none}");
         }
     }
 

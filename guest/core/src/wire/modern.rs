@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -62,24 +61,11 @@ pub(crate) struct Meta {
 
 /// Reads the era of a request.
 pub(crate) fn said(params: &Params) -> Said {
-    #[derive(Deserialize)]
-    struct Raw<'a> {
-        #[serde(
-            borrow,
-            default,
-            rename = "io.modelcontextprotocol/protocolVersion",
-            deserialize_with = "json::present"
-        )]
-        version: Option<&'a RawValue>,
-        #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
-        client: Option<&'a RawValue>,
-    }
-    let Some(meta) = params.meta else { return Said::Nothing };
-    let Some(raw) = json::object::<Raw>(meta.get()) else { return Said::Nothing };
-    let Some(version) = raw.version else { return Said::Nothing };
+    let found = params.meta.and_then(|meta| json::members(meta.get(), [VERSION_KEY, CLIENT_KEY]));
+    let Some([Some(version), client]) = found else { return Said::Nothing };
     match json::string(version) {
         Some(version) if is_modern(&version) => {
-            Said::Modern(Meta { version, client: raw.client.map(|client| client.get().to_string()) })
+            Said::Modern(Meta { version, client: client.map(|client| client.get().to_string()) })
         }
         Some(version) if is_version(&version) => Said::Nothing,
         _ => Said::NoVersion(crate::text::visible(version.get(), 40)),
@@ -244,34 +230,24 @@ pub(crate) fn tools_page(result: &str) -> ToolsPage {
     if memchr::memmem::find(result.as_bytes(), ANNOTATION.as_bytes()).is_none() && !result.contains("\\u") {
         return page;
     }
-    #[derive(Deserialize)]
-    struct List<'a> {
-        #[serde(borrow, default)]
-        tools: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct Tool {
-        #[serde(default)]
-        name: String,
-        #[serde(default, rename = "inputSchema")]
-        schema: Value,
-    }
-    let Some(List { tools: Some(list) }) = json::object::<List>(result) else { return page };
+    let Some(list) = json::member(result, "tools") else { return page };
     let Ok(tools) = serde_json::from_str::<Vec<&RawValue>>(list.get()) else { return page };
     let mut kept = Vec::with_capacity(tools.len());
     for raw in tools {
-        let Some(tool) = json::object::<Tool>(raw.get()) else {
+        let Some([name, schema]) = json::members(raw.get(), ["name", "inputSchema"]) else {
             kept.push(raw.get());
             continue;
         };
-        match header_params(&tool.schema) {
+        let name = name.and_then(json::string).unwrap_or_default();
+        let schema = schema.and_then(|schema| serde_json::from_str(schema.get()).ok()).unwrap_or(Value::Null);
+        match header_params(&schema) {
             Ok(params) => {
                 kept.push(raw.get());
                 if !params.is_empty() {
-                    page.with_params.insert(tool.name, params);
+                    page.with_params.insert(name, params);
                 }
             }
-            Err(reason) => page.removed.push((tool.name, reason)),
+            Err(reason) => page.removed.push((name, reason)),
         }
     }
     if !page.removed.is_empty() {
@@ -307,31 +283,16 @@ impl Discovered {
 
 /// Reads the result of `server/discover`. `None`: it is none.
 pub(crate) fn discovered(result: &str) -> Option<Discovered> {
-    #[derive(Deserialize)]
-    struct Raw<'a> {
-        #[serde(rename = "supportedVersions")]
-        versions: Vec<String>,
-        #[serde(borrow, default)]
-        capabilities: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        instructions: Option<&'a RawValue>,
-        #[serde(borrow, default, rename = "serverInfo")]
-        info: Option<&'a RawValue>,
-        #[serde(borrow, default, rename = "_meta")]
-        meta: Option<Meta<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Meta<'a> {
-        #[serde(borrow, default, rename = "io.modelcontextprotocol/serverInfo")]
-        info: Option<&'a RawValue>,
-    }
-    let raw: Raw = json::object(result)?;
+    let [versions, capabilities, instructions, info, meta] =
+        json::members(result, ["supportedVersions", "capabilities", "instructions", "serverInfo", "_meta"])?;
+    let versions: Vec<String> = serde_json::from_str(versions?.get()).ok()?;
+    let own_info = meta.and_then(|meta| json::member(meta.get(), "io.modelcontextprotocol/serverInfo"));
     let text = |value: Option<&RawValue>| value.map(|value| value.get().to_string());
     Some(Discovered {
-        versions: raw.versions.into_iter().filter(|version| is_modern(version)).collect(),
-        capabilities: text(raw.capabilities).unwrap_or_else(|| "{}".to_string()),
-        info: text(raw.meta.and_then(|meta| meta.info).or(raw.info)).unwrap_or_default(),
-        instructions: text(raw.instructions),
+        versions: versions.into_iter().filter(|version| is_modern(version)).collect(),
+        capabilities: text(capabilities).unwrap_or_else(|| "{}".to_string()),
+        info: text(own_info.or(info)).unwrap_or_default(),
+        instructions: text(instructions),
     })
 }
 
@@ -348,24 +309,15 @@ pub(crate) struct Filter {
 impl Filter {
     /// Reads the member `notifications` of the params of a listen or of its acknowledgement.
     pub fn parse(notifications: &str) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Raw<'a> {
-            #[serde(default)]
-            tools_list_changed: Option<bool>,
-            #[serde(default)]
-            prompts_list_changed: Option<bool>,
-            #[serde(default)]
-            resources_list_changed: Option<bool>,
-            #[serde(borrow, default)]
-            resource_subscriptions: Option<Vec<&'a RawValue>>,
-        }
-        let raw: Raw = json::object(notifications).unwrap_or_default();
+        let names = ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"];
+        let [tools, prompts, resources, uris] = json::members(notifications, names).unwrap_or_default();
+        let wanted = |value: Option<&RawValue>| value.is_some_and(|value| value.get() == "true");
+        let uris = uris.and_then(|uris| serde_json::from_str::<Vec<&RawValue>>(uris.get()).ok());
         Self {
-            tools: raw.tools_list_changed == Some(true),
-            prompts: raw.prompts_list_changed == Some(true),
-            resources: raw.resources_list_changed == Some(true),
-            uris: raw.resource_subscriptions.into_iter().flatten().map(|uri| uri.get().to_string()).collect(),
+            tools: wanted(tools),
+            prompts: wanted(prompts),
+            resources: wanted(resources),
+            uris: uris.into_iter().flatten().map(|uri| uri.get().to_string()).collect(),
         }
     }
 

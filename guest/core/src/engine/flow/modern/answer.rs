@@ -103,13 +103,8 @@ impl Engine {
 
     /// A result shows that the server speaks the request's version, unless it is one that executes whatever it gets.
     fn on_modern_result(&mut self, envelope: &Envelope) {
-        #[derive(serde::Deserialize)]
-        struct Result<'a> {
-            #[serde(borrow, rename = "resultType")]
-            _kind: &'a serde_json::value::RawValue,
-        }
         let knows = self.modern.era == Era::Modern
-            || envelope.result.is_some_and(|result| json::object::<Result>(result.get()).is_some());
+            || envelope.result.is_some_and(|result| json::member(result.get(), "resultType").is_some());
         if knows {
             self.set_era(Era::Modern);
         }

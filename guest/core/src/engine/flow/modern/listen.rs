@@ -12,7 +12,7 @@ use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::wire::json::{self, Params};
-use crate::wire::modern::Filter;
+use crate::wire::modern::{Filter, SUBSCRIPTION_KEY};
 use crate::{Level, Nanos};
 
 /// A stream that lasted this long was no failure.
@@ -129,13 +129,8 @@ impl Engine {
 
     /// A notification with the client's id in the place of the one on the wire.
     fn under_client_id(&self, key: RequestKey, text: &str, params: &Params) -> alloc::string::String {
-        #[derive(serde::Deserialize)]
-        struct Meta<'a> {
-            #[serde(borrow, default, rename = "io.modelcontextprotocol/subscriptionId")]
-            id: Option<&'a serde_json::value::RawValue>,
-        }
         let Some(request) = self.requests.get(&key) else { return text.to_string() };
-        let id = params.meta.and_then(|meta| json::object::<Meta>(meta.get())).and_then(|meta| meta.id);
+        let id = params.meta.and_then(|meta| json::member(meta.get(), SUBSCRIPTION_KEY));
         match id {
             Some(id) if json::integer(id.get()) == Some(request.wire_id) => {
                 json::splice(text, Params::span(id, text).range(), request.client_id())

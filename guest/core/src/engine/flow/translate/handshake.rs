@@ -3,9 +3,6 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::api::errors;
 use crate::engine::Engine;
 use crate::engine::flow::handshake::Handshake;
@@ -145,31 +142,10 @@ fn modern_versions(refusal: &Refusal) -> Vec<String> {
 
 /// The capabilities that the versions with sessions know.
 fn capabilities(server: &Discovered) -> String {
-    #[derive(Deserialize)]
-    struct Raw<'a> {
-        #[serde(borrow, default)]
-        tools: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        prompts: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        resources: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        completions: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        logging: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        experimental: Option<&'a RawValue>,
-    }
-    let Some(raw) = json::object::<Raw>(&server.capabilities) else { return "{}".to_string() };
-    let members = [
-        ("tools", raw.tools),
-        ("prompts", raw.prompts),
-        ("resources", raw.resources),
-        ("completions", raw.completions),
-        ("logging", raw.logging),
-        ("experimental", raw.experimental),
-    ];
+    let names = ["tools", "prompts", "resources", "completions", "logging", "experimental"];
+    let Some(found) = json::members(&server.capabilities, names) else { return "{}".to_string() };
+    let members = names.into_iter().zip(found);
     let members: Vec<_> =
-        members.into_iter().filter_map(|(name, value)| Some(alloc::format!("\"{name}\":{}", value?.get()))).collect();
+        members.filter_map(|(name, value)| Some(alloc::format!("\"{name}\":{}", value?.get()))).collect();
     alloc::format!("{{{}}}", members.join(","))
 }

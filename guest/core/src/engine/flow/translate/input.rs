@@ -4,7 +4,6 @@
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::errors;
@@ -27,29 +26,39 @@ const MAX_NAME: usize = 1024;
 /// What the server declares missing when a client cannot be asked.
 const MISSING_CAPABILITY: i64 = -32021;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What a result asks for.
 struct Asked<'a> {
-    #[serde(borrow, default)]
-    input_requests: BTreeMap<String, Question<'a>>,
-    #[serde(borrow, default)]
-    request_state: Option<&'a RawValue>,
+    /// The questions, by the server's name for each.
+    questions: BTreeMap<String, Question<'a>>,
+    state: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
 struct Question<'a> {
     method: String,
-    #[serde(borrow, default)]
     params: Option<&'a RawValue>,
+}
+
+fn asked(result: &str) -> Option<Asked<'_>> {
+    let [requests, state] = json::members(result, ["inputRequests", "requestState"])?;
+    let requests: BTreeMap<String, &RawValue> = match requests {
+        Some(requests) => serde_json::from_str(requests.get()).ok()?,
+        None => BTreeMap::new(),
+    };
+    let mut questions = BTreeMap::new();
+    for (name, raw) in requests {
+        let [method, params] = json::members(raw.get(), ["method", "params"])?;
+        questions.insert(name, Question { method: json::string(method?)?, params });
+    }
+    Some(Asked { questions, state })
 }
 
 impl Engine {
     /// The result of this request asks for something.
     pub(crate) fn ask_for_input(&mut self, key: RequestKey, result: &str) {
-        let Some(asked) = json::object::<Asked>(result) else {
+        let Some(asked) = asked(result) else {
             return self.fail_input(key, "The server asks for input in a form that cannot be read.");
         };
-        if asked.input_requests.len() > MAX_QUESTIONS || asked.input_requests.keys().any(|name| name.len() > MAX_NAME) {
+        if asked.questions.len() > MAX_QUESTIONS || asked.questions.keys().any(|name| name.len() > MAX_NAME) {
             return self.fail_input(key, "The server asks for too much input at once.");
         }
         let Some(part) = self.translated_part(key) else { return };
@@ -57,15 +66,15 @@ impl Engine {
         if part.rounds > MAX_ROUNDS {
             return self.fail_input(key, "The server asks for input again and again (ten times is the most).");
         }
-        if let Some(question) = asked.input_requests.values().find(|question| !self.client_can(&question.method)) {
+        if let Some(question) = asked.questions.values().find(|question| !self.client_can(&question.method)) {
             let method = super::super::settle::clip(&question.method);
             let text = alloc::format!("The server asks for {method}, which this client does not declare.");
             return self.answer_error(key, MISSING_CAPABILITY, &text, None);
         }
-        let answers = asked.input_requests.keys().map(|name| (name.clone(), None)).collect();
-        let state = asked.request_state.map(|state| state.get().to_string());
+        let answers = asked.questions.keys().map(|name| (name.clone(), None)).collect();
+        let state = asked.state.map(|state| state.get().to_string());
         self.await_input(key, Input { answers, state });
-        for (name, question) in &asked.input_requests {
+        for (name, question) in &asked.questions {
             let id = self.next_server_request;
             self.next_server_request += 1;
             self.server_requests.insert(
@@ -85,7 +94,7 @@ impl Engine {
                 json::quote(&question.method)
             ));
         }
-        if asked.input_requests.is_empty() {
+        if asked.questions.is_empty() {
             self.send_input(key);
         }
     }
@@ -168,18 +177,9 @@ impl Engine {
 
     /// Whether the client declared that it can be asked so.
     fn client_can(&self, method: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Message<'a> {
-            #[serde(borrow)]
-            params: Params<'a>,
-        }
-        #[derive(Deserialize)]
-        struct Params<'a> {
-            #[serde(borrow, default)]
-            capabilities: BTreeMap<String, &'a RawValue>,
-        }
         let capability = method.split('/').next().unwrap_or_default();
         let text = self.client.initialize.as_ref().map_or("", |initialize| &initialize.text);
-        json::object::<Message>(text).is_some_and(|message| message.params.capabilities.contains_key(capability))
+        let capabilities = json::member(text, "params").and_then(|params| json::member(params.get(), "capabilities"));
+        capabilities.is_some_and(|capabilities| json::member(capabilities.get(), capability).is_some())
     }
 }

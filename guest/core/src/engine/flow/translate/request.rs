@@ -28,28 +28,17 @@ pub(crate) struct Outbound {
 impl Engine {
     /// The members of `_meta` that each translated request has.
     pub(crate) fn translated_meta(&self) -> String {
-        #[derive(Deserialize)]
-        struct Message<'a> {
-            #[serde(borrow)]
-            params: ClientParams<'a>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct ClientParams<'a> {
-            #[serde(borrow, default)]
-            client_info: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            capabilities: Option<&'a RawValue>,
-        }
         let text = self.client.initialize.as_ref().map_or("", |initialize| &initialize.text);
-        let params = json::object::<Message>(text).map(|message| message.params);
-        let capabilities = params.as_ref().and_then(|params| params.capabilities).map(client_capabilities);
+        let params = json::member(text, "params");
+        let params = params.and_then(|params| json::members(params.get(), ["clientInfo", "capabilities"]));
+        let [client, capabilities] = params.unwrap_or_default();
+        let capabilities = capabilities.map(client_capabilities);
         let mut meta = alloc::format!(
             r#""{VERSION_KEY}":"{}","{CAPABILITIES_KEY}":{}"#,
             modern::FIRST,
             capabilities.unwrap_or_else(|| "{}".to_string())
         );
-        if let Some(client) = params.and_then(|params| params.client_info) {
+        if let Some(client) = client {
             meta.push_str(&alloc::format!(r#","{CLIENT_KEY}":{}"#, client.get()));
         }
         if let Some(level) = self.settings.log_level() {
@@ -249,12 +238,7 @@ fn with_meta(text: &str, meta: &str, members: &str) -> String {
 
 /// Whether there are params, and they are neither an object nor `null`.
 fn has_odd_params(text: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Message<'a> {
-        #[serde(borrow, default)]
-        params: Option<&'a RawValue>,
-    }
-    let params = json::object::<Message>(text).and_then(|message| message.params);
+    let params = json::member(text, "params");
     params.is_some_and(|params| !params.get().starts_with('{'))
 }
 
@@ -271,14 +255,9 @@ fn client_capabilities(raw: &RawValue) -> String {
 }
 
 fn is_input_required(result: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Result<'a> {
-        #[serde(borrow, default, rename = "resultType")]
-        kind: alloc::borrow::Cow<'a, str>,
-    }
     // Most results are large, and few ask for something.
     result.contains("input_required")
-        && json::object::<Result>(result).is_some_and(|result| result.kind == "input_required")
+        && json::member(result, "resultType").and_then(json::string).is_some_and(|kind| kind == "input_required")
 }
 
 #[cfg(test)]
