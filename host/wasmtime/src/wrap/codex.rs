@@ -288,7 +288,8 @@ fn replaced(
 /// A text in quotation marks, in those of what it takes the place of where these can hold it.
 fn in_quotes_of(old: &str, text: &str) -> String {
     let literal = old.starts_with('\'') && !old.starts_with("\'\'\'");
-    let plain = !text.contains(|c: char| c == '\'' || c.is_control());
+    // TOML 1.0, "literal-char".
+    let plain = text.chars().all(|c| matches!(c, '\t' | ' '..='&' | '('..='~' | '\u{80}'..));
     if literal && plain { format!("'{text}'") } else { quote(text) }
 }
 
