@@ -201,7 +201,8 @@ pub fn prepared(command: &mut Command) -> &mut Command {
 }
 
 fn prepared_with(command: &mut Command, at_the_end: Signal) -> &mut Command {
-    if IS_NPX && command.get_program() == COMMAND {
+    // A client starts it by itself.
+    if IS_NPX && (command.get_program() == COMMAND || command.get_args().any(|argument| argument == COMMAND)) {
         link_npm_command();
     }
     die_with_this_thread(command, at_the_end);
@@ -221,11 +222,14 @@ fn die_with_this_thread(command: &mut Command, signal: Signal) {
 
 /// Makes the npm package's command what [`COMMAND`] names.
 fn link_npm_command() {
-    let program = npm_package::build().join("dist/cli.js");
-    let link = Path::new(COMMAND);
-    fs::create_dir_all(link.parent().expect("a folder")).expect("the build folder is writable");
-    if fs::read_link(link).ok().as_deref() != Some(&*program) {
-        let _ = fs::remove_file(link);
-        std::os::unix::fs::symlink(program, link).expect("the build folder is writable");
-    }
+    static LINK: std::sync::Once = std::sync::Once::new();
+    LINK.call_once(|| {
+        let program = npm_package::build().join("dist/cli.js");
+        let link = Path::new(COMMAND);
+        fs::create_dir_all(link.parent().expect("a folder")).expect("the build folder is writable");
+        if fs::read_link(link).ok().as_deref() != Some(&*program) {
+            let _ = fs::remove_file(link);
+            std::os::unix::fs::symlink(program, link).expect("the build folder is writable");
+        }
+    });
 }
