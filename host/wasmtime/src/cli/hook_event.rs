@@ -229,7 +229,8 @@ mod tests {
         let event = HookEvent::of(&Event::Suspect { epoch: 1, reason: reason.into() }).unwrap();
         let line = event.to_json(&origin(), 1, 0);
         assert!(!line.trim_end_matches('\n').chars().any(is_invisible), "{line:?}");
-        assert!(line.contains("a\\u202eb\\u009bc\\udb40\\udc41d\\u007f\\n\u{e9}"), "{line}");
+        let escaped = ["a", "202eb", "009bc", "db40", "dc41d", "007f"].join("\\u");
+        assert!(line.contains(&format!("{escaped}\\n\u{e9}")), "{line}");
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["reason"], reason);
     }
 
