@@ -386,6 +386,7 @@ impl Engine {
             Timer::Start => self.answer_provisionally(),
             Timer::Discover(key) => self.on_discover_late(key),
             Timer::Listen(key) => self.on_listen_timer(key),
+            Timer::OwnListen => self.on_own_listen_late(),
             Timer::ModernAttempt => self.on_modern_attempt(),
             Timer::ModernLiveness => self.on_modern_liveness(),
             Timer::ModernOwn(exchange) => self.on_modern_own_late(exchange),

@@ -26,6 +26,20 @@ pub(crate) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 pub(crate) const LOG_LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
 pub(crate) const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 
+/// The headers that every request and notification has.
+pub(crate) fn headers(version: &str, method: &str) -> Vec<(String, String)> {
+    Vec::from([
+        ("mcp-protocol-version".to_string(), version.to_string()),
+        ("mcp-method".to_string(), header_value(method)),
+    ])
+}
+
+/// The text of a request of the engine's own. `members` are those of its params beside `_meta`, as JSON with a comma after each;
+/// `meta` those of `_meta`.
+pub(crate) fn request(id: u64, method: &str, members: &str, meta: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{members}"_meta":{{{meta}}}}}}}"#)
+}
+
 /// Whether this is a version of the protocol: a date.
 pub(crate) fn is_version(text: &str) -> bool {
     let digits = |from: usize, to: usize| text.as_bytes()[from..to].iter().all(u8::is_ascii_digit);
@@ -81,12 +95,17 @@ pub(crate) fn header_value(value: &str) -> String {
     if survives && !ambiguous { value.to_string() } else { format!("{OPEN}{}?=", STANDARD.encode(value)) }
 }
 
+/// Whether requests of this method have the header `Mcp-Name`.
+pub(crate) fn has_name(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read" | "tasks/get" | "tasks/update" | "tasks/cancel")
+}
+
 /// The value of `Mcp-Name`, where the method has one.
 pub(crate) fn name_header(method: &str, params: &Params) -> Option<String> {
     let value = match method {
         "tools/call" | "prompts/get" => params.name,
         "resources/read" => params.uri,
-        "tasks/get" | "tasks/update" | "tasks/cancel" => params.task_id,
+        _ if has_name(method) => params.task_id,
         _ => None,
     };
     Some(header_value(&json::string(value?)?))

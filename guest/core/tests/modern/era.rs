@@ -87,6 +87,44 @@ fn a_modern_server_is_not_taken_for_another_because_of_one_refusal() {
 }
 
 #[test]
+fn a_refusal_that_is_looked_into_has_an_end_whatever_becomes_of_the_question() {
+    for failure in [Failure::Connect, Failure::Lost] {
+        // The server is back in time, and it is not.
+        for back in [true, false] {
+            let mut rig = Rig::new();
+            rig.discovered();
+            rig.ask(json!(1), "tools/call", json!({"name": "t"}));
+            let (exchange, _) = rig.last();
+            rig.answer(exchange, 400, "text/html", "<html>bad request");
+            rig.lose_all(failure);
+            rig.until_asked();
+            while !back && rig.told.is_empty() && rig.now < 200 * SECOND {
+                rig.lose_all(failure);
+                rig.pass(SECOND / 10);
+            }
+            if back {
+                rig.result("server/discover", discover_result());
+            }
+            let told = rig.take();
+            assert_eq!(told.len(), 1, "{failure:?} {back}");
+            assert_eq!(told[0]["error"]["code"], errors::HTTP_ERROR, "{told:?}");
+            assert!(rig.now <= 185 * SECOND);
+        }
+    }
+}
+
+#[test]
+fn a_discover_of_the_client_shows_that_the_server_has_become_another_one() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    rig.ask(json!(1), "server/discover", json!({}));
+    rig.error("server/discover", 404, -32601, json!(null));
+    let told = rig.take();
+    assert!(told[0]["error"]["message"].as_str().unwrap().contains("only versions with a session"), "{told:?}");
+    assert!(rig.logged("does not speak"), "{:?}", rig.events);
+}
+
+#[test]
 fn a_server_that_becomes_one_with_sessions_is_followed() {
     let mut rig = Rig::new();
     rig.discovered();

@@ -1,6 +1,6 @@
 //! Streams of notifications survive the server.
 
-use mcp_reconnect_core::{Failure, Input, SECOND};
+use mcp_reconnect_core::{Failure, Input, SECOND, errors};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -100,6 +100,23 @@ fn an_idle_stream_is_let_go_when_the_server_takes_no_connections() {
     let (own, _) = rig.find("server/discover");
     rig.fail(own, Failure::Connect);
     assert!(rig.cancelled.contains(&listen));
+}
+
+#[test]
+fn a_stream_that_cannot_be_opened_for_its_credentials_is_not_forgotten() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    let listen = rig.listening(json!("L"));
+    rig.take();
+    rig.fail(listen, Failure::Lost);
+    // Its time to be opened again comes while the server is asked.
+    rig.pass(SECOND);
+    let (own, _) = rig.find("server/discover");
+    rig.answer(own, 401, "text/plain", "");
+    let (listen, _) = rig.find("subscriptions/listen");
+    rig.answer(listen, 401, "text/plain", "");
+    let told = rig.take();
+    assert_eq!((&told[0]["id"], &told[0]["error"]["code"]), (&json!("L"), &json!(errors::UNAUTHORIZED)), "{told:?}");
 }
 
 #[test]

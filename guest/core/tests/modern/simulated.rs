@@ -201,7 +201,7 @@ impl World {
                 self.fault("an answer that nobody is owed");
             }
             let code = message["error"]["code"].as_i64();
-            if code == Some(errors::UNAVAILABLE) && runs > 0 {
+            if matches!(code, Some(errors::UNAVAILABLE | errors::UNAUTHORIZED)) && runs > 0 {
                 self.fault("it ran, and the error says that it did not");
             }
         }
@@ -230,7 +230,7 @@ impl World {
     }
 
     fn trouble(&mut self, id: ExchangeId, message: &Value, method: &str) {
-        match self.random.below(9) {
+        match self.random.below(11) {
             0 => self.fail(id, Failure::Lost),
             1 => {
                 self.run(message, method);
@@ -253,6 +253,8 @@ impl World {
                 self.run(message, method);
                 self.reply(id, 202, "text/plain", "");
             }
+            8 => self.reply(id, 400, "text/html", "<html>bad request"),
+            9 => self.reply(id, 401, "text/plain", ""),
             _ => self.reply(id, 502, "text/html", "<html>bad gateway"),
         }
     }

@@ -205,6 +205,33 @@ fn a_subscription_is_a_stream_with_another_uri() {
 }
 
 #[test]
+fn a_subscription_is_answered_whatever_becomes_of_the_stream() {
+    // Nothing is left to be told of.
+    let mut rig = Rig::new();
+    initialize(&mut rig);
+    refuse(&mut rig);
+    let mut result = server();
+    result["capabilities"] = json!({});
+    rig.result("server/discover", result);
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    rig.say(json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "x:1"}}));
+    rig.acknowledge(json!({"resourceSubscriptions": ["x:1"]}));
+    rig.take();
+    rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "resources/unsubscribe", "params": {"uri": "x:1"}}));
+    assert_eq!(rig.take(), [json!({"jsonrpc": "2.0", "id": 2, "result": {}})]);
+    // The stream is opened and never acknowledged.
+    let (mut rig, _) = session_with(Options { heartbeat_interval: 0, ..Options::new(URL) });
+    rig.say(json!({"jsonrpc": "2.0", "id": 3, "method": "resources/subscribe", "params": {"uri": "x:1"}}));
+    let (silent, _) = rig.find("subscriptions/listen");
+    rig.head(silent, 200, "text/event-stream");
+    rig.pass(31 * SECOND);
+    assert_eq!(rig.take()[0]["error"]["code"], errors::TIMED_OUT);
+    assert!(rig.cancelled.contains(&silent));
+    rig.pass(31 * SECOND);
+    assert!(rig.is_open("subscriptions/listen"), "it is tried again");
+}
+
+#[test]
 fn a_server_that_tells_of_nothing_says_so_to_who_subscribes() {
     let mut rig = Rig::new();
     initialize(&mut rig);

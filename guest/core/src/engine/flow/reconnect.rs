@@ -511,7 +511,7 @@ impl Engine {
         self.probes.session_over();
         self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
         self.cancel_session_exchanges(session.epoch);
-        for timer in [Timer::Heartbeat, Timer::Standalone, Timer::Notify] {
+        for timer in [Timer::Heartbeat, Timer::Standalone, Timer::OwnListen, Timer::Notify] {
             self.timers.clear(timer);
         }
         self.notifying = None;

@@ -43,7 +43,8 @@ impl Engine {
                 r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":{uri}}}}}"#
             ));
         }
-        if self.timers.is_set(Timer::Restore) {
+        // What is translated goes with every message, and needs no restoring.
+        if self.timers.is_set(Timer::Restore) || self.is_translated() {
             return;
         }
         while self.settings.under_way() < MAX_RESTORES

@@ -360,6 +360,10 @@ impl Engine {
             let answer = answer.clone();
             return self.answer_stands(key, answer);
         }
+        if self.modern_refusal_stands(key) {
+            return;
+        }
+        let Some(request) = self.requests.get(&key) else { return };
         if matches!(request.state, RequestState::Resuming | RequestState::Resumed(_)) {
             let reason = alloc::format!(
                 "its stream broke, and {} could not be reached for {}",

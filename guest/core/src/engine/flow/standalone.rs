@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::settle::End;
+use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
@@ -115,7 +116,7 @@ impl Engine {
                     session.standalone.absent = true;
                     session.standalone.denied = matches!(refusal.status, 401 | 403);
                 }
-                self.refuse_subscriptions(&refusal.describe());
+                self.refuse_subscriptions(errors::METHOD_NOT_FOUND, &refusal.describe());
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();
                 }

@@ -126,6 +126,10 @@ impl HeaderTools {
         all
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.tools.is_empty()
+    }
+
     pub fn of(&self, tool: &str) -> &[HeaderParam] {
         self.tools.get(tool).map_or(&[], Vec::as_slice)
     }

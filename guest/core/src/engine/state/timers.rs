@@ -43,6 +43,8 @@ pub(crate) enum Timer {
     Discover(RequestKey),
     /// A stream of notifications is to be opened again, or should have been acknowledged.
     Listen(RequestKey),
+    /// The engine's own stream of notifications should have been acknowledged.
+    OwnListen,
     /// Versions without sessions: the next attempt to reach the server.
     ModernAttempt,
     /// Versions without sessions: the server is to be asked whether it is there.

@@ -71,7 +71,7 @@ impl Engine {
         if method == "server/discover" {
             return match verdict {
                 Verdict::Legacy => {
-                    self.set_era(Era::Legacy);
+                    self.modern_discovered(Verdict::Legacy, None);
                     self.answer_discover_unknown(key);
                 }
                 _ => {
@@ -115,9 +115,13 @@ impl Engine {
         if method != "tools/list" {
             return None;
         }
-        let text = &self.requests.get(&key)?.text;
-        let first = !matches!(json::parse(text), Ok(Parsed::One(asked)) if asked.params.cursor.is_some());
+        let first = self.asks_for_the_first_page(key);
         self.learn_tools_page(envelope.result?.get(), first)
+    }
+
+    pub(crate) fn asks_for_the_first_page(&self, key: RequestKey) -> bool {
+        let text = self.requests.get(&key).map_or("", |request| &request.text);
+        !matches!(json::parse(text), Ok(Parsed::One(asked)) if asked.params.cursor.is_some())
     }
 
     pub(crate) fn learn_tools_page(&mut self, result: &str, first: bool) -> Option<String> {

@@ -8,6 +8,7 @@ use crate::api::errors::{self, response};
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::flow::settle;
+use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::{Era, Link, Listen, ModernPart};
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
@@ -44,13 +45,8 @@ impl Engine {
             self.timers.set(Timer::Discover(key), self.now + time.min(DISCOVER_TIME));
         }
         self.modern.queue.push_back(key);
-        match &self.modern.link {
-            Link::Waiting => self.modern_attempt_sooner(),
-            Link::Credentials(challenge) if !self.timers.is_set(Timer::ModernCredentials) => {
-                let challenge = challenge.clone();
-                self.modern_demands_credentials(key, &challenge);
-            }
-            _ => {}
+        if self.modern.link == Link::Waiting {
+            self.modern_attempt_sooner();
         }
     }
 
@@ -127,14 +123,10 @@ impl Engine {
         if self.modern.link != Link::Up {
             return self.log_dropped(method, "the server cannot be reached");
         }
-        let headers = Vec::from([
-            ("mcp-protocol-version".to_string(), meta.version.clone()),
-            ("mcp-method".to_string(), crate::wire::modern::header_value(method)),
-        ]);
+        let headers = modern::headers(&meta.version, method);
         let url = self.url.clone();
         let body = text.as_bytes().to_vec();
-        let role = crate::engine::state::exchanges::Role::ModernNotify;
-        let exchange = self.start(role, Method::Post, &url, body, &headers);
+        let exchange = self.start(Role::ModernNotify, Method::Post, &url, body, &headers);
         self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
     }
 
@@ -155,10 +147,13 @@ impl Engine {
 
     /// Whether anything waits for the server to be reached.
     pub(crate) fn modern_waits(&self) -> bool {
-        !self.modern.queue.is_empty()
-            || self.client_requests().any(|(_, request)| {
-                request.is_listen() && !matches!(request.state, RequestState::Sent(_) | RequestState::Accepted(_))
-            })
+        let is_lost = |request: &Request| request.is_listen() && request.state == RequestState::Held;
+        self.modern_client_waits() || self.client_requests().any(|(_, request)| is_lost(request))
+    }
+
+    /// Whether the client waits for something that the server has to be reached for. It does not know of lost streams.
+    pub(crate) fn modern_client_waits(&self) -> bool {
+        !self.modern.queue.is_empty() || self.client_requests().any(|(_, request)| request.is_unverified())
     }
 
     pub(crate) fn modern_method(&self, key: RequestKey) -> String {

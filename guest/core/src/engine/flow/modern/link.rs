@@ -99,10 +99,10 @@ impl Engine {
     fn modern_delay(&mut self) -> Nanos {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let down_for = self.modern.down.as_ref().map_or(0, |down| self.now - down.since);
-        let delay = if self.modern.queue.is_empty() {
-            backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
-        } else {
+        let delay = if self.modern_client_waits() {
             backoff::waiting_delay(&mut self.rng, down_for, !self.url.is_loopback(), self.modern.turned_away, cap)
+        } else {
+            backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
         };
         delay.max(self.not_before.saturating_sub(self.now))
     }
@@ -270,7 +270,8 @@ impl Engine {
 
     fn modern_liveness_due(&self) -> Option<Nanos> {
         let interval = self.options.heartbeat_interval;
-        if self.modern.link != Link::Up {
+        // The question that is under way has a time of its own.
+        if self.modern.link != Link::Up || interval == 0 || self.modern.discover.is_some() {
             return None;
         }
         let open = self.requests.values().filter(|request| request.is_modern() && request.exchange().is_some());
@@ -279,8 +280,7 @@ impl Engine {
             is_open = true;
             listens |= request.is_listen();
         }
-        // The question that is under way has a time of its own.
-        match (is_open && interval > 0 && self.modern.discover.is_none(), listens) {
+        match (is_open, listens) {
             (false, _) => None,
             (true, true) => Some(self.modern.last_attempt.max(self.modern.since) + interval.min(LISTEN_CHECK)),
             (true, false) => Some(self.heard_at.max(self.modern.last_attempt) + interval),

@@ -132,31 +132,37 @@ impl Engine {
     fn verify_era(&mut self, key: RequestKey, refusal: Refusal) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.state = RequestState::Accepted(None);
-        let wire = request.wire_id;
+        let (wire, left) = (request.wire_id, request.hold_left);
         if let Some(part) = &mut request.modern {
             part.unverified = Some(refusal);
         }
         self.wire_ids.remove(&wire);
-        self.timers.clear(Timer::Listen(key));
+        for timer in [Timer::Listen(key), Timer::Run(key)] {
+            self.timers.clear(timer);
+        }
+        self.start_hold(key, left);
         self.check_modern_link();
+    }
+
+    /// Nothing more can be found out: what the server refused the request with is the answer. False: it was not refused.
+    pub(crate) fn modern_refusal_stands(&mut self, key: RequestKey) -> bool {
+        let part = self.requests.get_mut(&key).and_then(|request| request.modern.as_mut());
+        let Some(refusal) = part.and_then(|part| part.unverified.take()) else { return false };
+        let end =
+            End { evidence: Evidence::Refused, accepted: false, reason: refusal.describe(), refusal: Some(&refusal) };
+        self.answer_refused(key, &end);
+        true
     }
 
     /// It is known which versions the server speaks: what waited for that is answered.
     pub(crate) fn era_verified(&mut self, verdict: Verdict) {
-        let waiting: alloc::vec::Vec<_> = self
-            .requests
-            .iter_mut()
-            .filter_map(|(key, request)| Some((*key, request.modern.as_mut()?.unverified.take()?)))
-            .collect();
-        for (key, refusal) in waiting {
+        let waiting: alloc::vec::Vec<_> =
+            self.requests.iter().filter(|(_, request)| request.is_unverified()).map(|(key, _)| *key).collect();
+        for key in waiting {
             if verdict == Verdict::Legacy {
                 self.answer_legacy(key);
             } else {
-                let reason = refusal.describe();
-                self.answer_refused(
-                    key,
-                    &End { evidence: Evidence::Refused, accepted: false, reason, refusal: Some(&refusal) },
-                );
+                self.modern_refusal_stands(key);
             }
         }
     }
@@ -204,12 +210,6 @@ impl Engine {
         self.reopen_listens();
     }
 
-    /// A request came while credentials are missing and nobody is bringing them.
-    pub(crate) fn modern_demands_credentials(&mut self, key: RequestKey, challenge: &Challenge) {
-        self.modern.queue.retain(|queued| *queued != key);
-        self.answer_unauthorized(key, challenge.status, &challenge.text);
-    }
-
     /// A question of the engine's own came to nothing.
     pub(crate) fn on_modern_own_over(&mut self, id: ExchangeId, own: Own, outcome: Outcome) {
         self.timers.clear(Timer::ModernOwn(id));
@@ -240,6 +240,8 @@ impl Engine {
                     (_, evidence) => {
                         self.modern.link = Link::Up;
                         self.after_modern_refusal(evidence, &refusal, reason);
+                        // Where nobody brings other credentials, each request learns that for itself.
+                        self.reopen_listens();
                     }
                 }
             }
@@ -289,6 +291,11 @@ impl Request {
     /// Whether it is such a stream, and the client was told what it tells of: it waits for nothing.
     pub fn is_acknowledged_listen(&self) -> bool {
         self.modern.as_ref().and_then(|part| part.listen.as_ref()).is_some_and(|listen| listen.told.is_some())
+    }
+
+    /// Whether it was refused, and it is being found out whether the server still speaks these versions.
+    pub fn is_unverified(&self) -> bool {
+        self.modern.as_ref().is_some_and(|part| part.unverified.is_some())
     }
 
     fn is_accepted(&self) -> bool {

@@ -61,11 +61,9 @@ impl Engine {
 
     /// The headers that repeat what is in a request.
     fn modern_headers(&self, key: RequestKey) -> Vec<(String, String)> {
-        let mut headers = Vec::new();
-        let Some(request) = self.requests.get(&key) else { return headers };
-        let Some(part) = &request.modern else { return headers };
-        headers.push(("mcp-protocol-version".to_string(), part.version.clone()));
-        headers.push(("mcp-method".to_string(), modern::header_value(&request.method)));
+        let Some(request) = self.requests.get(&key) else { return Vec::new() };
+        let Some(part) = &request.modern else { return Vec::new() };
+        let mut headers = modern::headers(&part.version, &request.method);
         if let Some(name) = &part.name {
             headers.push(("mcp-name".to_string(), name.clone()));
         }
@@ -77,6 +75,9 @@ impl Engine {
 
     /// The headers that repeat arguments of a `tools/call`.
     pub(crate) fn param_headers(&self, text: &str) -> Vec<(String, String)> {
+        if self.modern.tools.is_empty() {
+            return Vec::new();
+        }
         let Ok(Parsed::One(envelope)) = json::parse(text) else { return Vec::new() };
         let params = &envelope.params;
         let (Some(tool), Some(arguments)) = (params.name.and_then(json::string), params.arguments) else {
@@ -91,13 +92,9 @@ impl Engine {
         let version = if meta.version.is_empty() { modern::FIRST } else { &meta.version };
         let client = meta.client.map(|client| alloc::format!(r#","{CLIENT_KEY}":{client}"#)).unwrap_or_default();
         let wire = self.new_wire_id();
-        let body = alloc::format!(
-            r#"{{"jsonrpc":"2.0","id":{wire},"method":"{method}","params":{{{params}"_meta":{{"{VERSION_KEY}":"{version}","{CAPABILITIES_KEY}":{{}}{client}}}}}}}"#
-        );
-        let headers = Vec::from([
-            ("mcp-protocol-version".to_string(), version.to_string()),
-            ("mcp-method".to_string(), method.to_string()),
-        ]);
+        let meta = alloc::format!(r#""{VERSION_KEY}":"{version}","{CAPABILITIES_KEY}":{{}}{client}"#);
+        let body = modern::request(wire, method, params, &meta);
+        let headers = modern::headers(version, method);
         let url = self.url.clone();
         let exchange = self.start(Role::ModernOwn(own), Method::Post, &url, body.into_bytes(), &headers);
         self.timers.set(Timer::ModernOwn(exchange), self.now + self.options.heartbeat_timeout);

@@ -91,13 +91,8 @@ impl Engine {
         handshake.wire_id = wire;
         self.connection = ConnectionState::Handshake(handshake);
         let meta = self.translated_meta();
-        let body = alloc::format!(
-            r#"{{"jsonrpc":"2.0","id":{wire},"method":"server/discover","params":{{"_meta":{{{meta}}}}}}}"#
-        );
-        let headers = Vec::from([
-            ("mcp-protocol-version".to_string(), modern::FIRST.to_string()),
-            ("mcp-method".to_string(), "server/discover".to_string()),
-        ]);
+        let body = modern::request(wire, "server/discover", "", &meta);
+        let headers = modern::headers(modern::FIRST, "server/discover");
         let url = self.url.clone();
         let exchange = self.start(Role::Initialize, Method::Post, &url, body.into_bytes(), &headers);
         self.handshake_exchange_is(exchange);

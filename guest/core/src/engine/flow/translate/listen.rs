@@ -40,18 +40,24 @@ impl Engine {
         listen.acknowledged = false;
         let meta = self.translated_meta();
         let wire = self.new_wire_id();
-        let body = alloc::format!(
-            r#"{{"jsonrpc":"2.0","id":{wire},"method":"subscriptions/listen","params":{{"notifications":{},"_meta":{{{meta}}}}}}}"#,
-            filter.text()
-        );
-        let headers = Vec::from([
-            ("mcp-protocol-version".to_string(), modern::FIRST.to_string()),
-            ("mcp-method".to_string(), "subscriptions/listen".to_string()),
-        ]);
+        let members = alloc::format!(r#""notifications":{},"#, filter.text());
+        let body = modern::request(wire, "subscriptions/listen", &members, &meta);
+        let headers = modern::headers(modern::FIRST, "subscriptions/listen");
         let url = self.url.clone();
         let exchange = self.start(Role::Standalone, Method::Post, &url, body.into_bytes(), &headers);
-        self.timers.set(Timer::Head(exchange), self.now + self.options.response_timeout);
+        self.timers.set(Timer::OwnListen, self.now + self.options.response_timeout);
         Some(exchange)
+    }
+
+    /// The stream should have been acknowledged.
+    pub(crate) fn on_own_listen_late(&mut self) {
+        let Some(session) = self.session.as_ref().filter(|session| session.own_listen.is_some()) else { return };
+        let Some(exchange) = session.standalone.exchange else { return };
+        self.cancel(exchange);
+        let time = crate::engine::seconds(self.options.response_timeout);
+        let why = alloc::format!("its stream of notifications was not acknowledged within {time}");
+        self.refuse_subscriptions(errors::TIMED_OUT, &why);
+        self.on_standalone_over(true, ConnectionError::Unusable(why));
     }
 
     /// A JSON text on the stream.
@@ -119,7 +125,7 @@ impl Engine {
         if self.is_translated() {
             self.log(Level::Warn, alloc::format!("the server tells of no changes: it answered \"{why}\""));
         }
-        self.refuse_subscriptions(&why);
+        self.refuse_subscriptions(errors::METHOD_NOT_FOUND, &why);
     }
 
     fn tell_updated(&mut self, uri: &str) {
@@ -133,6 +139,7 @@ impl Engine {
         if core::mem::replace(&mut listen.acknowledged, true) {
             return;
         }
+        self.timers.clear(Timer::OwnListen);
         let missing = listen.asked.missing_in(&filter);
         let missed = core::mem::take(&mut listen.missed);
         let restored = core::mem::take(&mut listen.restored);
@@ -154,7 +161,7 @@ impl Engine {
         }
     }
 
-    /// A subscription of the client's, or its restore: the stream is opened with other URIs, and the answer is its acknowledgement.
+    /// A subscription of the client's: the stream is opened with other URIs, and the answer is its acknowledgement.
     pub(crate) fn translate_subscription(&mut self, key: RequestKey, subscribe: bool) {
         let uri = self.requests.get(&key).and_then(|request| match json::parse(&request.text) {
             Ok(Parsed::One(envelope)) => envelope.params.uri.map(|uri| json::canonical(uri.get())),
@@ -178,7 +185,7 @@ impl Engine {
         let listen = session.own_listen.get_or_insert_default();
         let fits = listen.asked.uris == translation.uris;
         match (fits, open, absent) {
-            (_, _, true) => self.refuse_subscriptions("it tells of no changes"),
+            (_, _, true) => self.refuse_subscriptions(errors::METHOD_NOT_FOUND, "it tells of no changes"),
             (true, Some(_), _) if listen.acknowledged => self.answer_here(key),
             (true, Some(_), _) => {}
             (false, Some(exchange), _) => {
@@ -186,28 +193,26 @@ impl Engine {
                 if let Some(session) = &mut self.session {
                     session.standalone.exchange = None;
                 }
-                self.open_standalone();
+                self.open_for_subscription(key);
             }
-            (_, None, _) => {
-                self.timers.clear(Timer::Standalone);
-                self.open_standalone();
-            }
+            (_, None, _) => self.open_for_subscription(key),
         }
     }
 
-    /// The server has no such stream.
-    pub(crate) fn refuse_subscriptions(&mut self, why: &str) {
+    /// Opens the stream that a subscription waits for; where nothing is left to hear, there is none to wait for.
+    fn open_for_subscription(&mut self, key: RequestKey) {
+        self.timers.clear(Timer::Standalone);
+        self.open_standalone();
+        if self.session.as_ref().is_some_and(|session| session.standalone.exchange.is_none()) {
+            self.answer_here(key);
+        }
+    }
+
+    /// The server has no such stream, or it did not come about.
+    pub(crate) fn refuse_subscriptions(&mut self, code: i64, why: &str) {
         for key in self.waiting_subscriptions() {
             let text = alloc::format!("The server cannot be subscribed to: {why}.");
-            if self
-                .requests
-                .get(&key)
-                .is_some_and(|request| request.origin == crate::engine::state::requests::Origin::Client)
-            {
-                self.answer_error(key, errors::METHOD_NOT_FOUND, &text, None);
-            } else {
-                self.restore_answered(key, Some((errors::METHOD_NOT_FOUND, text)));
-            }
+            self.answer_error(key, code, &text, None);
         }
     }
 

@@ -76,19 +76,12 @@ impl Engine {
         let answers = request.translated.as_ref().map_or("", |part| part.answers.as_str());
         let meta = self.translated_meta();
         let (method, body) = match method.as_str() {
-            "ping" => {
-                let body = alloc::format!(
-                    r#"{{"jsonrpc":"2.0","id":{wire},"method":"server/discover","params":{{"_meta":{{{meta}}}}}}}"#
-                );
-                ("server/discover".to_string(), body)
-            }
+            "ping" => ("server/discover".to_string(), modern::request(wire, "server/discover", "", &meta)),
             _ => (method, with_meta(&body, &meta, answers)),
         };
-        let mut headers = Vec::from([
-            ("mcp-protocol-version".to_string(), modern::FIRST.to_string()),
-            ("mcp-method".to_string(), modern::header_value(&method)),
-        ]);
-        if let Ok(Parsed::One(envelope)) = json::parse(&body)
+        let mut headers = modern::headers(modern::FIRST, &method);
+        if modern::has_name(&method)
+            && let Ok(Parsed::One(envelope)) = json::parse(&body)
             && let Some(name) = modern::name_header(&method, &envelope.params)
         {
             headers.push(("mcp-name".to_string(), name));
@@ -127,18 +120,13 @@ impl Engine {
             return true;
         }
         if method == "tools/list" {
-            let first = !self.asks_for_a_page(key);
+            let first = self.asks_for_the_first_page(key);
             let at = Params::span(result, text).range();
             if let Some(edited) = self.learn_tools_page(result.get(), first) {
                 (*text, *id_at) = super::super::modern::splice_beside(text, at, &edited, id_at.clone());
             }
         }
         false
-    }
-
-    fn asks_for_a_page(&self, key: RequestKey) -> bool {
-        let Some(request) = self.requests.get(&key) else { return false };
-        matches!(json::parse(&request.text), Ok(Parsed::One(asked)) if asked.params.cursor.is_some())
     }
 
     /// The server says that headers or version do not fit: the request did not run, and is sent once more.
