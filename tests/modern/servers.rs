@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::support::port::Port;
 use super::support::process::{Lines, Process};
-use super::support::servers::STARTUP;
+use super::support::servers::await_start;
 use super::support::{PATIENCE, install, poll, scratch_file, tests_folder};
 
 /// Which server. All but the last have the tools of `tests/servers/modern/server.mjs`, some without `route`.
@@ -88,14 +88,7 @@ impl Server {
         assert!(self.process.is_none(), "it runs already");
         let process = self.process.insert(Process::start(&mut self.command()));
         self.outputs.push(process.stderr.clone());
-        let port = self.port.number();
-        poll(&format!("{:?} accepts connections on its port {port}", self.kind), STARTUP, || {
-            if let Some(status) = process.exited() {
-                process.stderr.ended(PATIENCE);
-                panic!("{:?} ended at its start ({status}):\n{}", self.kind, process.stderr.text());
-            }
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
+        await_start(&format!("{:?}", self.kind), process, self.port.number());
     }
 
     /// `kill -9`.

@@ -76,6 +76,17 @@ pub struct Server {
     outputs: Vec<Lines>,
 }
 
+/// Waits until a server accepts connections; one that ends instead tells why.
+pub fn await_start(name: &str, process: &mut Process, port: u16) {
+    poll(&format!("{name} accepts connections on its port {port}"), STARTUP, || {
+        if let Some(status) = process.exited() {
+            process.stderr.ended(PATIENCE);
+            panic!("{name} ended at its start ({status}):\n{}", process.stderr.text());
+        }
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+}
+
 impl Server {
     /// Reserves a port and starts nothing yet.
     pub fn reserved(kind: Kind) -> Self {
@@ -106,14 +117,7 @@ impl Server {
         assert!(self.process.is_none(), "it runs already");
         let process = self.process.insert(Process::start(&mut self.command()));
         self.outputs.push(process.stdout.clone());
-        let port = self.port.number();
-        poll(&format!("{:?} accepts connections on its port {port}", self.kind), STARTUP, || {
-            if let Some(status) = process.exited() {
-                process.stderr.ended(PATIENCE);
-                panic!("{:?} ended at its start ({status}):\n{}", self.kind, process.stderr.text());
-            }
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
+        await_start(&format!("{:?}", self.kind), process, self.port.number());
     }
 
     /// `kill -9`.

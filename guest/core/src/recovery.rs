@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::api::errors::{OUTCOME_UNKNOWN, UNAVAILABLE, response};
 use crate::wire::json::{self, Envelope, Kind, Params, Parsed};
+use crate::wire::spelling;
 
 /// A message of more bytes is read at its ends only, where that is enough, and so much of it.
 const LARGE: usize = 64 << 10;
@@ -131,8 +132,9 @@ impl Recovery {
             }
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 let Some(id) = envelope.params.request_id.map(|id| Params::span(id, text).raw) else { return };
-                let id = json::canonical(id);
-                let is_it = |pending: &Pending| pending.method != "initialize" && json::canonical(&pending.id) == id;
+                let id = spelling::canonical(id);
+                let is_it =
+                    |pending: &Pending| pending.method != "initialize" && spelling::canonical(&pending.id) == id;
                 let cancelled = self.pending.iter().rev().find(|(_, pending)| is_it(pending)).map(|(order, _)| *order);
                 if let Some(order) = cancelled {
                     self.pending.remove(&order);
@@ -140,7 +142,7 @@ impl Recovery {
             }
             Kind::Notification { .. } => {}
             Kind::Response { id } => {
-                if let Some(id) = id.as_ref().and_then(|id| json::integer(id.raw)) {
+                if let Some(id) = id.as_ref().and_then(|id| spelling::integer(id.raw)) {
                     self.questions.remove(&id);
                 }
             }
@@ -182,13 +184,13 @@ impl Recovery {
             }
             Kind::Response { id: None } => {}
             Kind::Request { id, .. } => {
-                if let Some(id) = json::integer(id.raw) {
+                if let Some(id) = spelling::integer(id.raw) {
                     self.questions.insert(id);
                     self.last_question = self.last_question.max(id);
                 }
             }
             Kind::Notification { method } if method == "notifications/cancelled" => {
-                if let Some(id) = envelope.params.request_id.and_then(|id| json::integer(id.get())) {
+                if let Some(id) = envelope.params.request_id.and_then(|id| spelling::integer(id.get())) {
                     self.questions.remove(&id);
                 }
             }

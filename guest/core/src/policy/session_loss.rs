@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
+use crate::wire::spelling;
 use crate::{Nanos, Transport};
 
 /// A response that is not a success.
@@ -46,7 +47,7 @@ impl Refusal {
             id: Option<&'a RawValue>,
         }
         let body: Body = crate::wire::json::object(crate::wire::json::without_bom(&self.body))?;
-        let has_own_id = body.id.is_some_and(|id| crate::wire::json::integer(id.get()).is_some());
+        let has_own_id = body.id.is_some_and(|id| spelling::integer(id.get()).is_some());
         let (code, message) = crate::wire::json::error_of(body.error);
         if code == 0 && message.is_empty() {
             return None;

@@ -6,6 +6,7 @@ pub mod http;
 pub(crate) mod json;
 pub(crate) mod modern;
 pub mod scan;
+pub(crate) mod spelling;
 pub mod sse;
 pub mod url;
 pub(crate) mod utf8;

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::http::header_name_ok;
 use crate::wire::json::{self, Params};
+use crate::wire::spelling;
 
 /// The first version without sessions.
 pub(crate) const FIRST: &str = "2026-07-28";
@@ -224,7 +225,7 @@ pub(crate) fn param_headers(params: &[HeaderParam], arguments: &str) -> Vec<(Str
         let text = match found {
             Value::String(text) => text.clone(),
             Value::Bool(value) => value.to_string(),
-            Value::Number(number) => json::canonical(&number.to_string()),
+            Value::Number(number) => spelling::canonical(&number.to_string()),
             _ => return None,
         };
         Some((format!("mcp-param-{}", param.name), header_value(&text)))
@@ -293,8 +294,8 @@ impl Discovered {
     /// Whether it is the same server, as far as it says.
     pub fn is_like(&self, other: &Self) -> bool {
         let text = |server: &Self| {
-            let instructions = server.instructions.as_deref().map(json::canonical_value);
-            (json::canonical_value(&server.capabilities), json::canonical_value(&server.info), instructions)
+            let instructions = server.instructions.as_deref().map(spelling::canonical_value);
+            (spelling::canonical_value(&server.capabilities), spelling::canonical_value(&server.info), instructions)
         };
         text(self) == text(other)
     }

@@ -18,6 +18,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::replay;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
 use crate::wire::modern;
+use crate::wire::spelling;
 use crate::{Level, MILLISECOND, Nanos};
 
 /// A message of the client that waits to be sent.
@@ -183,7 +184,7 @@ impl Engine {
             },
             Kind::Notification { method } => self.on_notification(&method, text, &envelope.params),
             Kind::Response { id: Some(id) } => {
-                let asked = json::integer(id.raw).and_then(|id| self.server_requests.remove(&id));
+                let asked = spelling::integer(id.raw).and_then(|id| self.server_requests.remove(&id));
                 match asked {
                     Some(ServerRequest { input: Some((key, name)), .. }) => self.on_input(key, &name, &envelope),
                     Some(asked) => {
@@ -260,7 +261,7 @@ impl Engine {
         let page = params
             .cursor
             .filter(|_| is_list)
-            .map(|cursor| Page { method: method.to_string(), cursor: json::canonical(cursor.get()) });
+            .map(|cursor| Page { method: method.to_string(), cursor: spelling::canonical(cursor.get()) });
         // What the annotations said before the first sending counts, and only while the server is the same.
         let safe = match method {
             "tools/call" => {
@@ -273,7 +274,7 @@ impl Engine {
             _ => replay::is_safe(method),
         };
         Request {
-            progress_token: params.own_progress_token().map(json::canonical),
+            progress_token: params.own_progress_token().map(spelling::canonical),
             task: TaskPart::of(method, params.task.map(|task| task.get()), params.task_id.map(|id| id.get())),
             page,
             ..settle::new_request(Origin::Client, method, text.to_string(), id_at, safe, learn)
@@ -369,7 +370,7 @@ impl Engine {
                 }
             }
             "notifications/progress" => {
-                let Some(token) = params.progress_token.map(|token| json::canonical(token.get())) else { return };
+                let Some(token) = params.progress_token.map(|token| spelling::canonical(token.get())) else { return };
                 let epoch = self.epoch;
                 let asked = self
                     .server_requests
@@ -665,5 +666,5 @@ fn request_id(text: &str, whole: bool) -> Option<String> {
 
 /// Whether two raw ids are the same id: strings may be escaped differently.
 fn same_id(a: &str, b: &str) -> bool {
-    a == b || json::canonical(a) == json::canonical(b)
+    a == b || spelling::canonical(a) == spelling::canonical(b)
 }

@@ -17,6 +17,7 @@ use crate::policy::session_loss::Refusal;
 use crate::text::visible;
 use crate::wire::buffer::append;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Parsed};
+use crate::wire::spelling;
 use crate::wire::sse::{Item, Parser};
 use crate::wire::utf8::from_utf8_lossy;
 use crate::{ExchangeId, Failure, Level, Nanos, Output, Transport, http};
@@ -433,7 +434,7 @@ fn is_response(text: &str) -> bool {
 /// The id of a response, if it is one of the engine's.
 fn response_id(text: &str) -> Option<u64> {
     match json::parse(json::without_bom(text)) {
-        Ok(Parsed::One(Envelope { kind: Kind::Response { id: Some(id) }, .. })) => json::integer(id.raw),
+        Ok(Parsed::One(Envelope { kind: Kind::Response { id: Some(id) }, .. })) => spelling::integer(id.raw),
         _ => None,
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::state::session::ServerRequest;
 use crate::policy::session_loss::speaks_of_lost_session;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
 use crate::wire::scan::{Scanned, Scanner};
+use crate::wire::spelling;
 
 /// What may come before the client's `initialize` is answered.
 const MAX_EARLY: usize = 64;
@@ -93,7 +94,7 @@ impl Engine {
         };
         let mut answered: Vec<_> = ids
             .iter()
-            .filter_map(|id| self.wire_ids.get(&json::integer(id)?).copied())
+            .filter_map(|id| self.wire_ids.get(&spelling::integer(id)?).copied())
             .chain(owner.filter(|_| more))
             .collect();
         answered.dedup();
@@ -142,7 +143,7 @@ impl Engine {
                 self.send_aside(Aside { epoch, text, reply: true });
             }
             Verdict::Progress { token, progress } => {
-                let token = token.map(|token| json::canonical(&token)).unwrap_or_default();
+                let token = token.map(|token| spelling::canonical(&token)).unwrap_or_default();
                 let mut live = self.progress_tokens.is_of_task(&token, self.now);
                 let asked: Vec<_> = self.progress_tokens.requests(&token).collect();
                 for key in asked {
@@ -176,7 +177,7 @@ impl Engine {
                 }
                 let own = self.next_server_request;
                 self.next_server_request += 1;
-                let progress_token = token.map(|token| json::canonical(&token));
+                let progress_token = token.map(|token| spelling::canonical(&token));
                 self.server_requests.insert(own, ServerRequest { epoch, id, progress_token, task, input: None });
                 self.emit_message(json::splice(&text, id_at, &own.to_string()));
             }
@@ -184,7 +185,9 @@ impl Engine {
                 let asked = self
                     .server_requests
                     .iter()
-                    .find(|(_, asked)| asked.epoch == epoch && json::canonical(&asked.id) == json::canonical(&id))
+                    .find(|(_, asked)| {
+                        asked.epoch == epoch && spelling::canonical(&asked.id) == spelling::canonical(&id)
+                    })
                     .map(|(own, _)| *own);
                 if let Some(own) = asked {
                     self.server_requests.remove(&own);
@@ -230,7 +233,7 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
     let params = &envelope.params;
     match &envelope.kind {
         Kind::Response { id } => Verdict::Answer {
-            wire: id.as_ref().and_then(|id| json::integer(id.raw)),
+            wire: id.as_ref().and_then(|id| spelling::integer(id.raw)),
             id_at: id.as_ref().map(|id| id.range()),
             error: envelope.error.map(json::error_of),
         },
@@ -238,7 +241,7 @@ fn judge(envelope: &Envelope, text: &str) -> Verdict {
         Kind::Request { id, method } => Verdict::Ask {
             id: id.raw.to_string(),
             id_at: id.range(),
-            token: params.own_progress_token().map(json::canonical),
+            token: params.own_progress_token().map(spelling::canonical),
             task: TaskPart::of(method, params.task.map(|task| task.get()), params.task_id.map(|id| id.get())),
         },
         Kind::Notification { method } => match &**method {

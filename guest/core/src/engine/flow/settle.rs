@@ -22,6 +22,7 @@ use crate::policy::era;
 use crate::policy::replay::{Action, Evidence, Facts, decide};
 use crate::policy::session_loss::Refusal;
 use crate::wire::json;
+use crate::wire::spelling;
 use crate::{Event, ExchangeId, Level, Method, Nanos, Output, Transport};
 
 /// How long a cancelled request is remembered, so that its end can be recognised.
@@ -627,7 +628,7 @@ impl Engine {
             self.tool_hints.learn_tools(result);
         }
         if let Some(cursor) = json::next_cursor(result) {
-            let page = Page { method: request.method.clone(), cursor: json::canonical(cursor) };
+            let page = Page { method: request.method.clone(), cursor: spelling::canonical(cursor) };
             self.cursors.given(page, request.epoch);
         }
     }

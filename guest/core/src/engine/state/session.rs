@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::RequestKey;
 use crate::engine::state::translation::{OwnListen, Translation};
-use crate::wire::json::{canonical_value, object, present, splice};
+use crate::wire::json::{object, present, splice};
+use crate::wire::spelling::canonical_value;
 use crate::wire::url::Url;
 use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
 

@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use crate::engine::state::requests::RequestKey;
-use crate::wire::json;
+use crate::wire::spelling;
 use crate::{Nanos, SECOND};
 
 /// The most subscriptions that are kept.
@@ -43,7 +43,7 @@ pub(crate) struct Change {
 impl Change {
     /// What a client's request changes, by its method and the raw `level` or `uri` of its params.
     pub fn of(method: &str, level: Option<&str>, uri: Option<&str>) -> Option<Self> {
-        let uri = uri.filter(|uri| uri.starts_with('"')).map(json::canonical);
+        let uri = uri.filter(|uri| uri.starts_with('"')).map(spelling::canonical);
         match method {
             "logging/setLevel" => level.map(|level| Self { setting: Setting::LogLevel, value: Some(level.into()) }),
             "resources/subscribe" => {
@@ -88,7 +88,7 @@ impl Change {
 fn same(setting: &Setting, a: &Option<String>, b: &Option<String>) -> bool {
     match setting {
         Setting::Subscription(_) => a.is_some() == b.is_some(),
-        Setting::LogLevel => a.as_deref().map(json::canonical) == b.as_deref().map(json::canonical),
+        Setting::LogLevel => a.as_deref().map(spelling::canonical) == b.as_deref().map(spelling::canonical),
     }
 }
 

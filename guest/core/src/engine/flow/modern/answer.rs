@@ -13,6 +13,7 @@ use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Kind, Params, Parsed};
 use crate::wire::modern::{self, SUBSCRIPTION_KEY};
+use crate::wire::spelling;
 use crate::{ExchangeId, Level};
 
 /// Pages of tools that are read to build the headers of one request.
@@ -55,7 +56,7 @@ impl Engine {
 
     fn is_wire_id(&self, key: RequestKey, raw: &str) -> bool {
         let wire = self.requests.get(&key).map(|request| request.wire_id);
-        wire.is_some() && json::integer(raw) == wire
+        wire.is_some() && spelling::integer(raw) == wire
     }
 
     /// A response under the request's own id.
@@ -169,7 +170,7 @@ impl Engine {
             return self.log(Level::Debug, "progress that is no more than what was told before: dropped");
         }
         match (self.requests.get(&key), params.request_id.filter(|_| method == "notifications/cancelled")) {
-            (Some(request), Some(id)) if json::integer(id.get()) == Some(request.wire_id) => {
+            (Some(request), Some(id)) if spelling::integer(id.get()) == Some(request.wire_id) => {
                 let text = json::splice(text, Params::span(id, text).range(), request.client_id());
                 self.emit_message(text);
             }

@@ -16,6 +16,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::replay;
 use crate::wire::json::{self, Params};
 use crate::wire::modern::{self, Meta};
+use crate::wire::spelling;
 use crate::{Event, Level, Method, Nanos};
 
 /// A `server/discover` is answered within this time whatever the server does: clients give up after 10 s, and then take the
@@ -73,7 +74,7 @@ impl Engine {
         };
         let learn = if annotations { Learn::List { annotations } } else { Learn::Nothing };
         Request {
-            progress_token: params.own_progress_token().map(json::canonical),
+            progress_token: params.own_progress_token().map(spelling::canonical),
             task: TaskPart::None,
             modern: Some(part),
             ..settle::new_request(Origin::Client, method, text.to_string(), id_at, safe, learn)

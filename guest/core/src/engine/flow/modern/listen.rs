@@ -13,6 +13,7 @@ use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::wire::json::{self, Params};
 use crate::wire::modern::{Filter, SUBSCRIPTION_KEY};
+use crate::wire::spelling;
 use crate::{Level, Nanos};
 
 /// A stream that lasted this long was no failure.
@@ -132,7 +133,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return text.to_string() };
         let id = params.meta.and_then(|meta| json::member(meta.get(), SUBSCRIPTION_KEY));
         match id {
-            Some(id) if json::integer(id.get()) == Some(request.wire_id) => {
+            Some(id) if spelling::integer(id.get()) == Some(request.wire_id) => {
                 json::splice(text, Params::span(id, text).range(), request.client_id())
             }
             _ => text.to_string(),

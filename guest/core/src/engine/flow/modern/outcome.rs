@@ -16,6 +16,7 @@ use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Kind, Parsed};
 use crate::wire::modern;
+use crate::wire::spelling;
 use crate::{Event, ExchangeId, Failure, Level, Transport};
 
 /// So often a request is held while the server's path is not found: a server that is being replaced has it again soon.
@@ -91,7 +92,7 @@ impl Engine {
         if matches!(evidence, Evidence::Unknown | Evidence::Refused)
             && let Ok(Parsed::One(envelope)) = json::parse(json::without_bom(&refusal.body))
             && let Envelope { kind: Kind::Response { id: Some(id) }, error: Some(_), .. } = &envelope
-            && json::integer(id.raw) == Some(wire)
+            && spelling::integer(id.raw) == Some(wire)
         {
             return self.on_modern_answer(key, json::without_bom(&refusal.body), id.range(), &envelope);
         }

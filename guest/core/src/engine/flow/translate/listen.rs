@@ -12,6 +12,7 @@ use crate::engine::state::requests::{RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::wire::json::{self, Kind, Parsed};
 use crate::wire::modern::{self, Filter};
+use crate::wire::spelling;
 use crate::{ExchangeId, Level, Method};
 
 impl Engine {
@@ -164,7 +165,7 @@ impl Engine {
     /// A subscription of the client's: the stream is opened with other URIs, and the answer is its acknowledgement.
     pub(crate) fn translate_subscription(&mut self, key: RequestKey, subscribe: bool) {
         let uri = self.requests.get(&key).and_then(|request| match json::parse(&request.text) {
-            Ok(Parsed::One(envelope)) => envelope.params.uri.map(|uri| json::canonical(uri.get())),
+            Ok(Parsed::One(envelope)) => envelope.params.uri.map(|uri| spelling::canonical(uri.get())),
             _ => None,
         });
         let Some(uri) = uri.filter(|uri| uri.starts_with('"')) else {
