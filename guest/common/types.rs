@@ -40,6 +40,10 @@ impl wit::GuestOptions for OptionsResource {
         self.0.borrow_mut().notify_client = notify;
     }
 
+    fn set_discover_first(&self, first: bool) {
+        self.0.borrow_mut().discover_first = first;
+    }
+
     fn set_trust_annotations(&self, trust: bool) {
         self.0.borrow_mut().trust_annotations = trust;
     }
@@ -58,6 +62,10 @@ impl wit::GuestOptions for OptionsResource {
 
     fn set_heartbeat_interval(&self, interval: wit::Duration) {
         self.0.borrow_mut().heartbeat_interval = interval;
+    }
+
+    fn set_listen_check_interval(&self, interval: wit::Duration) {
+        self.0.borrow_mut().listen_check_interval = interval;
     }
 
     fn set_heartbeat_timeout(&self, timeout: wit::Duration) {

@@ -1,7 +1,8 @@
 // The client program of the official conformance suite's scenarios of MCP 2026-07-28: a client on the official TypeScript SDK
-// 2.4. It has the bridge that BRIDGE names as its stdio server, or without that connects to the server itself. ERA is the SDK's
-// negotiation (`auto` or `legacy`), SDK_FOLDER the `node_modules` that holds the SDK. It lists all there is, reads and gets it,
-// and calls the tools: with what the scenario's context says, or with what their schemas ask for. The user accepts everything.
+// 2.4. Its stdio server is the bridge that BRIDGE names, with the option BRIDGE_OPTION; without BRIDGE it connects to the server
+// itself. ERA is the SDK's negotiation (`auto` or `legacy`), SDK_FOLDER the `node_modules` that holds the SDK. It lists all there
+// is, reads and gets it, and calls the tools: with what the scenario's context says, or with what their schemas ask for. The user
+// accepts everything.
 import { pathToFileURL } from "node:url";
 
 const sdk = pathToFileURL(`${process.env.SDK_FOLDER}/@modelcontextprotocol/client/dist/`);
@@ -9,8 +10,9 @@ const { Client, StreamableHTTPClientTransport } = await import(new URL("index.mj
 const { StdioClientTransport } = await import(new URL("stdio.mjs", sdk));
 
 const url = process.argv.at(-1);
+const options = process.env.BRIDGE_OPTION ? [process.env.BRIDGE_OPTION] : [];
 const transport = process.env.BRIDGE
-  ? new StdioClientTransport({ command: process.env.BRIDGE, args: [url, "--log", "debug"], stderr: "inherit" })
+  ? new StdioClientTransport({ command: process.env.BRIDGE, args: [url, "--log", "debug", ...options], stderr: "inherit" })
   : new StreamableHTTPClientTransport(new URL(url));
 const client = new Client(
   { name: "mcp-reconnect-conformance", version: "1" },

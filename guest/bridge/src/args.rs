@@ -161,11 +161,13 @@ impl Given {
         });
         options.set_heartbeat_strict(self.get("heartbeat-strict").is_some());
         options.set_notify_client(self.get("notify-client").is_some());
+        options.set_discover_first(self.get("discover-first").is_some());
         options.set_trust_annotations(self.get("trust-annotations").is_some());
         let off = |duration: Option<Duration>| duration.unwrap_or_default();
         let maybe = |text: &str| duration::parse_or_off(text).map(off);
         self.set("heartbeat", maybe, |interval| options.set_heartbeat_interval(nanos(interval)))?;
         self.set("heartbeat-timeout", duration::parse, |timeout| options.set_heartbeat_timeout(nanos(timeout)))?;
+        self.set("listen-check", maybe, |interval| options.set_listen_check_interval(nanos(interval)))?;
         self.set("request-timeout", duration::parse, |timeout| options.set_run_timeout(nanos(timeout)))?;
         self.set("old-session-timeout", maybe, |timeout| options.set_old_session_timeout(nanos(timeout)))?;
         self.set("hold-timeout", duration::parse, |timeout| options.set_hold_timeout(nanos(timeout)))?;

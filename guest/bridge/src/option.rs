@@ -33,7 +33,7 @@ const fn switch(name: &'static str, help: &'static str) -> Spec {
 }
 
 /// All of them.
-pub const OPTIONS: [Spec; 20] = [
+pub const OPTIONS: [Spec; 22] = [
     Spec {
         choices: &["auto", "http", "sse"],
         ..value("transport", "NAME", "http (Streamable HTTP), sse (HTTP+SSE) or auto [default: auto]")
@@ -54,6 +54,7 @@ pub const OPTIONS: [Spec; 20] = [
     value("heartbeat", "TIME", "Silence after which the server is pinged, or off [default: 30s]"),
     value("heartbeat-timeout", "TIME", "How long a ping may stay unanswered [default: 10s]"),
     switch("heartbeat-strict", "An unanswered ping counts even while a request runs"),
+    value("listen-check", "TIME", "Checks of a server whose listen stream is open, or off [default: 1s]"),
     value("request-timeout", "TIME", "How long a request may run without progress [default: 1h]"),
     value("old-session-timeout", "TIME", "Silence of a replaced session's request, or off [default: 5m]"),
     value("hold-timeout", "TIME", "How long a request may wait for an absent server [default: 3m]"),
@@ -62,6 +63,7 @@ pub const OPTIONS: [Spec; 20] = [
     value("max-body-bytes", "SIZE", "The largest JSON answer [default: 64M]"),
     value("max-total-body-bytes", "SIZE", "All answers that are being read at once [default: 128M]"),
     value("max-message-bytes", "SIZE", "The largest message from the client [default: 64M]"),
+    switch("discover-first", "Ask with server/discover first, and translate for an older client"),
     switch("trust-annotations", "Repeat a lost call of a read-only or idempotent tool"),
     Spec { short: Some('h'), ..switch("help", "Print help") },
     Spec { short: Some('V'), ..switch("version", "Print version") },

@@ -21,6 +21,11 @@ export interface ReconnectingTransportOptions {
   fetch?: FetchLike | undefined;
   /** Closes the transport when it is aborted. */
   signal?: AbortSignal | undefined;
+  /**
+   * Ask the server with `server/discover` before `initialize`: where it speaks a version without sessions (MCP 2026-07-28 and
+   * later), a client of an earlier version is translated to it, also if the server speaks the client's version too. Default: false.
+   */
+  discoverFirst?: boolean | undefined;
   /** Believe the server's tool annotations when deciding whether a `tools/call` may be sent again. Default: false. */
   trustAnnotations?: boolean | undefined;
   /** Tell the program of connection changes with `notifications/message` too. Default: false. */
@@ -32,6 +37,11 @@ export interface ReconnectingTransportOptions {
   credentialsTimeout?: number | undefined;
   /** Silence after which a `ping` is sent; 0: never. Default: 30 s. */
   heartbeatInterval?: number | undefined;
+  /**
+   * How often the server is asked whether it takes connections while a stream of notifications of a version without sessions
+   * (`subscriptions/listen`) is open; 0: as often as the heartbeat. Default: 1 s.
+   */
+  listenCheckInterval?: number | undefined;
   /** How long a `ping` may stay unanswered. Default: 10 s. */
   heartbeatTimeout?: number | undefined;
   /** An unanswered ping ends the connection even while a request is in flight. Default: false. */
@@ -78,10 +88,12 @@ type Setter = (options: types.Options, value: never, name: string) => void;
 /** What is for the component, by its name. */
 const SETTERS: Record<string, Setter> = {
   transport: (options, value: unknown, name) => options.setTransport(choice(value, name)),
+  discoverFirst: (options, value: unknown, name) => options.setDiscoverFirst(boolean(value, name)),
   trustAnnotations: (options, value: unknown, name) => options.setTrustAnnotations(boolean(value, name)),
   notifyClient: (options, value: unknown, name) => options.setNotifyClient(boolean(value, name)),
   credentialsTimeout: (options, value: unknown, name) => options.setCredentialsTimeout(duration(value, name)),
   heartbeatInterval: (options, value: unknown, name) => options.setHeartbeatInterval(duration(value, name)),
+  listenCheckInterval: (options, value: unknown, name) => options.setListenCheckInterval(duration(value, name)),
   heartbeatTimeout: (options, value: unknown, name) => options.setHeartbeatTimeout(duration(value, name)),
   heartbeatStrict: (options, value: unknown, name) => options.setHeartbeatStrict(boolean(value, name)),
   holdTimeout: (options, value: unknown, name) => options.setHoldTimeout(duration(value, name)),

@@ -295,6 +295,9 @@ async fn fill_options(
     if let Some(notify) = set.notify_client {
         guest.call_set_notify_client(&mut *store, resource, notify).await?;
     }
+    if let Some(first) = set.discover_first {
+        guest.call_set_discover_first(&mut *store, resource, first).await?;
+    }
     if let Some(trust) = set.trust_annotations {
         guest.call_set_trust_annotations(&mut *store, resource, trust).await?;
     }
@@ -306,6 +309,9 @@ async fn fill_options(
     }
     if let Some(interval) = set.heartbeat_interval {
         guest.call_set_heartbeat_interval(&mut *store, resource, nanos(interval)).await?;
+    }
+    if let Some(interval) = set.listen_check_interval {
+        guest.call_set_listen_check_interval(&mut *store, resource, nanos(interval)).await?;
     }
     if let Some(timeout) = set.heartbeat_timeout {
         guest.call_set_heartbeat_timeout(&mut *store, resource, nanos(timeout)).await?;

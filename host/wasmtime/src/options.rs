@@ -40,10 +40,12 @@ pub struct Options {
 pub(crate) struct Settings {
     pub transport: Option<TransportChoice>,
     pub notify_client: Option<bool>,
+    pub discover_first: Option<bool>,
     pub trust_annotations: Option<bool>,
     pub credentials_timeout: Option<Duration>,
     pub connect_headers_timeout: Option<Duration>,
     pub heartbeat_interval: Option<Duration>,
+    pub listen_check_interval: Option<Duration>,
     pub heartbeat_timeout: Option<Duration>,
     pub heartbeat_strict: Option<bool>,
     pub hold_timeout: Option<Duration>,
@@ -98,6 +100,14 @@ impl Options {
         self
     }
 
+    /// Ask the server with `server/discover` before `initialize`. Where it speaks a version without sessions (MCP 2026-07-28 and
+    /// later), a client of an earlier version is translated to it, also if the server speaks the client's version too.
+    /// Default: false.
+    pub fn discover_first(mut self, first: bool) -> Self {
+        self.settings.discover_first = Some(first);
+        self
+    }
+
     /// Believe the server's tool annotations when deciding whether a `tools/call` may be sent again. Default: false.
     pub fn trust_annotations(mut self, trust: bool) -> Self {
         self.settings.trust_annotations = Some(trust);
@@ -122,6 +132,14 @@ impl Options {
     /// Silence after which a `ping` is sent; `None`: never. Default: 30 s.
     pub fn heartbeat(mut self, interval: Option<Duration>) -> Self {
         self.settings.heartbeat_interval = Some(interval.unwrap_or_default());
+        self
+    }
+
+    /// How often the server is asked whether it takes connections while a stream of notifications of a version without sessions
+    /// (`subscriptions/listen`) is open: one that goes down takes none any more and waits for its streams to end. `None`: as
+    /// often as the heartbeat. Default: 1 s.
+    pub fn listen_check(mut self, interval: Option<Duration>) -> Self {
+        self.settings.listen_check_interval = Some(interval.unwrap_or_default());
         self
     }
 

@@ -44,6 +44,9 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Which transport to speak. Default: detect.
     pub transport: TransportChoice,
+    /// Ask the server with `server/discover` before `initialize`. Where it speaks a version without sessions (MCP 2026-07-28 and
+    /// later), a client of an earlier version is translated to it, also if the server speaks the client's version too. Default: no.
+    pub discover_first: bool,
     /// Believe the server's tool annotations (`readOnlyHint`, `idempotentHint`) when deciding whether a `tools/call`
     /// may be sent again. Default: no.
     pub trust_annotations: bool,
@@ -60,6 +63,10 @@ pub struct Options {
     pub connect_headers_timeout: Nanos,
     /// Silence after which a `ping` is sent; 0 switches the heartbeat off. Default: 30 s.
     pub heartbeat_interval: Nanos,
+    /// While a stream of notifications of a version without sessions (`subscriptions/listen`) is open, the server is asked at least
+    /// so often whether it takes connections: one that goes down takes none any more and waits for its streams to end. 0 leaves
+    /// it to [`Options::heartbeat_interval`]. Default: 1 s.
+    pub listen_check_interval: Nanos,
     /// How long a `ping` may stay unanswered. Default: 10 s.
     pub heartbeat_timeout: Nanos,
     /// An unanswered ping ends the connection even while a request is in flight. Default: no.
@@ -110,12 +117,14 @@ impl Options {
             url: url.into(),
             headers: Vec::new(),
             transport: TransportChoice::Auto,
+            discover_first: false,
             trust_annotations: false,
             notify_client: false,
             can_refresh_credentials: false,
             credentials_timeout: 15 * SECOND,
             connect_headers_timeout: 0,
             heartbeat_interval: 30 * SECOND,
+            listen_check_interval: SECOND,
             heartbeat_timeout: 10 * SECOND,
             heartbeat_strict: false,
             hold_timeout: 180 * SECOND,
@@ -143,6 +152,7 @@ impl Options {
             &mut self.credentials_timeout,
             &mut self.connect_headers_timeout,
             &mut self.heartbeat_interval,
+            &mut self.listen_check_interval,
             &mut self.heartbeat_timeout,
             &mut self.hold_timeout,
             &mut self.run_timeout,

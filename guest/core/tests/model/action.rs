@@ -2,14 +2,16 @@
 
 use mcp_reconnect_core::{ExchangeId, Failure, Input, Nanos, Output, SECOND};
 
-use crate::audit::{Asked, Init, Promise};
-use crate::server::{Style, ping};
+use crate::audit::{Asked, Init, LISTEN_ID, Listen, Promise};
+use crate::server::{LISTEN, Style, ping};
 use crate::wire::{Call, Piece, Said, Stage, Wire};
 use crate::world::{State, World};
 
 const DOZE: Nanos = 60 * SECOND;
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"model","version":"1"}}}"#;
+
+const META: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"model","version":"1"}}"#;
 
 /// One thing that may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,8 @@ pub enum Action {
     Request(Call),
     Cancel(Call),
     Notify,
+    /// The client opens a stream of notifications.
+    Listen,
     Answer(u64),
     /// The client initializes once more.
     Reinitialize,
@@ -101,9 +105,10 @@ impl World {
                 state.audit.calls.insert(call, Asked { place, ..Asked::default() });
                 state.tries += u8::from(call == Call::Last);
                 let (id, method) = (call.id(), call.method());
+                let meta = self.meta();
                 self.say(
                     state,
-                    &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"x"}}}}"#),
+                    &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"x"{meta}}}}}"#),
                 );
             }
             Action::Cancel(call) => {
@@ -121,6 +126,15 @@ impl World {
                 state.left.notifies -= 1;
                 state.audit.notified.0 = state.audit.next_place();
                 self.say(state, r#"{"jsonrpc":"2.0","method":"notifications/model"}"#);
+            }
+            Action::Listen => {
+                state.left.listens -= 1;
+                state.audit.listen = Listen::Open;
+                let params = format!(r#"{{"notifications":{{"toolsListChanged":true}}{}}}"#, self.meta());
+                self.say(
+                    state,
+                    &format!(r#"{{"jsonrpc":"2.0","id":{LISTEN_ID},"method":"{LISTEN}","params":{params}}}"#),
+                );
             }
             Action::Answer(id) => {
                 let audit = &mut state.audit;
@@ -236,6 +250,11 @@ impl World {
         }
     }
 
+    /// What a client of a version without sessions says of itself with each request.
+    fn meta(&self) -> &'static str {
+        if self.style == Style::Modern { META } else { "" }
+    }
+
     fn say(&self, state: &mut State, text: &str) {
         self.input(state, Input::Message(text.into()));
     }
@@ -342,7 +361,7 @@ impl World {
             state.audit.broke(Promise::Determinism, "the same input had another effect");
         }
         for output in &outputs {
-            let wire = state.audit.on_output(output, self.style == Style::Stateless);
+            let wire = state.audit.on_output(output, self.style.is_sessionless());
             match output {
                 Output::Start(exchange, _) => {
                     state.wires.extend(wire.map(|wire| (exchange.0, wire)));

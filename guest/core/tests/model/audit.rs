@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mcp_reconnect_core::{Event, Method, Nanos, Output, Request};
 use serde_json::Value;
 
+use crate::server::{ACKNOWLEDGED, SUBSCRIPTION};
 use crate::wire::{Call, Cursor, Said, Wire};
 
 /// The promises of `docs/design.md` that are watched, and what is needed for them to mean anything.
@@ -67,10 +68,28 @@ pub enum Init {
     Refused,
 }
 
+/// Where the client's `subscriptions/listen` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Listen {
+    #[default]
+    Unsent,
+    Open,
+    Acknowledged,
+    /// It was answered: with an error, or at the close.
+    Over,
+}
+
+/// The client's id of it.
+pub const LISTEN_ID: &str = "\"l\"";
+
 /// Everything that is remembered to judge by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Audit {
     pub init: Init,
+    /// The client's stream of notifications.
+    pub listen: Listen,
+    /// Changes that it was told of there.
+    pub changes: u8,
     /// The client has sent `notifications/initialized`.
     pub initialized: bool,
     pub calls: BTreeMap<Call, Asked>,
@@ -300,6 +319,18 @@ impl Audit {
                     None => self.broke(Promise::CleanSession, "no question of that id is open"),
                 }
             }
+            Some(ACKNOWLEDGED) => {
+                if self.listen != Listen::Open || !of_the_listen(&json) {
+                    self.broke(Promise::OneAnswer, "a stream that is not open was acknowledged");
+                }
+                self.listen = Listen::Acknowledged;
+            }
+            Some("notifications/tools/list_changed") if of_the_listen(&json) => {
+                if self.listen != Listen::Acknowledged {
+                    self.broke(Promise::OneAnswer, "a change was told on a stream that is not open");
+                }
+                self.changes = self.changes.saturating_add(1);
+            }
             Some(_) => {}
             None => self.on_answer(text, &json),
         }
@@ -312,6 +343,13 @@ impl Audit {
                 self.broke(Promise::OneAnswer, "initialize was answered twice");
             }
             self.init = if json.get("result").is_some() { Init::Answered } else { Init::Refused };
+            return;
+        }
+        if has_id(LISTEN_ID) {
+            if !matches!(self.listen, Listen::Open | Listen::Acknowledged) {
+                self.broke(Promise::OneAnswer, "a stream was ended that is not open");
+            }
+            self.listen = Listen::Over;
             return;
         }
         let found = self.calls.iter().find(|(call, _)| has_id(call.id())).map(|(call, asked)| (*call, *asked));
@@ -336,4 +374,9 @@ impl Audit {
         }
         self.calls.insert(call, asked);
     }
+}
+
+/// Whether a notification belongs to the client's stream.
+fn of_the_listen(message: &Value) -> bool {
+    message["params"]["_meta"][SUBSCRIPTION] == "l"
 }

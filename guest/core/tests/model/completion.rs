@@ -13,7 +13,7 @@ use mcp_reconnect_core::{Nanos, SECOND, errors};
 use stateright::Model;
 
 use crate::action::Action;
-use crate::audit::{Init, Promise};
+use crate::audit::{Init, Listen, Promise};
 use crate::wire::{Call, Said, Stage, Wire};
 use crate::world::{Budget, State, World};
 
@@ -154,7 +154,9 @@ fn fingerprint(state: &State) -> u64 {
 impl World {
     /// Promise 5: once nothing goes wrong any more, everything is answered and works again.
     pub fn recovers(&self, state: &State) -> bool {
-        WELL.iter().all(|mood| self.follows(state, *mood))
+        // In a version without sessions nothing is known without `server/discover`, so that it cannot come to nothing for ever.
+        let counts = |mood: &Mood| !(self.style.is_modern() && matches!(mood, Mood::Own(_)));
+        WELL.iter().filter(|mood| counts(mood)).all(|mood| self.follows(state, *mood))
     }
 
     /// Promises 1 and 6: whatever goes wrong for ever, everything is answered.
@@ -188,7 +190,8 @@ impl World {
 
     /// What was done where a state came to a bad end.
     pub fn explain(&self, state: &State) -> String {
-        let mut log = String::new();
+        let waits = state.machine.waits_badly(&self.options(), state.now, state.audit.initialized);
+        let mut log = waits.map(|problem| format!("{problem}\n")).unwrap_or_default();
         for mood in WELL.into_iter().chain(ILL) {
             let mut steps = String::new();
             if !self.follow(state, mood, &Known::default(), Some(&mut steps)) {
@@ -282,6 +285,9 @@ impl World {
             Init::Unsent | Init::Refused if kind => return Step::Do(Action::Initialize),
             _ => {}
         }
+        if kind && !state.is_listening() {
+            return time;
+        }
         let last = audit.call(Call::Last);
         if audit.someone_waits() || last.failed(errors::UNAUTHORIZED, state.now) {
             return time;
@@ -351,6 +357,13 @@ impl World {
 }
 
 impl State {
+    /// Whether the client's stream of notifications, if it wants one, is open at a server that is there.
+    fn is_listening(&self) -> bool {
+        let wanted = matches!(self.audit.listen, Listen::Open | Listen::Acknowledged);
+        let open = |wire: &Wire| wire.is_listen() && wire.open && !wire.doomed && !wire.orphan;
+        !wanted || self.audit.listen == Listen::Acknowledged && self.wires.values().any(open)
+    }
+
     /// Where the last call may have to fail at first: a session that nobody has found dead yet, or credentials that are
     /// asked for again only now and then.
     fn may_try_again(&self) -> bool {

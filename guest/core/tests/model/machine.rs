@@ -75,9 +75,9 @@ impl Machine {
         self.engine.deadline()
     }
 
-    /// Whether whatever is under way is waited for, and no longer than an option allows. Nobody asks for rest in the model.
-    pub fn waits_well(&self, options: &Options, now: Nanos, initialized: bool) -> bool {
-        self.fault.is_some() || waits::problem(&self.engine, options, now, initialized, 0).is_none()
+    /// What is under way and not waited for, or for longer than an option allows. Nobody asks for rest in the model.
+    pub fn waits_badly(&self, options: &Options, now: Nanos, initialized: bool) -> Option<String> {
+        if self.fault.is_some() { None } else { waits::problem(&self.engine, options, now, initialized, 0) }
     }
 
     pub fn is_ready(&self) -> bool {

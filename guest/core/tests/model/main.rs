@@ -101,6 +101,7 @@ const NONE: Budget = Budget {
     notifies: 0,
     demands: 0,
     closes: 0,
+    listens: 0,
 };
 
 #[test]
@@ -236,6 +237,36 @@ fn closing_at_any_moment() {
     let larger = Budget { faults: 2, ticks: 2, cancels: 1, ..usual };
     check("closing, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 7_000);
     check("closing, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 13_000);
+}
+
+#[test]
+fn a_call_in_a_version_without_sessions() {
+    let usual = Budget { kills: 1, faults: 1, ticks: 2, cancels: 1, ..NONE };
+    let larger = Budget { ticks: 3, ..usual };
+    let world = World { ready: false, ..world(Style::Modern, UNSAFE, bounds(usual, larger)) };
+    check("call, 2026-07-28", world, 1_000);
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+    let larger = Budget { cancels: 1, ..usual };
+    let world = World { ready: false, ..self::world(Style::Modern, BOTH, bounds(usual, larger)) };
+    check("two calls, 2026-07-28", world, 1_000);
+}
+
+#[test]
+fn a_stream_of_notifications() {
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, listens: 1, ..NONE };
+    let larger = Budget { ticks: 2, ..usual };
+    let world = World { ready: false, ..world(Style::Modern, NO_CALL, bounds(usual, larger)) };
+    check("listen, 2026-07-28", world, 1_000);
+}
+
+#[test]
+fn a_call_that_is_translated() {
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
+    let larger = Budget { ticks: 2, ..usual };
+    check("call, translated", world(Style::Translated, UNSAFE, bounds(usual, larger)), 1_000);
+    let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+    let world = World { ready: false, ..world(Style::Translated, UNSAFE, usual) };
+    check("from the first message, translated", world, 1_000);
 }
 
 /// Puts a fault between the engine and the world and demands that this promise breaks.

@@ -20,6 +20,22 @@ pub enum Style {
     Stateless,
     /// HTTP+SSE.
     Sse,
+    /// A version without sessions, and a client of it: `server/discover`, `subscriptions/listen`, no `initialize`.
+    Modern,
+    /// The same server with a client of a version with sessions.
+    Translated,
+}
+
+impl Style {
+    /// No message belongs to a session.
+    pub fn is_sessionless(self) -> bool {
+        matches!(self, Self::Stateless | Self::Modern | Self::Translated)
+    }
+
+    /// The server speaks a version without sessions only.
+    pub fn is_modern(self) -> bool {
+        matches!(self, Self::Modern | Self::Translated)
+    }
 }
 
 /// A session on the server.
@@ -76,6 +92,7 @@ impl Server {
     pub fn take(&mut self, style: Style, shared: &mut Shared, id: ExchangeId, wire: &Wire) -> Made {
         match (&wire.said, style) {
             (Said::Stream, Style::Sse) => return self.open_sse(shared, id),
+            (_, Style::Modern | Style::Translated) => return modern(shared, wire),
             (Said::Initialize { .. }, Style::Sse) | (_, Style::Stateless) => {}
             (Said::Initialize { wire }, _) => return self.initialize(shared, *wire, style),
             _ => {}
@@ -250,6 +267,40 @@ impl Shared {
         }
     }
 }
+
+/// What a server of a version without sessions makes of a request.
+fn modern(shared: &mut Shared, wire: &Wire) -> Made {
+    match &wire.said {
+        Said::Initialize { wire } => {
+            let error = r#""error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}"#;
+            reply(400, &format!(r#"{{"jsonrpc":"2.0","id":{wire},{error}}}"#))
+        }
+        Said::Call { call, wire } => {
+            shared.run(*call);
+            reply(200, &result(*wire, &format!(r#"{{"resultType":"complete","of":"{}"}}"#, call.method())))
+        }
+        Said::Own { method, wire } if method == LISTEN => {
+            let params =
+                format!(r#"{{"_meta":{{"{SUBSCRIPTION}":{wire}}},"notifications":{{"toolsListChanged":true}}}}"#);
+            let data = format!(r#"{{"jsonrpc":"2.0","method":"{ACKNOWLEDGED}","params":{params}}}"#);
+            let opened = Piece::Open { session: None, prime: None };
+            Made { pieces: vec![opened, Piece::Event { id: None, data, last: false }], aside: None }
+        }
+        Said::Own { wire, .. } => reply(200, &result(*wire, DISCOVERED)),
+        _ => {
+            shared.complaint = Some("a message reached a server that knows no sessions and is of one");
+            reply(202, "")
+        }
+    }
+}
+
+/// The request that opens a stream of notifications, and the first notification on it.
+pub const LISTEN: &str = "subscriptions/listen";
+pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+/// Names the stream that a notification is of.
+pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+const DISCOVERED: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"model","version":"1"}}}"#;
 
 /// A ping of a server.
 pub fn ping() -> String {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use mcp_reconnect_core::{ExchangeId, Input, Method, Request};
 
 use crate::machine::header;
+use crate::server::LISTEN;
 
 /// The client's messages that have an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -252,6 +253,11 @@ impl Wire {
             }
             Some(Piece::End) => vec![Input::End(exchange)],
         }
+    }
+
+    /// Whether it is a stream of notifications of a version without sessions.
+    pub fn is_listen(&self) -> bool {
+        matches!(&self.said, Said::Own { method, .. } if method == LISTEN)
     }
 
     /// Whether nothing of it will come any more.

@@ -39,6 +39,8 @@ pub struct Budget {
     pub demands: u8,
     /// Whether the client may close.
     pub closes: u8,
+    /// Whether the client may open a stream of notifications.
+    pub listens: u8,
 }
 
 /// One run of the checker.
@@ -157,7 +159,7 @@ impl World {
                 if faults || wire.doomed {
                     actions.push(Action::Break(id));
                 }
-                if faults && wire.open && matches!(wire.said, Said::Stream | Said::Call { .. }) {
+                if faults && wire.open && (wire.is_listen() || matches!(wire.said, Said::Stream | Said::Call { .. })) {
                     actions.push(Action::EndEarly(id));
                 }
                 if faults && !wire.open && matches!(wire.pieces.front(), Some(Piece::Reply { status: 200, .. })) {
@@ -180,13 +182,20 @@ impl Model for World {
 
     fn init_states(&self) -> Vec<State> {
         let mut state = self.begin();
+        if self.style == Style::Modern {
+            // There is nothing to begin with.
+            state.audit.init = Init::Answered;
+            state.audit.initialized = true;
+        }
         if self.ready {
             state.left = Budget::default();
-            self.apply(&mut state, Action::Initialize);
+            if self.style != Style::Modern {
+                self.apply(&mut state, Action::Initialize);
+                self.settle(&mut state);
+                self.apply(&mut state, Action::Initialized);
+            }
             self.settle(&mut state);
-            self.apply(&mut state, Action::Initialized);
-            self.settle(&mut state);
-            assert!(self.fault.is_some() || state.machine.is_ready());
+            assert!(self.fault.is_some() || self.style == Style::Modern || state.machine.is_ready());
             state.left = self.budget;
         }
         vec![state]
@@ -213,6 +222,9 @@ impl Model for World {
             }
             if state.left.notifies > 0 && audit.initialized {
                 actions.push(Action::Notify);
+            }
+            if state.left.listens > 0 {
+                actions.push(Action::Listen);
             }
             actions.extend(audit.questions.keys().chain(audit.late.keys()).map(|id| Action::Answer(*id)));
             if state.left.demands > 0 {
@@ -294,10 +306,13 @@ impl World {
         let budget = self.budget;
         let broken = budget.faults > 0 || budget.kills > 0;
         let calls = self.calls.contains(&Call::Unsafe);
-        let reached: [(&'static str, bool, Reached); 8] = [
+        let reached: [(&'static str, bool, Reached); 9] = [
             ("an unsafe call was answered", calls, |_, state| state.audit.call(Call::Unsafe).succeeded),
             ("an outcome was unknown", calls && broken, |_, state| state.audit.unknown),
-            ("a new session was made", broken || budget.demands > 0, |_, state| state.audit.sessions > 1),
+            ("a new session was made", self.style != Style::Modern && (broken || budget.demands > 0), |_, state| {
+                state.audit.sessions > 1
+            }),
+            ("a stream was opened again", budget.listens > 0 && broken, |_, state| state.audit.changes > 0),
             ("a safe call was sent again", self.calls.contains(&Call::Safe) && broken, |_, state| {
                 state.audit.replayed && state.audit.call(Call::Safe).succeeded
             }),
@@ -356,6 +371,6 @@ impl State {
     fn is_awake(&self, options: &Options) -> bool {
         self.audit.closed
             || (!(self.audit.someone_waits() || self.audit.closing) || self.machine.deadline().is_some())
-                && self.machine.waits_well(options, self.now, self.audit.initialized)
+                && self.machine.waits_badly(options, self.now, self.audit.initialized).is_none()
     }
 }

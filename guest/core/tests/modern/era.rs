@@ -164,3 +164,32 @@ fn rejected_credentials_are_asked_for_and_say_nothing_of_the_era() {
     rig.pass(16 * SECOND);
     assert_eq!(rig.take()[0]["error"]["code"], errors::UNAUTHORIZED);
 }
+
+/// What broke before the rejection is not asked about again and again: whoever rejects has answered.
+#[test]
+fn a_rejection_of_the_engines_own_question_leaves_it_to_the_requests() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    rig.ask(json!(1), "tools/call", json!({"name": "t"}));
+    let (exchange, _) = rig.find("tools/call");
+    rig.fail(exchange, Failure::Lost);
+    rig.ask(json!(2), "tools/call", json!({"name": "t"}));
+    let (own, _) = rig.find("server/discover");
+    rig.answer(own, 401, "text/plain", "");
+    assert!(!rig.is_open("server/discover"), "{:?}", rig.methods());
+    let (exchange, _) = rig.find("tools/call");
+    rig.answer(exchange, 401, "text/plain", "");
+    let codes: Vec<_> = rig.take().iter().map(|answer| answer["error"]["code"].clone()).collect();
+    assert_eq!(codes, [json!(errors::OUTCOME_UNKNOWN), json!(errors::UNAUTHORIZED)]);
+}
+
+/// Nothing is going on once the client has taken back what it asked for.
+#[test]
+fn a_server_that_was_never_heard_of_is_not_being_connected_to() {
+    let mut rig = Rig::new();
+    rig.ask(json!(1), "tools/call", json!({"name": "t"}));
+    assert_eq!(rig.engine.status().state, State::Connecting);
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    rig.pass(3600 * SECOND);
+    assert_eq!(rig.engine.status().state, State::Idle);
+}

@@ -1,6 +1,6 @@
 //! Streams of notifications survive the server.
 
-use mcp_reconnect_core::{Failure, Input, SECOND, errors};
+use mcp_reconnect_core::{Failure, Input, Options, SECOND, errors};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -92,14 +92,32 @@ fn an_idle_stream_is_let_go_when_the_server_takes_no_connections() {
     rig.discovered();
     let listen = rig.listening(json!(1));
     // Comments are a sign of life, and say nothing of new connections.
-    for _ in 0..29 {
-        rig.pass(SECOND);
+    for _ in 0..5 {
         rig.bytes(listen, ": alive\n\n");
+        rig.pass(SECOND);
+        rig.result("server/discover", discover_result());
     }
-    rig.pass(2 * SECOND);
+    rig.pass(SECOND);
     let (own, _) = rig.find("server/discover");
     rig.fail(own, Failure::Connect);
     assert!(rig.cancelled.contains(&listen));
+}
+
+#[test]
+fn how_often_the_server_is_asked_while_a_stream_is_open_can_be_set() {
+    for (check, heartbeat, expected) in
+        [(7, 30, Some(7)), (7, 3, Some(3)), (0, 30, Some(30)), (7, 0, Some(7)), (0, 0, None)]
+    {
+        let options = Options::new(URL);
+        let (listen_check_interval, heartbeat_interval) = (check * SECOND, heartbeat * SECOND);
+        let mut rig = Rig::with(Options { listen_check_interval, heartbeat_interval, ..options });
+        rig.discovered();
+        rig.listening(json!(1));
+        rig.pass(expected.map_or(3600, |seconds| seconds - 1) * SECOND);
+        assert!(!rig.is_open("server/discover"), "{check} {heartbeat}");
+        rig.pass(SECOND);
+        assert_eq!(rig.is_open("server/discover"), expected.is_some(), "{check} {heartbeat}");
+    }
 }
 
 #[test]
@@ -165,8 +183,7 @@ fn an_acknowledgement_that_comes_twice_is_dropped_and_one_that_never_comes_is_no
     rig.event(listen, &acknowledgement(&wire, json!({"toolsListChanged": true})));
     assert!(rig.take().is_empty() && rig.logged("a second acknowledgement"));
 
-    let mut rig =
-        Rig::with(mcp_reconnect_core::Options { heartbeat_interval: 0, ..mcp_reconnect_core::Options::new(URL) });
+    let mut rig = Rig::with(Options { heartbeat_interval: 0, listen_check_interval: 0, ..Options::new(URL) });
     rig.discovered();
     rig.ask(json!(1), "subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
     let (silent, _) = rig.find("subscriptions/listen");

@@ -109,6 +109,46 @@ fn a_server_that_discover_is_not_known_at_refused_for_the_first_reason() {
     assert!(!rig.is_open("server/discover"));
 }
 
+/// A server of both kinds of versions is spoken to in the one without sessions, each time that it is back.
+#[test]
+fn discover_comes_first_where_that_is_asked_for() {
+    let mut rig = Rig::with(Options { discover_first: true, ..Options::new(URL) });
+    initialize(&mut rig);
+    rig.result("server/discover", server());
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    rig.acknowledge(json!({"toolsListChanged": true}));
+    assert_eq!(rig.take()[0]["result"]["protocolVersion"], "2025-06-18");
+    rig.lose_all(Failure::Lost);
+    rig.until_asked();
+    rig.result("server/discover", server());
+    rig.acknowledge(json!({"toolsListChanged": true}));
+    assert!(!rig.methods().contains(&"initialize".to_string()), "{:?}", rig.methods());
+}
+
+/// Where it is refused in any way that says nothing of a restart, `initialize` follows, and then the older transport.
+#[test]
+fn a_server_with_sessions_is_initialized_though_discover_comes_first() {
+    for (status, code) in [(400, -32000), (404, -32601), (200, -32601), (405, -32000), (400, -32022)] {
+        let mut rig = Rig::with(Options { discover_first: true, ..Options::new(URL) });
+        initialize(&mut rig);
+        rig.error("server/discover", status, code, json!(null));
+        rig.result(
+            "initialize",
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}),
+        );
+        assert_eq!(rig.take()[0]["result"]["protocolVersion"], "2025-06-18", "{status} {code}");
+        assert_eq!(rig.methods(), ["server/discover", "initialize"], "{status} {code}");
+    }
+    let mut rig = Rig::with(Options { discover_first: true, ..Options::new(URL) });
+    initialize(&mut rig);
+    for _ in ["server/discover", "initialize"] {
+        let (exchange, _) = rig.last();
+        rig.answer(exchange, 404, "text/html", "<p>no");
+    }
+    let (exchange, request) = rig.open.iter().next_back().expect("the older transport is tried");
+    assert_eq!(request.method, mcp_reconnect_core::Method::Get, "{exchange:?}");
+}
+
 #[test]
 fn requests_carry_what_the_session_would_have_known() {
     let (mut rig, _) = session();
@@ -220,7 +260,7 @@ fn a_subscription_is_answered_whatever_becomes_of_the_stream() {
     rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "resources/unsubscribe", "params": {"uri": "x:1"}}));
     assert_eq!(rig.take(), [json!({"jsonrpc": "2.0", "id": 2, "result": {}})]);
     // The stream is opened and never acknowledged.
-    let (mut rig, _) = session_with(Options { heartbeat_interval: 0, ..Options::new(URL) });
+    let (mut rig, _) = session_with(Options { heartbeat_interval: 0, listen_check_interval: 0, ..Options::new(URL) });
     rig.say(json!({"jsonrpc": "2.0", "id": 3, "method": "resources/subscribe", "params": {"uri": "x:1"}}));
     let (silent, _) = rig.find("subscriptions/listen");
     rig.head(silent, 200, "text/event-stream");
@@ -395,11 +435,12 @@ fn headers_that_do_not_fit_are_built_anew_here_too() {
 #[test]
 fn an_idle_stream_is_let_go_when_the_server_takes_no_connections() {
     let (mut rig, listen) = session();
-    for _ in 0..29 {
-        rig.pass(SECOND);
+    for _ in 0..5 {
         rig.bytes(listen, ": alive\n\n");
+        rig.pass(SECOND);
+        rig.result("server/discover", server());
     }
-    rig.pass(2 * SECOND);
+    rig.pass(SECOND);
     let (own, _) = rig.find("server/discover");
     rig.fail(own, Failure::Connect);
     assert!(rig.cancelled.contains(&listen));

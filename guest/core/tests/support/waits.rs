@@ -15,8 +15,9 @@ const CANCELLED: Nanos = 60 * SECOND;
 pub fn problem(engine: &Engine, options: &Options, now: Nanos, initialized: bool, rest_until: Nanos) -> Option<String> {
     let status = engine.status();
     let works = status.queued > 0 || status.in_flight > 0 || !matches!(status.state, State::Ready | State::Idle);
-    let beats =
-        initialized && options.heartbeat_interval > 0 && status.session.is_some() && status.state == State::Ready;
+    // Where nothing is open in a version without sessions there is nothing to keep alive.
+    let has_session = status.session.as_ref().is_some_and(|session| session.protocol_version.as_str() < "2026-07-28");
+    let beats = initialized && options.heartbeat_interval > 0 && has_session && status.state == State::Ready;
     let rest = rest_until.saturating_sub(now).min(LONGEST_REST);
     let rested = if rest_until > 0 { LONGEST_REST } else { 0 };
     let (longest, what) = longest_wait(options, &status, beats, rest, rested);

@@ -107,6 +107,9 @@ pub struct BridgeArgs {
     /// An unanswered ping counts even while a request runs
     #[arg(long)]
     heartbeat_strict: bool,
+    /// Checks of a server whose listen stream is open, or off [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = span_or_off, hide_short_help = true)]
+    listen_check: Option<Span>,
     /// How long a request may run without progress [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     request_timeout: Option<Duration>,
@@ -131,6 +134,9 @@ pub struct BridgeArgs {
     /// The largest message from the client [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Limits", hide_short_help = true)]
     max_message_bytes: Option<usize>,
+    /// Ask with server/discover first, and translate for an older client
+    #[arg(long, hide_short_help = true)]
+    discover_first: bool,
     /// Repeat a lost call of a read-only or idempotent tool
     #[arg(long)]
     trust_annotations: bool,
@@ -204,6 +210,7 @@ impl BridgeArgs {
             .connection
             .options(url)?
             .heartbeat_strict(self.heartbeat_strict)
+            .discover_first(self.discover_first)
             .trust_annotations(self.trust_annotations);
         if self.events.notify_client {
             options = options.notify_client(true);
@@ -213,6 +220,9 @@ impl BridgeArgs {
         }
         if let Some(timeout) = self.heartbeat_timeout {
             options = options.heartbeat_timeout(timeout);
+        }
+        if let Some(Span(interval)) = self.listen_check {
+            options = options.listen_check(interval);
         }
         if let Some(timeout) = self.request_timeout {
             options = options.run_timeout(timeout);
@@ -355,6 +365,8 @@ mod tests {
             "--heartbeat-timeout",
             "2s",
             "--heartbeat-strict",
+            "--listen-check",
+            "10s",
             "--request-timeout",
             "3s",
             "--old-session-timeout",
@@ -371,6 +383,7 @@ mod tests {
             "9K",
             "--max-message-bytes",
             "8K",
+            "--discover-first",
             "--trust-annotations",
         ]);
         let shown = format!("{:?}", set.unwrap());
@@ -379,6 +392,7 @@ mod tests {
             "heartbeat_interval: Some(0ns)",
             "heartbeat_timeout: Some(2s)",
             "heartbeat_strict: Some(true)",
+            "listen_check_interval: Some(10s)",
             "run_timeout: Some(3s)",
             "old_session_timeout: Some(9s)",
             "hold_timeout: Some(4s)",
@@ -387,6 +401,7 @@ mod tests {
             "max_body_bytes: Some(7168)",
             "max_total_body_bytes: Some(9216)",
             "max_message_bytes: Some(8192)",
+            "discover_first: Some(true)",
             "trust_annotations: Some(true)",
         ] {
             assert!(shown.contains(part), "{part} is not in {shown}");

@@ -122,7 +122,7 @@ impl Engine {
         let epoch = self.sessions + 1;
         let mut handshake = Handshake { refused, epoch, ..Handshake::new(transport, Step::Initialize) };
         match transport {
-            Transport::StreamableHttp if self.translates_next && handshake.refused.is_none() => {
+            Transport::StreamableHttp if self.discovers_next() && handshake.refused.is_none() => {
                 self.connection = ConnectionState::Handshake(handshake.clone());
                 self.discover_instead(handshake);
             }
@@ -142,6 +142,11 @@ impl Engine {
                 self.timers.set(Timer::Endpoint, self.now + ENDPOINT_TIME.min(self.handshake_time()));
             }
         }
+    }
+
+    /// Whether the server is asked with `server/discover` before `initialize`.
+    fn discovers_next(&self) -> bool {
+        self.translates_next || self.options.discover_first
     }
 
     pub(crate) fn restart_handshake(&mut self) {

@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 
-use super::modern::link::LISTEN_CHECK;
 use super::own_requests::MAX_REFUSED_PINGS;
 use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
@@ -109,9 +108,8 @@ impl Engine {
 
     pub(crate) fn arm_heartbeat(&mut self) {
         let mut interval = self.options.heartbeat_interval;
-        // An open stream brings comments, and holds up a server that goes down and takes no connections any more.
         if self.has_own_listen() {
-            interval = interval.min(LISTEN_CHECK);
+            interval = self.listen_check_interval().unwrap_or_default();
         }
         if interval > 0 {
             self.timers.set(Timer::Heartbeat, self.now + interval);

@@ -152,6 +152,11 @@ impl Engine {
         self.modern_client_waits() || self.client_requests().any(|(_, request)| is_lost(request))
     }
 
+    /// Whether there is anything that the server may still answer.
+    pub(crate) fn modern_awaits_something(&self) -> bool {
+        self.modern.discover.is_some() || self.client_requests().any(|(_, request)| request.is_modern())
+    }
+
     /// Whether the client waits for something that the server has to be reached for. It does not know of lost streams.
     pub(crate) fn modern_client_waits(&self) -> bool {
         !self.modern.queue.is_empty() || self.client_requests().any(|(_, request)| request.is_unverified())

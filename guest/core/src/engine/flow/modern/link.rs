@@ -15,9 +15,6 @@ use crate::policy::era::Verdict;
 use crate::wire::modern::Discovered;
 use crate::{Event, Level, Nanos, SECOND, SessionInfo, Transport};
 
-/// While a stream of notifications is open, the server is asked at least so often whether it takes connections. One that goes down
-/// and takes none any more waits for its streams to end, and nothing else tells of it.
-pub(crate) const LISTEN_CHECK: Nanos = 5 * SECOND;
 /// The client hears of attempts at most this often.
 const TELL_AGAIN: Nanos = SECOND;
 
@@ -269,9 +266,8 @@ impl Engine {
     }
 
     fn modern_liveness_due(&self) -> Option<Nanos> {
-        let interval = self.options.heartbeat_interval;
         // The question that is under way has a time of its own.
-        if self.modern.link != Link::Up || interval == 0 || self.modern.discover.is_some() {
+        if self.modern.link != Link::Up || self.modern.discover.is_some() {
             return None;
         }
         let open = self.requests.values().filter(|request| request.is_modern() && request.exchange().is_some());
@@ -282,9 +278,15 @@ impl Engine {
         }
         match (is_open, listens) {
             (false, _) => None,
-            (true, true) => Some(self.modern.last_attempt.max(self.modern.since) + interval.min(LISTEN_CHECK)),
-            (true, false) => Some(self.heard_at.max(self.modern.last_attempt) + interval),
+            // Comments on the stream say nothing of new connections.
+            (true, true) => Some(self.modern.last_attempt.max(self.modern.since) + self.listen_check_interval()?),
+            (true, false) => Some(self.heard_at.max(self.modern.last_attempt) + set(self.options.heartbeat_interval)?),
         }
+    }
+
+    /// How often the server is asked whether it takes connections while a stream of its notifications is open; none: never.
+    pub(crate) fn listen_check_interval(&self) -> Option<Nanos> {
+        [self.options.listen_check_interval, self.options.heartbeat_interval].into_iter().filter_map(set).min()
     }
 
     /// Silence has lasted for long, or a stream is open.
@@ -294,4 +296,9 @@ impl Engine {
             self.ask_modern_server();
         }
     }
+}
+
+/// An interval that is not switched off.
+fn set(interval: Nanos) -> Option<Nanos> {
+    (interval > 0).then_some(interval)
 }

@@ -239,9 +239,10 @@ impl Engine {
                     (Verdict::Legacy | Verdict::Modern, _) => self.modern_discovered(verdict, None),
                     (_, Evidence::Unknown | Evidence::Refused) => self.modern_unreachable(reason),
                     (_, evidence) => {
+                        // It was answered; where nobody brings other credentials, each request learns that for itself.
                         self.modern.link = Link::Up;
+                        self.modern.suspect = false;
                         self.after_modern_refusal(evidence, &refusal, reason);
-                        // Where nobody brings other credentials, each request learns that for itself.
                         self.reopen_listens();
                     }
                 }

@@ -116,7 +116,7 @@ impl Engine {
         else {
             return Err(refused(r#"{"code":-32022,"message":"the server speaks no version that is known here"}"#));
         };
-        self.log(Level::Info, "the server speaks only versions without sessions: messages are translated");
+        self.log(Level::Info, "the server speaks a version without sessions: messages are translated");
         let asked = self.client.initialize.as_ref().map(|initialize| initialize.version()).unwrap_or_default();
         let version = if modern::WITH_SESSIONS.contains(&asked.as_str()) { asked } else { "2025-11-25".to_string() };
         let info = if server.info.is_empty() { r#"{"name":"","version":""}"# } else { &server.info };
