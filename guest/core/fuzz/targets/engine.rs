@@ -5,9 +5,10 @@
 //! the close, and the engine must not have grown beyond its options (7).
 //!
 //! The input is a list of steps: a byte that chooses what happens, a byte that chooses to which exchange, and for some a
-//! piece of data that runs to the next zero byte. The first byte chooses the transport and the options.
+//! piece of data that runs to the next zero byte. The first byte chooses the transport and the options. Steps from 240 on are those
+//! of a version without sessions; if the first one is, the client never sends `initialize`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mcp_reconnect_core::{
     Engine, Event, ExchangeId, Failure, Input, Method, Options, Output, Request, SECOND, TransportChoice,
@@ -17,6 +18,13 @@ use serde_json::Value;
 const INITIALIZE: &str =
     r#"{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#;
 const RESULT: &str = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{},"resources":{},"logging":{}},"serverInfo":{"name":"s","version":"1"}}"#;
+
+/// The first of the steps that are of a version without sessions.
+const FIRST_MODERN: u8 = 240;
+const MODERN_METHODS: [&str; 5] =
+    ["tools/call", "tools/list", "server/discover", "subscriptions/listen", "resources/read"];
+const DISCOVERED: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}}"#;
+const INPUT_REQUIRED: &str = r#"{"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{}}},"requestState":"s"}"#;
 
 /// More would only make the runs longer.
 const MAX_STEPS: usize = 200;
@@ -36,6 +44,18 @@ struct Exchange {
     epoch: u64,
 }
 
+/// A client's id of a request of a version without sessions, unlike any on the wire.
+fn modern_id(number: u32) -> String {
+    format!("\"m{number}\"")
+}
+
+/// A request of a client of a version without sessions.
+fn modern_request(id: &str, method: &str) -> String {
+    let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p"}"#;
+    let params = format!(r#"{{"uri":"u:1","name":"t","notifications":{{"toolsListChanged":true}},"_meta":{meta}}}"#);
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+}
+
 struct Run {
     engine: Engine,
     options: Options,
@@ -47,6 +67,10 @@ struct Run {
     open: Vec<Exchange>,
     /// Answers still owed, by id.
     owed: HashMap<String, u32>,
+    /// Streams of notifications that the client was told are open, by id. They are owed an end at the close.
+    listening: HashSet<String>,
+    /// Requests that the client took back.
+    cancelled: HashSet<String>,
     /// Which `initialize` (by number) gave a session id; the newest counts.
     granted: HashMap<Vec<u8>, u64>,
     initializes: u64,
@@ -87,13 +111,17 @@ pub fn run(input: &[u8]) {
         now: 0,
         open: Vec::new(),
         owed: HashMap::new(),
+        listening: HashSet::new(),
+        cancelled: HashSet::new(),
         granted: HashMap::new(),
         initializes: 0,
         newest_used: 0,
         last_wire: 0,
         closed: false,
     };
-    run.ask(INITIALIZE.into(), "\"i\"");
+    if rest.first().is_none_or(|what| *what < FIRST_MODERN) {
+        run.ask(INITIALIZE.into(), "\"i\"");
+    }
     let mut asked = 0;
     for _ in 0..MAX_STEPS {
         let [what, which, tail @ ..] = rest else { break };
@@ -106,7 +134,49 @@ pub fn run(input: &[u8]) {
         };
         let at = usize::from(*which) % run.open.len().max(1);
         let exchange = run.open.get(at).map(|open| (open.id, open.wire.clone(), open.initialize, open.epoch));
-        match (what % 20, exchange) {
+        let step = if *what < FIRST_MODERN { what % 20 } else { *what };
+        match (step, exchange) {
+            (240 | 241, _) if asked < MAX_REQUESTS => {
+                asked += 1;
+                let id = modern_id(asked);
+                run.ask(modern_request(&id, MODERN_METHODS[usize::from(*which) % 5]), &id);
+            }
+            (242, _) => {
+                let id = modern_id(u32::from(*which) % (asked + 1));
+                let params = format!(r#"{{"requestId":{id}}}"#);
+                run.cancel(&id);
+                run.handle(Input::Message(format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#
+                )));
+            }
+            // Right answers of such a server: what it is, that it is none, and what it wants to know.
+            (243..=245, Some((id, wire, ..))) => {
+                let (status, answer) = match *what {
+                    243 => (200, format!(r#""result":{DISCOVERED}"#)),
+                    244 => {
+                        (400, r#""error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}"#.into())
+                    }
+                    _ => (200, format!(r#""result":{INPUT_REQUIRED}"#)),
+                };
+                run.head(id, status, vec![("content-type".into(), b"application/json".to_vec())]);
+                let bytes = format!(r#"{{"jsonrpc":"2.0","id":{wire},{answer}}}"#).into_bytes();
+                run.handle(Input::Body { exchange: id, bytes });
+                run.end(id, Input::End(id));
+            }
+            // A stream of notifications is acknowledged, and tells of something.
+            (246 | 247, Some((id, wire, ..))) => {
+                run.head(id, 200, vec![("content-type".into(), b"text/event-stream".to_vec())]);
+                let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{wire}}}"#);
+                let method = ["subscriptions/acknowledged", "tools/list_changed"][usize::from(*which) % 2];
+                let params = format!(r#"{{{meta},"notifications":{{"toolsListChanged":true}}}}"#);
+                let text = format!(r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{params}}}"#);
+                run.handle(Input::Body { exchange: id, bytes: format!("data: {text}\n\n").into_bytes() });
+            }
+            // The client answers what the server asked for in a result.
+            (248, _) => {
+                let text = format!(r#"{{"jsonrpc":"2.0","id":{which},"result":{{"action":"accept"}}}}"#);
+                run.handle(Input::Message(text));
+            }
             (0, _) if asked < MAX_REQUESTS => {
                 asked += 1;
                 let method = ["tools/call", "tools/list", "resources/subscribe"][usize::from(*which) % 3];
@@ -193,7 +263,7 @@ pub fn run(input: &[u8]) {
     run.check_size();
     if *choice & 128 != 0 {
         // Nobody says anything any more: the deadlines alone answer everything.
-        let end = run.now + PATIENCE;
+        let end = run.now + if run.rest_until > 0 { 300 * SECOND } else { 0 } + PATIENCE;
         while run.now < end && run.owed() > 0 {
             run.tick();
         }
@@ -208,12 +278,27 @@ pub fn run(input: &[u8]) {
     }
     assert!(run.closed, "it did not close");
     assert_eq!(run.owed(), 0, "unanswered: {:?}", run.owed);
+    assert!(run.listening.is_empty(), "these streams were not ended: {:?}", run.listening);
 }
 
 impl Run {
     fn ask(&mut self, text: String, id: &str) {
+        if text.contains("2026-07-28") {
+            // Such a request may be the first, and be what shows whether the server is there: it may run meanwhile.
+            self.options.response_timeout = self.options.run_timeout;
+        }
         *self.owed.entry(id.into()).or_default() += 1;
         self.handle(Input::Message(text));
+    }
+
+    /// The client takes a request back: it gets no answer, unless that is on its way.
+    fn cancel(&mut self, id: &str) {
+        let open = self.owed.get(id).is_some_and(|owed| *owed > 0) || self.listening.contains(id);
+        self.owed.remove(id);
+        self.listening.remove(id);
+        if open {
+            self.cancelled.insert(id.into());
+        }
     }
 
     fn owed(&self) -> u32 {
@@ -251,6 +336,10 @@ impl Run {
             {
                 self.rest_until = self.now.saturating_add(300 * SECOND);
             }
+            // It counts from the end of the response, or from when its body is waited for no longer.
+            Input::End(_) | Input::Tick if self.rest_until > 0 => {
+                self.rest_until = self.now.saturating_add(300 * SECOND);
+            }
             _ => {}
         }
         self.engine.handle(self.now, input);
@@ -276,7 +365,8 @@ impl Run {
         assert!(text.into_iter().all(|byte| byte >= b' ' || byte == b'\t'), "a header was injected");
         let header = |name: &str| request.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value);
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let initialize = body["method"] == "initialize";
+        // For a client that is translated, `server/discover` stands in the place of `initialize`.
+        let initialize = body["method"] == "initialize" || body["method"] == "server/discover";
         let epoch = self.engine.status().session.map_or(0, |session| session.epoch);
         if initialize {
             self.initializes += 1;
@@ -297,13 +387,32 @@ impl Run {
             assert!(wire > self.last_wire, "an id on the wire was used before");
             self.last_wire = wire;
         }
+        if let Some(method) = header("mcp-method") {
+            let version = &body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"];
+            // A notification carries no version.
+            let fits =
+                body.get("id").is_none() || version.as_str() == header("mcp-protocol-version").map(String::as_str);
+            assert!(body["method"] == **method && fits, "the headers do not fit: {body}");
+            assert_eq!((header("mcp-session-id"), header("last-event-id")), (None, None), "there are no sessions");
+        }
         self.open.push(Exchange { id, wire: body["id"].clone(), initialize, epoch });
     }
 
     fn hear(&mut self, line: &str) {
         assert!(!self.closed && !line.contains(['\n', '\r']));
         let message: Value = serde_json::from_str(line).unwrap();
-        if message.get("method").is_none() && message.get("id").is_some_and(|id| !id.is_null()) {
+        let subscription = &message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+        // In a session it is a notification like any other.
+        if message["method"] == "notifications/subscriptions/acknowledged" && subscription.is_string() {
+            let id = subscription.to_string();
+            let owed = self.owed.get_mut(&id).expect("a stream that nobody opened");
+            *owed = owed.checked_sub(1).expect("a second acknowledgement");
+            self.listening.insert(id);
+        } else if message.get("method").is_none() && message.get("id").is_some_and(|id| !id.is_null()) {
+            if self.listening.remove(&message["id"].to_string()) {
+                return;
+            }
+            assert!(!self.cancelled.contains(&message["id"].to_string()), "an answer after the cancellation");
             let owed = self.owed.get_mut(&message["id"].to_string()).expect("an answer to nothing");
             *owed = owed.checked_sub(1).expect("a second answer");
         }

@@ -39,7 +39,8 @@ impl Engine {
 
     pub(crate) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
         self.on_sent(id);
-        if !self.exchanges.contains_key(&id) {
+        // A response has one head, whatever a driver says.
+        if !self.exchanges.get(&id).is_some_and(|exchange| matches!(exchange.reading, Reading::Head)) {
             return;
         }
         self.timers.clear(Timer::Head(id));
