@@ -11,6 +11,7 @@ use core::fmt;
 
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
+use crate::engine::state::connection::{Connection, ConnectionState};
 use crate::engine::state::cookies::Cookies;
 use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
@@ -28,13 +29,7 @@ use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
 use flow::client_message::Queued;
-use flow::reconnect::ConnectionState;
 use state::exchanges::Exchange;
-
-/// How long requests may go on after [`Input::Close`].
-const DRAIN: Nanos = 500 * MILLISECOND;
-/// How long the DELETE of a close may take.
-const CLOSE_DELETE_TIME: Nanos = 300 * MILLISECOND;
 
 /// The engine of one connection. See the crate's documentation for how to drive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +49,7 @@ pub struct Engine {
     next_order: u64,
     next_server_request: u64,
 
-    connection: ConnectionState,
+    connection: Connection,
     /// The number of the current session, or of the one that is being made.
     epoch: u64,
     /// How many sessions there have been.
@@ -200,7 +195,7 @@ impl Engine {
             next_wire: 1,
             next_order: 1,
             next_server_request: 1,
-            connection: ConnectionState::Idle,
+            connection: Connection::default(),
             epoch: 0,
             sessions: 0,
             connected: false,
@@ -288,7 +283,7 @@ impl Engine {
     /// fell due meanwhile. Timers fire with the tick, or by themselves when inputs have gone before them for 100 ms.
     pub fn handle(&mut self, now: Nanos, input: Input) {
         self.now = self.now.max(now.min(LAST_INSTANT));
-        if matches!(self.connection, ConnectionState::Closed) {
+        if self.connection.is_closed() {
             return;
         }
         let only_time_passes = matches!(input, Input::Tick);
@@ -335,7 +330,7 @@ impl Engine {
     /// A snapshot.
     pub fn status(&self) -> Status {
         let modern = self.modern.meta.is_some() && self.client.initialize.is_none();
-        let state = match &self.connection {
+        let state = match self.connection.state() {
             _ if self.closing => State::Closed,
             ConnectionState::Idle if modern => match &self.modern.link {
                 Link::Up if self.modern.info.is_some() => State::Ready,
@@ -400,67 +395,6 @@ impl Engine {
             Timer::Drain => self.finish_close(),
             Timer::Bodies => self.on_body_stalled(),
         }
-    }
-
-    fn on_close(&mut self) {
-        if self.closing {
-            return;
-        }
-        self.closing = true;
-        self.timers.set(Timer::Drain, self.now + DRAIN);
-        let connected = matches!(
-            self.connection,
-            ConnectionState::Ready
-                | ConnectionState::Probing(_)
-                | ConnectionState::AwaitInitialized
-                | ConnectionState::Handshake(_)
-                | ConnectionState::Headers
-        );
-        if !connected && self.modern.link != Link::Up {
-            self.finish_close();
-        }
-    }
-
-    fn finish_if_drained(&mut self) {
-        let closed = matches!(self.connection, ConnectionState::Closing | ConnectionState::Closed);
-        let busy = self.client_requests().any(|(_, request)| !request.is_listen())
-            || !self.outbox.is_empty()
-            || self.notifying.is_some();
-        if self.closing && !closed && !busy {
-            self.finish_close();
-        }
-    }
-
-    /// Answers what is left and takes leave of the server.
-    fn finish_close(&mut self) {
-        self.end_listens();
-        let left: Vec<_> = self.client_requests().map(|(key, _)| *key).collect();
-        for key in left {
-            self.answer_closed(key);
-        }
-        self.outbox.clear();
-        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
-            self.outputs.push_back(Output::Cancel(exchange));
-        }
-        self.timers.clear_all();
-        // A session that may be dead is not worth the wait.
-        if (self.down.is_none() || self.is_unready()) && self.delete_session().is_some() {
-            self.connection = ConnectionState::Closing;
-            self.timers.set(Timer::Delete, self.now + CLOSE_DELETE_TIME);
-        } else {
-            self.closed();
-        }
-    }
-
-    fn closed(&mut self) {
-        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
-            self.outputs.push_back(Output::Cancel(exchange));
-        }
-        self.timers.clear_all();
-        self.requests.clear();
-        self.session = None;
-        self.connection = ConnectionState::Closed;
-        self.emit(Event::Closed);
     }
 
     fn emit(&mut self, event: Event) {

@@ -3,11 +3,11 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::reconnect::ConnectionState;
 use super::settle;
 use crate::api::errors::{self, response};
 use crate::engine::Engine;
 use crate::engine::state::asides::{Aside, Taken};
+use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::{Exchange, Role};
 use crate::engine::state::progress_tokens::{TaskPart, status_params};
@@ -331,7 +331,7 @@ impl Engine {
 
     /// Someone waits: an attempt far off is moved nearer, or refused at once if credentials are what is missing.
     fn on_demand(&mut self, key: RequestKey) {
-        match &self.connection {
+        match self.connection.state() {
             ConnectionState::Waiting => self.attempt_sooner(),
             ConnectionState::Credentials(_) => self.demand_credentials(key),
             _ => {}
@@ -411,7 +411,7 @@ impl Engine {
 
     /// Queues a notification or response.
     pub(crate) fn enqueue(&mut self, message: Outgoing) {
-        if matches!(self.connection, ConnectionState::Closing) {
+        if self.connection.has_taken_leave() {
             return self.log_dropped("a notification or answer of the client", "it came after the close");
         }
         let bytes = message.text().map_or(0, str::len);
@@ -552,11 +552,11 @@ impl Engine {
     /// Whether what is told to the server of this session goes out at once.
     pub(crate) fn can_tell(&self, epoch: u64) -> bool {
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
-        current && matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized)
+        current && self.connection.takes_asides()
     }
 
     fn pump_asides(&mut self) {
-        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized) {
+        if !self.connection.takes_asides() {
             return;
         }
         while !self.asides.is_empty() {
@@ -581,7 +581,7 @@ impl Engine {
         self.pump_modern();
         self.pump_asides();
         self.converge();
-        while matches!(self.connection, ConnectionState::Ready) {
+        while self.connection.is_ready() {
             let Some(queued) = self.outbox.front() else { break };
             match queued.message {
                 Outgoing::Request(key) => {

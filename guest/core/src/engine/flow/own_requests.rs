@@ -4,7 +4,7 @@
 
 use alloc::string::String;
 
-use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
+use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::{self, End};
 use crate::api::options::SECOND;
 use crate::engine::state::requests::{Learn, Origin, RequestKey};
@@ -54,7 +54,7 @@ impl Engine {
 
     /// The one way in which a request of the engine's own ends.
     pub(crate) fn own_request_ended(&mut self, key: RequestKey, origin: Origin, end: OwnEnd) {
-        let probing = self.connection == ConnectionState::Probing(key);
+        let probing = self.connection.probe() == Some(key);
         if matches!(end, OwnEnd::Late)
             && let Some(exchange) = self.exchange_of(key)
         {

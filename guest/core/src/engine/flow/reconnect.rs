@@ -5,11 +5,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::handshake::{Handshake, Step};
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
+use crate::engine::state::connection::{Challenge, ConnectionState};
 use crate::engine::state::exchanges::Role;
+use crate::engine::state::handshake::{Handshake, Step};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
@@ -18,37 +19,6 @@ use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos, Transport};
-
-/// What the connection is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ConnectionState {
-    /// Nothing was asked of it, or the first contact failed for good reason.
-    Idle,
-    /// A session is being made.
-    Handshake(Handshake),
-    /// There is a session, and the client's `initialized` is awaited.
-    AwaitInitialized,
-    /// Messages flow.
-    Ready,
-    /// This ping finds out whether the session lives. Messages are held meanwhile.
-    Probing(RequestKey),
-    /// The next attempt has its time.
-    Waiting,
-    /// A session is to be made, with fresh headers that the host was asked for.
-    Headers,
-    /// The server wants other credentials.
-    Credentials(Challenge),
-    /// The last DELETE is under way.
-    Closing,
-    Closed,
-}
-
-/// A server's demand for credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Challenge {
-    pub status: u16,
-    pub text: String,
-}
 
 /// Since when the server is away.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,7 +94,7 @@ impl Engine {
     pub(crate) fn recover(&mut self, cause: ConnectionError) {
         self.suspect = true;
         let lost = matches!(cause, ConnectionError::SessionLost(_));
-        match self.connection {
+        match self.connection.state() {
             ConnectionState::Ready | ConnectionState::AwaitInitialized => {}
             ConnectionState::Probing(_) if lost => {}
             // Another session is being made while this one is kept: it need not be kept any more.
@@ -168,7 +138,7 @@ impl Engine {
         if lost && self.unproductive == 0 {
             self.attempts += 1;
             self.tell_attempt(0, reason);
-            self.connection = ConnectionState::Waiting;
+            self.connection.change(ConnectionState::Waiting);
             self.attempt();
         } else {
             self.schedule(&cause);
@@ -189,7 +159,7 @@ impl Engine {
 
     /// The server takes messages and answers none of them: the session is given up.
     pub(crate) fn unresponsive(&mut self, reason: String) {
-        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
+        if !(self.connection.is_ready() || self.connection.is_probing()) {
             return;
         }
         self.last_error = reason.clone();
@@ -222,23 +192,49 @@ impl Engine {
     fn begin_after(&mut self, delete: Option<ExchangeId>) {
         match delete {
             Some(_) => {
-                self.connection = ConnectionState::Handshake(Handshake::after_delete());
+                self.handshake_is(Handshake::after_delete());
                 self.timers.set(Timer::Delete, self.now + DELETE_TIME);
             }
             None => {
-                self.connection = ConnectionState::Waiting;
+                self.connection.change(ConnectionState::Waiting);
                 self.attempt();
             }
         }
     }
 
+    /// This request of the engine's own finds out whether the session lives.
+    pub(crate) fn probes_with(&mut self, key: RequestKey) {
+        self.connection.change(ConnectionState::Probing(key));
+    }
+
+    /// Messages may flow in the session.
+    pub(crate) fn session_is_ready(&mut self) {
+        self.connection.change(ConnectionState::Ready);
+    }
+
+    /// The session waits for the client's `initialized`.
+    pub(crate) fn session_awaits_client(&mut self) {
+        self.connection.change(ConnectionState::AwaitInitialized);
+    }
+
+    /// The server wants other credentials, and gets no attempt without them for a while.
+    pub(crate) fn lacks_credentials(&mut self, challenge: Challenge) {
+        self.connection.change(ConnectionState::Credentials(challenge));
+    }
+
+    /// An engine takes the place of one that failed: its first attempt is made at once.
+    pub(crate) fn begin_again(&mut self) {
+        self.connection.change(ConnectionState::Waiting);
+        self.timers.set(Timer::Attempt, self.now);
+    }
+
     /// An attempt came to nothing.
     pub(crate) fn attempt_failed(&mut self, cause: ConnectionError) {
-        match self.connection {
+        match self.connection.state() {
             ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized => {
                 self.cancel_session_exchanges(self.epoch_being_made());
             }
-            ConnectionState::Probing(ping) => {
+            &ConnectionState::Probing(ping) => {
                 let exchange = self.exchange_of(ping);
                 self.forget(ping);
                 if let Some(exchange) = exchange {
@@ -255,7 +251,7 @@ impl Engine {
             self.finish_close();
             return;
         }
-        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized) {
+        if self.connection.is_unready() {
             self.handshake_failed(&cause, &reason);
         }
         if let ConnectionError::Refused(refusal) = &cause
@@ -264,7 +260,7 @@ impl Engine {
         {
             // It was made to verify what a request was answered: that is the answer, and others may still be granted.
             if self.down.is_none() && self.verifies_rejections() {
-                self.connection = ConnectionState::Ready;
+                self.connection.change(ConnectionState::Ready);
                 self.answers_stand();
                 self.arm_heartbeat();
                 return;
@@ -333,7 +329,7 @@ impl Engine {
             return self.finish_close();
         }
         // One is under way.
-        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::Headers) {
+        if matches!(self.connection.state(), ConnectionState::Handshake(_) | ConnectionState::Headers) {
             return;
         }
         self.refused_pings = 0;
@@ -372,7 +368,7 @@ impl Engine {
     }
 
     pub(crate) fn wait(&mut self, delay: Nanos) {
-        self.connection = ConnectionState::Waiting;
+        self.connection.change(ConnectionState::Waiting);
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
         if self.down.is_some() {
@@ -410,7 +406,7 @@ impl Engine {
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(crate) fn attempt_sooner(&mut self) {
         let soon = (self.last_attempt + self.waiting_delay()).max(self.now).max(self.not_before);
-        if matches!(self.connection, ConnectionState::Waiting) {
+        if self.connection.is_waiting() {
             let planned = self.timers.next_of(Timer::Attempt).unwrap_or(soon);
             self.timers.set(Timer::Attempt, planned.min(soon));
         }
@@ -432,8 +428,8 @@ impl Engine {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
         // They were rejected a while ago; perhaps somebody has logged in since.
-        if matches!(self.connection, ConnectionState::Credentials(_)) && self.ask_for_headers() {
-            self.connection = ConnectionState::Headers;
+        if self.connection.challenge().is_some() && self.ask_for_headers() {
+            self.connection.change(ConnectionState::Headers);
             return;
         }
         let to_be_initialized = self.session.as_ref().is_some_and(|session| !session.initialized);
@@ -456,7 +452,7 @@ impl Engine {
             return;
         }
         let reason = "a new session was asked for".to_string();
-        if matches!(self.connection, ConnectionState::Handshake(_)) {
+        if self.connection.handshake().is_some() {
             self.cancel_session_exchanges(self.epoch_being_made());
         }
         self.timers.clear(Timer::Endpoint);
@@ -477,9 +473,9 @@ impl Engine {
     /// The DELETE of the old session is answered, or has had its time.
     pub(crate) fn on_delete_over(&mut self) {
         self.timers.clear(Timer::Delete);
-        match &self.connection {
+        match self.connection.state() {
             ConnectionState::Closing => self.closed(),
-            ConnectionState::Handshake(Handshake { step: Step::Delete, .. }) => self.begin_handshake(),
+            ConnectionState::Handshake(handshake) if handshake.step() == Step::Delete => self.begin_handshake(),
             _ => {}
         }
     }
@@ -569,7 +565,7 @@ impl Engine {
 
     /// The server asks for a pause (429, 503 with `Retry-After`). The session is kept.
     pub(crate) fn pause(&mut self, retry_after: Option<Nanos>, reason: String) {
-        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
+        if !(self.connection.is_ready() || self.connection.is_probing()) {
             return;
         }
         let asked_for = retry_after.is_some();
@@ -658,6 +654,6 @@ impl Engine {
         self.down = None;
         self.attempts = 0;
         self.initialize_next = false;
-        self.connection = ConnectionState::Idle;
+        self.connection.change(ConnectionState::Idle);
     }
 }

@@ -3,7 +3,6 @@
 use alloc::string::{String, ToString};
 
 use super::outcome::Outcome;
-use super::reconnect::ConnectionState;
 use super::settle::End;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Reading, Role};
@@ -74,7 +73,7 @@ impl Engine {
 
     /// Does again what was redirected, at once if the connection that it was sent on is up.
     fn restart(&mut self, id: ExchangeId, role: Role, epoch: u64) {
-        let up = matches!(self.connection, ConnectionState::Ready) && epoch == self.epoch;
+        let up = self.connection.is_ready() && epoch == self.epoch;
         match role {
             // One that was cancelled is not sent again.
             Role::Modern(key) => self.post_modern_again(key),
@@ -83,7 +82,7 @@ impl Engine {
             Role::Post(key) if self.requests.get(&key).is_some_and(|request| request.cancelled) => {
                 self.forget(key);
             }
-            Role::Post(key) if up || self.connection == ConnectionState::Probing(key) => self.post_request_again(key),
+            Role::Post(key) if up || self.connection.probe() == Some(key) => self.post_request_again(key),
             Role::Notify(queued) if up => {
                 let exchange = self.post_notification(queued);
                 if self.notifying == Some(id) {

@@ -4,11 +4,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::client_message::Queued;
-use super::handshake::Step;
-use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Context, Exchange, Reading, Role};
+use crate::engine::state::handshake::Step;
 use crate::engine::state::timers::Timer;
 use crate::wire::url::Url;
 use crate::{ExchangeId, Level, Method, Nanos, Output, Transport, http};
@@ -133,8 +132,8 @@ impl Engine {
 
     /// The transport over which something is sent now.
     fn transport_now(&self) -> Transport {
-        match (&self.connection, &self.session) {
-            (ConnectionState::Handshake(handshake), _) if handshake.step != Step::Delete => handshake.transport,
+        match (self.connection.handshake(), &self.session) {
+            (Some(handshake), _) if handshake.step() != Step::Delete => handshake.transport(),
             (_, Some(session)) => session.transport,
             _ => self.transport.unwrap_or(Transport::StreamableHttp),
         }

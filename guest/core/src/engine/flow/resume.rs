@@ -3,7 +3,6 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::ConnectionState;
 use super::settle::End;
 use crate::Nanos;
 use crate::api::options::SECOND;
@@ -49,7 +48,7 @@ impl Engine {
     /// Opens the response stream again where it broke off. While there is no connection it waits for one.
     pub(crate) fn resume(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
-        if request.state != RequestState::Resuming || !matches!(self.connection, ConnectionState::Ready) {
+        if request.state != RequestState::Resuming || !self.connection.is_ready() {
             return;
         }
         let Some(cursor) = request.cursor.clone() else { return };

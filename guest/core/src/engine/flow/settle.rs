@@ -6,10 +6,11 @@ use core::ops::Range;
 
 use super::client_message::{Outgoing, Queued};
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::reconnect::ConnectionError;
 use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::state::asides::Aside;
+use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::Link;
@@ -328,7 +329,7 @@ impl Engine {
         }
         self.requeue(Queued::request(key));
         // Some links are not waited for.
-        match self.connection.clone() {
+        match self.connection.state().clone() {
             ConnectionState::Idle => {
                 let text = "The contact with the server failed for good reason; this request was not sent.";
                 self.answer_error(key, errors::UNAVAILABLE, text, None);
@@ -610,7 +611,7 @@ impl Engine {
             self.client.lists_changed = true;
         }
         // It was put off while nothing came of the sessions.
-        if !request.is_modern() && self.connection == ConnectionState::Ready {
+        if !request.is_modern() && self.connection.is_ready() {
             self.tell_lists_changed();
         }
     }

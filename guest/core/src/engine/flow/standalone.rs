@@ -4,7 +4,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
+use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
@@ -29,7 +29,7 @@ impl Engine {
         let Some(session) = &self.session else { return };
         let stream = &session.standalone;
         let wanted = session.transport == Transport::StreamableHttp && stream.exchange.is_none() && !stream.absent;
-        if !wanted || !matches!(self.connection, ConnectionState::Ready) {
+        if !wanted || !self.connection.is_ready() {
             return;
         }
         let cursor = session.standalone.cursor.clone();

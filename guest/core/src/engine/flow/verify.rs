@@ -9,9 +9,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
+use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::engine::Engine;
+use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -73,14 +74,14 @@ impl Engine {
     pub(crate) fn verify_session(&mut self, reason: String) {
         let Some(session) = &self.session else { return };
         let list = session.server.list_method().filter(|_| session.initialized);
-        match (self.connection.clone(), list) {
+        match (self.connection.state(), list) {
             (ConnectionState::Ready, Some(_)) if self.is_verifying() => {}
             (ConnectionState::Ready, Some(list)) => {
                 self.post_own(Origin::Verify, list, "");
             }
             (ConnectionState::Probing(_), Some(list)) => {
                 let key = self.post_own(Origin::Verify, list, "");
-                self.connection = ConnectionState::Probing(key);
+                self.probes_with(key);
             }
             (ConnectionState::Ready | ConnectionState::Probing(_), None) => {
                 self.last_error = reason;

@@ -1,9 +1,11 @@
 //! What the engine remembers.
 
 pub(crate) mod asides;
+pub(crate) mod connection;
 pub(crate) mod cookies;
 pub(crate) mod cursors;
 pub(crate) mod exchanges;
+pub(crate) mod handshake;
 pub(crate) mod lateness;
 pub(crate) mod modern;
 pub(crate) mod pause;
