@@ -16,6 +16,7 @@ use crate::engine::state::cookies::Cookies;
 use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::modern::{Link, Modern};
+use crate::engine::state::outbox::Outbox;
 use crate::engine::state::pause::Pause;
 use crate::engine::state::probes::Probes;
 use crate::engine::state::progress_tokens::ProgressTokens;
@@ -28,7 +29,6 @@ use crate::text::{Secrets, visible};
 use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
-use flow::client_message::Queued;
 use state::exchanges::Exchange;
 
 /// The engine of one connection. See the crate's documentation for how to drive it.
@@ -78,10 +78,10 @@ pub struct Engine {
     /// The ids on the wire that may still be answered.
     wire_ids: BTreeMap<u64, RequestKey>,
     progress_tokens: ProgressTokens,
-    outbox: VecDeque<Queued>,
+    outbox: Outbox,
     asides: Asides,
-    /// Bytes of all messages of the client held or in flight.
-    held_bytes: usize,
+    /// Bytes of the client's requests held or in flight.
+    request_bytes: usize,
     notifying: Option<ExchangeId>,
     server_requests: BTreeMap<u64, ServerRequest>,
 
@@ -216,9 +216,9 @@ impl Engine {
             modern: Modern::default(),
             wire_ids: BTreeMap::new(),
             progress_tokens: ProgressTokens::default(),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             asides: Asides::default(),
-            held_bytes: 0,
+            request_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
             attempts: 0,

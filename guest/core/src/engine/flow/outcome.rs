@@ -2,13 +2,13 @@
 
 use alloc::string::{String, ToString};
 
-use super::client_message::{Outgoing, Queued};
 use super::own_requests::OwnEnd;
 use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Context, Role};
+use crate::engine::state::outbox::{Outgoing, Queued};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::policy::era;

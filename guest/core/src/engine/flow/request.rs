@@ -3,11 +3,11 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::client_message::Queued;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Context, Exchange, Reading, Role};
 use crate::engine::state::handshake::Step;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::timers::Timer;
 use crate::wire::url::Url;
 use crate::{ExchangeId, Level, Method, Nanos, Output, Transport, http};

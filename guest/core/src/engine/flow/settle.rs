@@ -4,7 +4,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::client_message::{Outgoing, Queued};
 use super::own_requests::OwnEnd;
 use super::reconnect::ConnectionError;
 use crate::api::errors;
@@ -14,6 +13,7 @@ use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::Link;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
@@ -102,7 +102,7 @@ impl Engine {
     pub(crate) fn admit(&mut self, request: Request) -> RequestKey {
         let key = RequestKey(self.order());
         if request.origin == Origin::Client {
-            self.held_bytes += request.text.len();
+            self.request_bytes += request.text.len();
         }
         if let Some(token) = &request.progress_token {
             self.progress_tokens.add(token, key);
@@ -115,7 +115,7 @@ impl Engine {
     pub(crate) fn forget(&mut self, key: RequestKey) -> Option<Request> {
         let request = self.requests.remove(&key)?;
         if request.origin == Origin::Client {
-            self.held_bytes -= request.text.len().min(self.held_bytes);
+            self.request_bytes -= request.text.len().min(self.request_bytes);
         }
         self.wire_ids.remove(&request.wire_id);
         if let Some(wire) = request.earlier_wire_id {
@@ -136,7 +136,7 @@ impl Engine {
         if matches!(request.state, RequestState::Held) && request.is_modern() {
             self.modern.queue.retain(|queued| *queued != key);
         } else if matches!(request.state, RequestState::Held) {
-            self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
+            self.outbox.withdraw(key);
         }
         Some(request)
     }

@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::Transport;
-use crate::engine::flow::client_message::Queued;
 use crate::engine::flow::modern::Own;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::session_loss::Refusal;
 use crate::wire::sse::Parser;

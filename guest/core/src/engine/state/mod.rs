@@ -8,6 +8,7 @@ pub(crate) mod exchanges;
 pub(crate) mod handshake;
 pub(crate) mod lateness;
 pub(crate) mod modern;
+pub(crate) mod outbox;
 pub(crate) mod pause;
 pub(crate) mod probes;
 pub(crate) mod progress_tokens;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::api::errors;
 use crate::engine::Engine;
-use crate::engine::flow::client_message::Queued;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{RequestKey, RequestState};
 use crate::engine::state::session::ServerRequest;
