@@ -29,7 +29,7 @@ use crate::text::{Secrets, visible};
 use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
-use state::exchanges::Exchange;
+use state::exchanges::Exchanges;
 
 /// The engine of one connection. See the crate's documentation for how to drive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,6 @@ pub struct Engine {
     timers: Timers,
     lateness: Lateness,
     outputs: VecDeque<Output>,
-    next_exchange: u64,
     next_wire: u64,
     next_order: u64,
     next_server_request: u64,
@@ -70,7 +69,7 @@ pub struct Engine {
     /// What the server said before the client had its answer to `initialize`.
     early: Vec<(u64, String)>,
 
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    exchanges: Exchanges,
     bodies: flow::bodies::Bodies,
     secrets: Secrets,
     requests: BTreeMap<RequestKey, Request>,
@@ -191,7 +190,6 @@ impl Engine {
             timers: Timers::default(),
             lateness: Lateness::default(),
             outputs: VecDeque::new(),
-            next_exchange: 1,
             next_wire: 1,
             next_order: 1,
             next_server_request: 1,
@@ -209,7 +207,7 @@ impl Engine {
             settings: Settings::default(),
             cursors: Cursors::default(),
             early: Vec::new(),
-            exchanges: BTreeMap::new(),
+            exchanges: Exchanges::default(),
             bodies: flow::bodies::Bodies::default(),
             secrets: Secrets::default(),
             requests: BTreeMap::new(),

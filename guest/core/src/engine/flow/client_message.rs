@@ -424,7 +424,7 @@ impl Engine {
         let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
         let text = json::splice(text, id_at, &wire.to_string());
         let written = match state {
-            RequestState::Sent(exchange) => self.exchanges.get(&exchange).is_none_or(|exchange| exchange.sent),
+            RequestState::Sent(exchange) => self.exchanges.get(exchange).is_none_or(|exchange| exchange.sent),
             _ => true,
         };
         if let Some(request) = self.requests.get_mut(&key) {
@@ -436,9 +436,7 @@ impl Engine {
         }
         match (written, state) {
             (false, RequestState::Sent(exchange)) => {
-                if let Some(exchange) = self.exchanges.get_mut(&exchange) {
-                    exchange.cancel_after = Some(text);
-                }
+                self.exchanges.tell_when_sent(exchange, text);
             }
             _ => self.send_aside(Aside { epoch, text, reply: false }),
         }

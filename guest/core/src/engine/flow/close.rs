@@ -52,7 +52,7 @@ impl Engine {
             self.answer_closed(key);
         }
         self.outbox.clear();
-        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
+        for exchange in self.exchanges.take_ids() {
             self.outputs.push_back(Output::Cancel(exchange));
         }
         self.timers.clear_all();
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     pub(crate) fn closed(&mut self) {
-        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
+        for exchange in self.exchanges.take_ids() {
             self.outputs.push_back(Output::Cancel(exchange));
         }
         self.timers.clear_all();

@@ -14,7 +14,7 @@ use crate::{ExchangeId, Level, http};
 impl Engine {
     pub(crate) fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
         if let Role::Resume(key) = role {
             self.resumed_stream_speaks(key);
@@ -89,7 +89,7 @@ impl Engine {
 
     /// A text of the server on this exchange.
     pub(crate) fn on_text(&mut self, id: ExchangeId, text: String) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         match &exchange.role {
             Role::Modern(key) => return self.on_modern_text(id, *key, text),
             Role::ModernOwn(own) => return self.on_modern_own_text(id, own.clone(), &text),

@@ -37,11 +37,11 @@ impl Engine {
     pub(crate) fn finish_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
         let context;
         let role = if matches!(outcome, Outcome::Accepted) {
-            let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+            let Some(exchange) = self.exchanges.get(id) else { return };
             context = exchange.context;
-            core::mem::replace(&mut exchange.role, Role::Retired)
+            self.exchanges.retire(id).unwrap_or(Role::Retired)
         } else {
-            let Some(exchange) = self.exchanges.get(&id) else { return };
+            let Some(exchange) = self.exchanges.get(id) else { return };
             let outdated = exchange.headers_given != self.headers_given;
             let Some(exchange) = self.exchange_over(id) else { return };
             if let Outcome::Refused(Refusal { status: 401 | 403, .. }) = &outcome

@@ -19,7 +19,7 @@ impl Engine {
     /// Redirects stay inside the origin and keep the method (307, 308). Anything else is refused: it would carry the
     /// user's headers to a stranger, or turn a POST into a GET.
     pub(crate) fn on_redirect(&mut self, id: ExchangeId, status: u16, location: Option<&[u8]>) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let (role, context, url, redirects) =
             (exchange.role.clone(), exchange.context, exchange.url.clone(), exchange.redirects);
         let target = location
@@ -40,11 +40,9 @@ impl Engine {
                     self.url = target;
                 }
                 self.cancel(id);
-                let next = self.next_exchange;
+                let next = self.exchanges.next_id();
                 self.restart(id, role, context.epoch);
-                for exchange in self.exchanges.range_mut(ExchangeId(next)..).map(|(_, exchange)| exchange) {
-                    exchange.redirects = redirects + 1;
-                }
+                self.exchanges.redirected(next, redirects + 1);
             }
             target => {
                 let circle =
@@ -61,9 +59,7 @@ impl Engine {
                     "{redirects} {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
                 );
                 let refusal = Refusal { status, challenge: String::new(), retry_after: None, body };
-                if let Some(exchange) = self.exchanges.get_mut(&id) {
-                    exchange.reading = Reading::Drain(0);
-                }
+                self.exchanges.reads(id, Reading::Drain(0));
                 // Nothing in its body matters, and it may never end.
                 self.outputs.push_back(Output::Cancel(id));
                 self.finish_exchange(id, Outcome::Refused(refusal));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::api::options::SECOND;
 use crate::engine::Engine;
-use crate::engine::state::exchanges::{Context, Exchange, Reading, Role};
+use crate::engine::state::exchanges::{Context, Role};
 use crate::engine::state::handshake::Step;
 use crate::engine::state::outbox::Queued;
 use crate::engine::state::timers::Timer;
@@ -90,8 +90,6 @@ impl Engine {
             _ => self.epoch,
         };
         self.set_cookies(&mut headers, epoch, url);
-        let exchange = ExchangeId(self.next_exchange);
-        self.next_exchange += 1;
         let had_session =
             session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
         let session_id = session.and_then(|session| session.id.clone());
@@ -102,20 +100,7 @@ impl Engine {
         };
         let transport = if role.is_modern() { Transport::StreamableHttp } else { self.transport_now() };
         let context = Context { transport, epoch, had_session, wire_id };
-        self.exchanges.insert(
-            exchange,
-            Exchange {
-                role,
-                context,
-                url: url.clone(),
-                redirects: 0,
-                sent: false,
-                headers_given: self.headers_given,
-                cancel_after: None,
-                paused: false,
-                reading: Reading::Head,
-            },
-        );
+        let exchange = self.exchanges.begin(role, context, url.clone(), self.headers_given);
         self.outputs.push_back(Output::Start(
             exchange,
             crate::Request {
@@ -152,7 +137,7 @@ impl Engine {
 
     /// Takes the cookies of a response.
     pub(crate) fn learn_cookies(&mut self, id: ExchangeId, headers: &[(String, Vec<u8>)]) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let of = |wanted: &'static str| {
             headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_slice())
         };

@@ -143,8 +143,7 @@ impl Engine {
 
     /// Nobody waits for this exchange any more: it may end by itself, so that its connection can be used again.
     pub(crate) fn retire(&mut self, exchange: ExchangeId) {
-        if let Some(found) = self.exchanges.get_mut(&exchange) {
-            found.role = Role::Retired;
+        if self.exchanges.retire(exchange).is_some() {
             self.timers.clear(Timer::Head(exchange));
             self.timers.set(Timer::Linger(exchange), self.now + LINGER);
         }
@@ -636,7 +635,7 @@ impl Engine {
 
     /// Stops an exchange.
     pub(crate) fn cancel(&mut self, exchange: ExchangeId) {
-        if self.exchanges.remove(&exchange).is_some() {
+        if self.exchanges.remove(exchange).is_some() {
             self.timers.clear(Timer::Head(exchange));
             self.timers.clear(Timer::Linger(exchange));
             self.outputs.push_back(Output::Cancel(exchange));

@@ -253,7 +253,7 @@ impl Engine {
 
     /// A question of the engine's own has had its time.
     pub(crate) fn on_modern_own_late(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let crate::engine::state::exchanges::Role::ModernOwn(own) = exchange.role.clone() else { return };
         self.cancel(id);
         if let Own::Tools(key, _) = own {
