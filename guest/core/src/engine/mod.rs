@@ -13,6 +13,7 @@ use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
 use crate::engine::state::connection::{Connection, ConnectionState};
 use crate::engine::state::cookies::Cookies;
+use crate::engine::state::current::Current;
 use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::modern::{Link, Modern};
@@ -61,7 +62,7 @@ pub struct Engine {
     transport: Option<Transport>,
     detected_at: Option<Nanos>,
     client: Client,
-    session: Option<Session>,
+    session: Current,
     cookies: Cookies,
     tool_hints: ToolHints,
     settings: Settings,
@@ -201,7 +202,7 @@ impl Engine {
             transport: None,
             detected_at: None,
             client: Client::default(),
-            session: None,
+            session: Current::default(),
             cookies: Cookies::default(),
             tool_hints: ToolHints::default(),
             settings: Settings::default(),
@@ -349,7 +350,7 @@ impl Engine {
         Status {
             state,
             session: self.session.as_ref().map(Session::info).or_else(|| self.modern.info.clone()),
-            session_since: match (&self.session, &self.modern.info) {
+            session_since: match (self.session.as_ref(), &self.modern.info) {
                 (Some(session), _) => Some(session.since),
                 (None, info) => info.as_ref().map(|_| self.modern.since),
             },

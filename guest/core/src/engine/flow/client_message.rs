@@ -421,7 +421,7 @@ impl Engine {
             }
             _ => {}
         }
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        let current = self.session.is(epoch);
         let text = json::splice(text, id_at, &wire.to_string());
         let written = match state {
             RequestState::Sent(exchange) => self.exchanges.get(exchange).is_none_or(|exchange| exchange.sent),
@@ -444,7 +444,7 @@ impl Engine {
 
     /// Sends what must not wait behind the queue, if it still means something.
     pub(crate) fn send_aside(&mut self, aside: Aside) {
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == aside.epoch);
+        let current = self.session.is(aside.epoch);
         if !current || self.is_translated() {
             return;
         }
@@ -461,7 +461,7 @@ impl Engine {
 
     /// Whether what is told to the server of this session goes out at once.
     pub(crate) fn can_tell(&self, epoch: u64) -> bool {
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        let current = self.session.is(epoch);
         current && self.connection.takes_asides()
     }
 

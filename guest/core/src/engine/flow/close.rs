@@ -71,7 +71,7 @@ impl Engine {
         }
         self.timers.clear_all();
         self.requests.clear();
-        self.session = None;
+        self.session.take();
         self.connection.change(ConnectionState::Closed);
         self.emit(Event::Closed);
     }

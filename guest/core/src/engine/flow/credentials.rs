@@ -124,10 +124,7 @@ impl Engine {
         self.options.headers = headers;
         self.headers_given += 1;
         self.settings.try_again();
-        if let Some(session) = &mut self.session
-            && core::mem::take(&mut session.standalone.denied)
-        {
-            session.standalone.absent = false;
+        if self.session.stream_may_be_granted() {
             self.open_standalone();
         }
         self.headers_are_fresh();

@@ -24,18 +24,14 @@ impl Engine {
                 self.set_cursor(&role, epoch, &cursor);
             }
             Item::Retry(milliseconds) => {
-                let retry = Some(milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND));
+                let retry = milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND);
                 match role {
                     Role::Post(key) | Role::Resume(key) => {
                         if let Some(request) = self.requests.get_mut(&key) {
-                            request.retry = retry;
+                            request.retry = Some(retry);
                         }
                     }
-                    Role::Standalone | Role::Stream => {
-                        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
-                            session.standalone.retry = retry;
-                        }
-                    }
+                    Role::Standalone | Role::Stream => self.session.stream_retry(epoch, retry),
                     _ => {}
                 }
             }
@@ -67,18 +63,15 @@ impl Engine {
         // The id goes into a header when the stream is resumed.
         let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
         let new = usable.then(|| cursor.to_string());
-        let slot = match role {
-            Role::Post(key) | Role::Resume(key) => self.requests.get_mut(key).map(|request| &mut request.cursor),
-            Role::Standalone => self
-                .session
-                .as_mut()
-                .filter(|session| session.epoch == epoch)
-                .map(|session| &mut session.standalone.cursor),
+        let before = match role {
+            Role::Post(key) | Role::Resume(key) => {
+                self.requests.get_mut(key).map(|request| core::mem::replace(&mut request.cursor, new.clone()))
+            }
+            Role::Standalone => self.session.stream_cursor(epoch, new.clone()),
             _ => None,
         };
-        let Some(slot) = slot else { return true };
-        let seen = usable && *slot == new && !matches!(role, Role::Post(_));
-        *slot = new;
+        let Some(before) = before else { return true };
+        let seen = usable && before == new && !matches!(role, Role::Post(_));
         if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role)
             && let Some(request) = self.requests.get_mut(key)
         {

@@ -272,7 +272,7 @@ impl Engine {
             session.translation = Some(Translation { version, uris });
         }
         session.server_changed = changed;
-        self.session = Some(session);
+        self.session.begin(session);
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Start);
         if let Some(exchange) = handshake.exchange() {
@@ -317,9 +317,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         let text = json::splice(answer, id.range(), request.client_id());
         self.deliver(key, text, true);
-        if let Some(session) = &mut self.session {
-            session.progress = true;
-        }
+        self.session.progressed(self.epoch);
         self.attempts = 0;
         self.told_without_progress = false;
     }
@@ -349,8 +347,8 @@ impl Engine {
         if self.connection.step() != Some(Step::Initialized) {
             return;
         }
-        let Some(session) = &mut self.session else { return };
-        session.initialized = true;
+        self.session.is_initialized();
+        let Some(session) = self.session.as_ref() else { return };
         self.refused_sessions = 0;
         let (info, changed) = (session.info(), session.server_changed);
         self.connection.change(ConnectionState::Ready);

@@ -81,7 +81,7 @@ impl Engine {
         self.session_is_ready();
         self.modern_follows(true, "");
         if self.down.take().is_some()
-            && let Some(session) = &self.session
+            && let Some(session) = self.session.as_ref()
         {
             let session = session.info();
             self.emit(Event::Reconnected { session, new_session: false, server_changed: false });

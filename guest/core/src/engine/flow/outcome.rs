@@ -130,7 +130,7 @@ impl Engine {
                 }
             }
             Role::Standalone => {
-                if self.session.as_ref().is_some_and(|session| session.epoch == epoch) {
+                if self.session.is(epoch) {
                     let clean = matches!(outcome, Outcome::Ended { clean: true, .. });
                     let cause = into_connection_error(outcome);
                     self.on_standalone_over(clean, cause);

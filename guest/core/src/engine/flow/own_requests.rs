@@ -207,9 +207,7 @@ impl Engine {
                 Evidence::Busy { retry_after } => self.own_was_limited(probing, retry_after, reason),
                 // Without a list nothing tells a server that refuses pings from one that lost its session twice in a row.
                 _ if missed && !unheard && self.has_session() && refusal.status < 500 => {
-                    if let Some(session) = &mut self.session {
-                        session.refuses_pings = true;
-                    }
+                    self.session.refuses_pings();
                     self.alive();
                 }
                 Evidence::SessionLost if unheard => self.verify_session(reason),

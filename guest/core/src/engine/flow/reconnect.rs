@@ -147,7 +147,7 @@ impl Engine {
 
     /// Whether the server may still know the session.
     pub(crate) fn session_may_survive(&self) -> bool {
-        let Some(session) = &self.session else { return false };
+        let Some(session) = self.session.as_ref() else { return false };
         match session.transport {
             Transport::StreamableHttp => session.id.is_some(),
             Transport::HttpSse => self
@@ -488,7 +488,7 @@ impl Engine {
         self.down = Some(Down { since: self.now, told_at: None });
         self.modern_follows(false, reason);
         self.let_go_of_own_listen();
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session.as_ref() {
             // The client never heard of one that was not ready yet.
             let (epoch, known) = (session.epoch, session.initialized);
             if known {
@@ -640,7 +640,7 @@ impl Engine {
         self.cancel_session_exchanges(self.epoch_being_made());
         self.delete_unready(None);
         self.cookies.end(self.epoch_being_made());
-        self.session = None;
+        self.session.take();
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);
         }

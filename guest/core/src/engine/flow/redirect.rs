@@ -100,9 +100,7 @@ impl Engine {
                 self.resume(key);
             }
             Role::Standalone => {
-                if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
-                    session.standalone.exchange = None;
-                }
+                self.session.has_no_stream(epoch);
                 self.open_standalone();
             }
             Role::Initialize | Role::Stream => self.restart_handshake(),

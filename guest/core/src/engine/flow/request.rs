@@ -117,7 +117,7 @@ impl Engine {
 
     /// The transport over which something is sent now.
     fn transport_now(&self) -> Transport {
-        match (self.connection.handshake(), &self.session) {
+        match (self.connection.handshake(), self.session.as_ref()) {
             (Some(handshake), _) if handshake.step() != Step::Delete => handshake.transport(),
             (_, Some(session)) => session.transport,
             _ => self.transport.unwrap_or(Transport::StreamableHttp),

@@ -124,7 +124,7 @@ impl Engine {
         if let Some(token) = &request.progress_token {
             self.progress_tokens.remove(token, key);
         }
-        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let in_session = self.session.is(request.epoch);
         self.settings.dropped(key, in_session && (request.is_out() || request.replays > 0));
         for timer in [Timer::Hold(key), Timer::Discover(key), Timer::Listen(key)] {
             self.timers.clear(timer);
@@ -224,7 +224,7 @@ impl Engine {
             can_refresh: self.options.can_refresh_credentials,
         };
         let method = request.method.clone();
-        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let in_session = self.session.is(request.epoch);
         if end.evidence == Evidence::NotSent
             && let Some(request) = self.requests.get_mut(&key)
         {
@@ -553,7 +553,7 @@ impl Engine {
         }
         text.replace_range(id_at, request.client_id());
         let (epoch, brought) = (request.epoch, request.brought);
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        let current = self.session.is(epoch);
         match error {
             // The server speaks no version with sessions any more.
             Some((era::UNSUPPORTED_VERSION, message)) if !brought && current && !self.translates(key) => {
@@ -572,7 +572,7 @@ impl Engine {
     /// The answer to a request is that its session is gone, in words that no application uses.
     pub(crate) fn answered_lost(&mut self, key: RequestKey, message: &str) {
         let Some(request) = self.requests.get(&key) else { return };
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let current = self.session.is(request.epoch);
         let reason = alloc::format!("the server answered \"{}\"", clip(message));
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
@@ -587,15 +587,14 @@ impl Engine {
     /// Hands an answer to the client.
     pub(crate) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
         let Some(request) = self.requests.get(&key) else { return };
-        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let in_session = self.session.is(request.epoch);
         if !success && in_session && request.replays > 0 {
             // An earlier sending may have run.
             self.settings.in_doubt(key);
         }
         self.settings.answered(key, success, !request.cancelled, in_session);
         let Some(request) = self.forget(key) else { return };
-        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
-            session.progress = true;
+        if self.session.progressed(request.epoch) {
             self.probes.client_was_answered(true);
             self.attempts = 0;
             self.asked_for_headers = None;

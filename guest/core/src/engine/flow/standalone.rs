@@ -20,13 +20,11 @@ use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
 const STANDALONE_CAP: Nanos = 30 * SECOND;
-/// A stream that lasted this long was no failure.
-const HEALTHY: Nanos = 10 * SECOND;
 
 impl Engine {
     /// Opens the standalone stream, if this transport has one.
     pub(crate) fn open_standalone(&mut self) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session.as_ref() else { return };
         let stream = &session.standalone;
         let wanted = session.transport == Transport::StreamableHttp && stream.exchange.is_none() && !stream.absent;
         if !wanted || !self.connection.is_ready() {
@@ -38,16 +36,11 @@ impl Engine {
         } else {
             Some(self.get_stream(Role::Standalone, cursor.as_deref()))
         };
-        if let Some(session) = &mut self.session {
-            session.standalone.exchange = exchange;
-        }
+        self.session.stream_is(exchange);
     }
 
     pub(crate) fn on_standalone_open(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.standalone.opened = true;
-            session.standalone.opened_at = Some(self.now);
-        }
+        self.session.stream_opened(self.now);
     }
 
     /// Whether the answer to a request of this epoch that was accepted without one may come on the standalone stream.
@@ -76,13 +69,10 @@ impl Engine {
 
     /// The standalone stream ended or was refused. Never a session loss by itself.
     pub(crate) fn on_standalone_over(&mut self, clean: bool, cause: ConnectionError) {
-        self.own_listen_lost();
-        let Some(session) = &mut self.session else { return };
-        let stream = &mut session.standalone;
-        stream.exchange = None;
-        let lasted = stream.opened_at.take().is_some_and(|at| self.now - at >= HEALTHY);
-        stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
-        let (failures, opened) = (stream.failures, stream.opened);
+        self.session.own_stream_lost();
+        let failures = self.session.stream_over(self.now);
+        let Some(session) = self.session.as_ref() else { return };
+        let opened = session.standalone.opened;
         let translated = session.translation.is_some();
         let wish = session.standalone.retry.unwrap_or(STANDALONE_DELAY);
         // There is none, or what is said while none is open is kept for nobody, unless events are numbered.
@@ -112,10 +102,7 @@ impl Engine {
             // There is none. But where there was one, the session may be gone: a ping tells.
             ConnectionError::Refused(refusal) if refusal.status == 405 && self.try_listen_beside() => {}
             ConnectionError::Refused(refusal) => {
-                if let Some(session) = &mut self.session {
-                    session.standalone.absent = true;
-                    session.standalone.denied = matches!(refusal.status, 401 | 403);
-                }
+                self.session.stream_absent(matches!(refusal.status, 401 | 403));
                 self.refuse_subscriptions(errors::METHOD_NOT_FOUND, &refusal.describe());
                 if opened && matches!(refusal.status, 400 | 404) {
                     self.probe_soon();

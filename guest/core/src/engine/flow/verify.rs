@@ -24,7 +24,7 @@ const MAX_BROKEN: u32 = 2;
 impl Engine {
     /// Whether this error, under a request's own id, may mean that the session is gone or was never initialised.
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
-        let (Some((code, message)), Some(session)) = (error, &self.session) else { return false };
+        let (Some((code, message)), Some(session)) = (error, self.session.as_ref()) else { return false };
         // There is no session that could be gone.
         if session.translation.is_some() {
             return false;
@@ -39,7 +39,7 @@ impl Engine {
 
     /// Whether a refusal of a client's request in the current session is looked into before it is the answer.
     pub(crate) fn must_verify_refusal(&self, key: RequestKey, refusal: &Refusal, evidence: Evidence) -> bool {
-        let (Some(session), Some(request)) = (&self.session, self.requests.get(&key)) else { return false };
+        let (Some(session), Some(request)) = (self.session.as_ref(), self.requests.get(&key)) else { return false };
         let asks = match evidence {
             // Fresh headers come first, where there are any to be had: it waits for them, asked for already or not.
             Evidence::Unauthorized => !self.options.can_refresh_credentials || request.rejections > 0,
@@ -72,7 +72,7 @@ impl Engine {
 
     /// Finds out whether the server still knows the session.
     pub(crate) fn verify_session(&mut self, reason: String) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session.as_ref() else { return };
         let list = session.server.list_method().filter(|_| session.initialized);
         match (self.connection.state(), list) {
             (ConnectionState::Ready, Some(_)) if self.is_verifying() => {}
@@ -170,9 +170,9 @@ impl Engine {
     }
 
     fn session_lives(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.verified = true;
-            session.refuses_pings |= self.ping_missed;
+        self.session.is_verified();
+        if self.ping_missed {
+            self.session.refuses_pings();
         }
         self.probes.list_was_answered();
         self.refused_pings = 0;
@@ -216,9 +216,7 @@ impl Engine {
         self.broken_verifications = 0;
         self.list_failure = None;
         for (key, answer) in self.unverified() {
-            if let Some(session) = &mut self.session {
-                session.know_answer(answer.said(), self.now);
-            }
+            self.session.know_answer(answer.said(), self.now);
             self.answer_stands(key, answer);
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod asides;
 pub(crate) mod connection;
 pub(crate) mod cookies;
+pub(crate) mod current;
 pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod handshake;
