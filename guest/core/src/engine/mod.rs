@@ -21,7 +21,7 @@ use crate::engine::state::outbox::Outbox;
 use crate::engine::state::pause::Pause;
 use crate::engine::state::probes::Probes;
 use crate::engine::state::progress_tokens::ProgressTokens;
-use crate::engine::state::requests::{Request, RequestKey};
+use crate::engine::state::request_table::Requests;
 use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
 use crate::engine::state::settings::Settings;
 use crate::engine::state::timers::{Timer, Timers};
@@ -73,15 +73,11 @@ pub struct Engine {
     exchanges: Exchanges,
     bodies: flow::bodies::Bodies,
     secrets: Secrets,
-    requests: BTreeMap<RequestKey, Request>,
+    requests: Requests,
     modern: Modern,
-    /// The ids on the wire that may still be answered.
-    wire_ids: BTreeMap<u64, RequestKey>,
     progress_tokens: ProgressTokens,
     outbox: Outbox,
     asides: Asides,
-    /// Bytes of the client's requests held or in flight.
-    request_bytes: usize,
     notifying: Option<ExchangeId>,
     server_requests: BTreeMap<u64, ServerRequest>,
 
@@ -211,13 +207,11 @@ impl Engine {
             exchanges: Exchanges::default(),
             bodies: flow::bodies::Bodies::default(),
             secrets: Secrets::default(),
-            requests: BTreeMap::new(),
+            requests: Requests::default(),
             modern: Modern::default(),
-            wire_ids: BTreeMap::new(),
             progress_tokens: ProgressTokens::default(),
             outbox: Outbox::default(),
             asides: Asides::default(),
-            request_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
             attempts: 0,
@@ -355,7 +349,7 @@ impl Engine {
                 (None, info) => info.as_ref().map(|_| self.modern.since),
             },
             queued: (self.outbox.len() + self.modern.queue.len()) as u32,
-            in_flight: self.client_requests().filter(|(_, request)| !request.is_listen()).count() as u32,
+            in_flight: self.requests.of_client().filter(|(_, request)| !request.is_listen()).count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,
             last_error: self.blank(self.last_error.clone()),
@@ -431,11 +425,6 @@ impl Engine {
     /// Whether there is a session that the server has taken `notifications/initialized` in.
     fn has_session(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.initialized)
-    }
-
-    /// The client's requests, all of which are owed an answer or were cancelled.
-    fn client_requests(&self) -> impl Iterator<Item = (&RequestKey, &Request)> {
-        self.requests.iter().filter(|(_, request)| request.origin == crate::engine::state::requests::Origin::Client)
     }
 
     /// How the server is called in texts for people: its origin, which holds no secret.

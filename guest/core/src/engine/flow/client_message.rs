@@ -380,12 +380,12 @@ impl Engine {
     fn queue_is_full(&self) -> bool {
         let (notes, most) = (self.outbox.notes(), self.options.max_queue_messages);
         // Few requests are the engine's own, so that counting the client's is seldom worth it.
-        self.requests.len() + notes >= most && self.client_requests().count() + notes >= most
+        self.requests.len() + notes >= most && self.requests.of_client().count() + notes >= most
     }
 
     /// Bytes of all messages of the client held or in flight.
     fn held_bytes(&self) -> usize {
-        self.request_bytes + self.outbox.bytes()
+        self.requests.client_bytes() + self.outbox.bytes()
     }
 
     /// Puts a message back where it stood in the client's order.
@@ -427,9 +427,7 @@ impl Engine {
             RequestState::Sent(exchange) => self.exchanges.get(exchange).is_none_or(|exchange| exchange.sent),
             _ => true,
         };
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.cancelled = true;
-        }
+        self.requests.is_cancelled(key);
         self.timers.set(Timer::Run(key), self.now + super::settle::CANCELLED_RUN);
         if !current {
             return;

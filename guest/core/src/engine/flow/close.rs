@@ -36,7 +36,7 @@ impl Engine {
 
     pub(crate) fn finish_if_drained(&mut self) {
         let closed = self.connection.has_taken_leave();
-        let busy = self.client_requests().any(|(_, request)| !request.is_listen())
+        let busy = self.requests.of_client().any(|(_, request)| !request.is_listen())
             || !self.outbox.is_empty()
             || self.notifying.is_some();
         if self.closing && !closed && !busy {
@@ -47,7 +47,7 @@ impl Engine {
     /// Answers what is left and takes leave of the server.
     pub(crate) fn finish_close(&mut self) {
         self.end_listens();
-        let left: Vec<_> = self.client_requests().map(|(key, _)| *key).collect();
+        let left: Vec<_> = self.requests.of_client().map(|(key, _)| *key).collect();
         for key in left {
             self.answer_closed(key);
         }

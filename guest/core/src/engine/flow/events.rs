@@ -26,11 +26,7 @@ impl Engine {
             Item::Retry(milliseconds) => {
                 let retry = milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND);
                 match role {
-                    Role::Post(key) | Role::Resume(key) => {
-                        if let Some(request) = self.requests.get_mut(&key) {
-                            request.retry = Some(retry);
-                        }
-                    }
+                    Role::Post(key) | Role::Resume(key) => self.requests.retry_is(key, retry),
                     Role::Standalone | Role::Stream => self.session.stream_retry(epoch, retry),
                     _ => {}
                 }
@@ -64,18 +60,14 @@ impl Engine {
         let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
         let new = usable.then(|| cursor.to_string());
         let before = match role {
-            Role::Post(key) | Role::Resume(key) => {
-                self.requests.get_mut(key).map(|request| core::mem::replace(&mut request.cursor, new.clone()))
-            }
+            Role::Post(key) | Role::Resume(key) => self.requests.cursor_is(*key, new.clone()),
             Role::Standalone => self.session.stream_cursor(epoch, new.clone()),
             _ => None,
         };
         let Some(before) = before else { return true };
         let seen = usable && before == new && !matches!(role, Role::Post(_));
-        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role)
-            && let Some(request) = self.requests.get_mut(key)
-        {
-            request.brought = true;
+        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role) {
+            self.requests.brought_something(*key);
         }
         !seen
     }

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 use super::reconnect::ConnectionError;
 use super::server_message::Source;
@@ -12,7 +11,6 @@ use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::handshake::{Handshake, Step};
-use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;
 use crate::engine::state::translation::{OwnListen, Translation};
@@ -295,16 +293,7 @@ impl Engine {
     /// What the old server said of its tools does not bind the new one.
     fn distrust_annotations(&mut self) {
         self.tool_hints.tools.clear();
-        let mut sent = Vec::new();
-        for (key, request) in &mut self.requests {
-            if request.method == "tools/call" && request.safe && request.origin == Origin::Client {
-                request.safe = false;
-                if request.state == RequestState::Held && request.replays > 0 {
-                    sent.push((*key, request.accepted));
-                }
-            }
-        }
-        for (key, accepted) in sent {
+        for (key, accepted) in self.requests.distrust_annotations() {
             let reason = "it was sent, and the server that came back is another one".to_string();
             self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
         }

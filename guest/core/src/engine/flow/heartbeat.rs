@@ -136,7 +136,7 @@ impl Engine {
 
     /// Whether the server works on something for the client in this session.
     pub(crate) fn is_busy(&self) -> bool {
-        self.client_requests().any(|(_, request)| {
+        self.requests.of_client().any(|(_, request)| {
             let verifying = matches!(request.state, RequestState::Verifying(_));
             !request.cancelled && request.is_out() && request.epoch == self.epoch && !verifying
         })

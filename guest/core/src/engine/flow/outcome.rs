@@ -78,7 +78,7 @@ impl Engine {
     /// A request was taken without an answer. On HTTP+SSE that is how it is; on Streamable HTTP the answer may still come
     /// on the standalone stream, or the session is a zombie: find out.
     pub(crate) fn on_post_accepted(&mut self, key: RequestKey, context: Context) {
-        if let Some(request) = self.requests.get_mut(&key) {
+        if let Some(request) = self.requests.get(&key) {
             let sse = context.transport == Transport::HttpSse;
             if request.origin != Origin::Client && !sse {
                 let (origin, method) = (request.origin, request.method.clone());
@@ -87,8 +87,8 @@ impl Engine {
                 let end = End { evidence, accepted: true, reason, refusal: None };
                 return self.own_request_ended(key, origin, OwnEnd::Failed(&end));
             }
-            request.state = RequestState::Accepted(None);
             let is_client = request.origin == Origin::Client;
+            self.requests.is_accepted(key, None);
             let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != context.epoch);
             if sse && stream_is_gone {
                 let reason = "the event stream was lost after the request was accepted".to_string();
@@ -150,7 +150,7 @@ impl Engine {
         let grace = self.timers.is_set(Timer::Grace(key));
         // What the engine's own requests mean for the connection is decided where they end.
         let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
-        let current = current && (asked || !self.requests.contains_key(&key));
+        let current = current && (asked || !self.requests.contains(key));
         if asked && current && !matches!(outcome, Outcome::Accepted) {
             self.probes.client_was_answered(false);
         }
@@ -162,7 +162,7 @@ impl Engine {
                     self.recover(ConnectionError::Broken(reason.to_string()));
                 }
                 // Answered requests are gone from the table.
-                if self.requests.contains_key(&key) {
+                if self.requests.contains(key) {
                     self.response_broke_off(key, clean, reason);
                 }
                 if !clean && current {

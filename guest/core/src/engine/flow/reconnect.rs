@@ -169,7 +169,8 @@ impl Engine {
         }
         self.disconnected(&reason);
         let out: Vec<_> = self
-            .client_requests()
+            .requests
+            .of_client()
             .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
             .map(|(key, request)| (*key, matches!(request.state, RequestState::Sent(_) | RequestState::PostLost)))
             .collect();
@@ -586,7 +587,8 @@ impl Engine {
 
     /// Requests that wait for a connection.
     pub(crate) fn waiting_requests(&self) -> Vec<RequestKey> {
-        self.client_requests()
+        self.requests
+            .of_client()
             .filter(|(_, request)| {
                 !request.is_modern() && matches!(request.state, RequestState::Held | RequestState::Handshake)
             })

@@ -6,7 +6,6 @@ use super::outcome::Outcome;
 use super::settle::End;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Reading, Role};
-use crate::engine::state::requests::RequestState;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
@@ -94,9 +93,7 @@ impl Engine {
                 self.requeue_unsent(queued);
             }
             Role::Resume(key) => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.state = RequestState::Resuming;
-                }
+                self.requests.is_resuming(key);
                 self.resume(key);
             }
             Role::Standalone => {

@@ -9,7 +9,7 @@ use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::exchanges::{Exchange, Progress, Reading, Role};
-use crate::engine::state::requests::{Origin, Request, RequestKey, RequestState};
+use crate::engine::state::requests::{Origin, Request, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
@@ -142,9 +142,7 @@ impl Engine {
         let Some(role) = self.exchanges.get(id).map(|exchange| exchange.role.clone()) else { return };
         match role {
             Role::Post(key) | Role::Modern(key) => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.state = RequestState::Accepted(Some(id));
-                }
+                self.requests.is_accepted(key, Some(id));
             }
             // No longer cut off.
             Role::Resume(key) => self.timers.clear(Timer::Hold(key)),
@@ -281,7 +279,7 @@ impl Engine {
     /// the status alone tells nothing better.
     fn is_answer_of_refusal(&self, id: ExchangeId, refusal: &Refusal, text: &str) -> bool {
         let Some(Exchange { role: Role::Post(key), context, .. }) = self.exchanges.get(id) else { return false };
-        let asked = context.wire_id.filter(|wire| self.wire_ids.get(wire) == Some(key));
+        let asked = context.wire_id.filter(|wire| self.requests.of_wire_id(*wire) == Some(*key));
         let refusal = Refusal { body: text.to_string(), ..refusal.clone() };
         let evidence = refusal.evidence(context.transport, context.had_session);
         let client = self.requests.get(key).is_some_and(|request| request.origin == Origin::Client);

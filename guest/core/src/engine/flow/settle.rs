@@ -101,26 +101,16 @@ impl Engine {
     /// Takes a request into the table.
     pub(crate) fn admit(&mut self, request: Request) -> RequestKey {
         let key = RequestKey(self.order());
-        if request.origin == Origin::Client {
-            self.request_bytes += request.text.len();
-        }
         if let Some(token) = &request.progress_token {
             self.progress_tokens.add(token, key);
         }
-        self.requests.insert(key, request);
+        self.requests.admit(key, request);
         key
     }
 
     /// Drops everything about a request. What it still has on the network may end by itself for a moment.
     pub(crate) fn forget(&mut self, key: RequestKey) -> Option<Request> {
-        let request = self.requests.remove(&key)?;
-        if request.origin == Origin::Client {
-            self.request_bytes -= request.text.len().min(self.request_bytes);
-        }
-        self.wire_ids.remove(&request.wire_id);
-        if let Some(wire) = request.earlier_wire_id {
-            self.wire_ids.remove(&wire);
-        }
+        let request = self.requests.remove(key)?;
         if let Some(token) = &request.progress_token {
             self.progress_tokens.remove(token, key);
         }
@@ -152,10 +142,8 @@ impl Engine {
     /// Sends a request, for the first time or again, under a fresh id.
     pub(crate) fn post_request(&mut self, key: RequestKey) {
         let Some(body) = self.begin_sending(key) else { return };
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.epoch = self.epoch;
-        let is_client = request.origin == Origin::Client;
-        let sent_at = *request.sent_at.get_or_insert(self.now);
+        self.requests.is_in(key, self.epoch);
+        let Some(sent_at) = self.requests.first_sent(key, self.now) else { return };
         let exchange = if self.is_translated() {
             let Some(outbound) = self.translate_request(key, body) else { return };
             let url = self.post_url();
@@ -163,10 +151,8 @@ impl Engine {
         } else {
             self.post(Role::Post(key), body.into_bytes())
         };
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.state = RequestState::Sent(exchange);
-        }
-        if is_client {
+        self.requests.is_sent(key, exchange);
+        if self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client) {
             let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
             self.timers.set(Timer::Run(key), end);
         }
@@ -178,21 +164,10 @@ impl Engine {
     /// Gives a request a fresh id on the wire, and the text to send. Its hold clock stops.
     pub(crate) fn begin_sending(&mut self, key: RequestKey) -> Option<String> {
         let wire = self.new_wire_id();
-        let request = self.requests.get_mut(&key)?;
+        let request = self.requests.get(&key)?;
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
-        if request.earlier_wire_id != Some(request.wire_id) {
-            self.wire_ids.remove(&request.wire_id);
-        }
-        request.wire_id = wire;
-        request.sent_again |= request.replays > 0;
-        request.cursor = None;
-        request.brought = false;
-        request.empty_resumes = 0;
-        request.silent = 0;
-        if let Some(hold_end) = self.timers.next_of(Timer::Hold(key)) {
-            request.hold_left = hold_end.saturating_sub(self.now);
-        }
-        self.wire_ids.insert(wire, key);
+        let hold_left = self.timers.next_of(Timer::Hold(key)).map(|end| end.saturating_sub(self.now));
+        self.requests.begins(key, wire, hold_left);
         self.timers.clear(Timer::Hold(key));
         Some(body)
     }
@@ -225,10 +200,8 @@ impl Engine {
         };
         let method = request.method.clone();
         let in_session = self.session.is(request.epoch);
-        if end.evidence == Evidence::NotSent
-            && let Some(request) = self.requests.get_mut(&key)
-        {
-            request.sent_again = false;
+        if end.evidence == Evidence::NotSent {
+            self.requests.did_not_leave(key);
         }
         let action = decide(end.evidence, facts);
         if matches!(action, Action::AnswerUnstable | Action::AnswerUnauthorized | Action::AnswerRefused) {
@@ -240,35 +213,23 @@ impl Engine {
                 self.forget(key);
             }
             Action::Hold => {
-                if end.evidence == Evidence::NotTaken
-                    && let Some(request) = self.requests.get_mut(&key)
-                {
-                    request.turned_away += 1;
+                if end.evidence == Evidence::NotTaken {
+                    self.requests.was_turned_away(key);
                 }
                 self.hold(key);
             }
             Action::NewSession => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.losses += 1;
-                }
+                self.requests.lost_its_session(key);
                 self.hold(key);
             }
             Action::AwaitCredentials => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.rejections += 1;
-                }
+                self.requests.was_rejected(key);
                 self.hold(key);
             }
             Action::Wait { .. } => self.hold(key),
             Action::Replay => {
                 let may_be_answered = in_session && self.is_event_stream_open();
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.replays += 1;
-                    request.earlier_wire_id = may_be_answered.then_some(request.wire_id);
-                    request.accepted = end.accepted;
-                    request.hold_left = self.options.hold_timeout;
-                    request.hold_shortened = 0;
-                }
+                self.requests.is_replayed(key, end.accepted, may_be_answered, self.options.hold_timeout);
                 self.replays += 1;
                 self.emit(Event::Replayed { method, accepted: end.accepted, reason: end.reason });
                 self.hold(key);
@@ -315,12 +276,8 @@ impl Engine {
 
     /// Back to the queue, in its place.
     pub(crate) fn hold(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        if request.earlier_wire_id != Some(request.wire_id) {
-            self.wire_ids.remove(&request.wire_id);
-        }
-        request.state = RequestState::Held;
-        let (left, modern) = (request.hold_left, request.is_modern());
+        let Some(left) = self.requests.is_held(key) else { return };
+        let modern = self.requests.get(&key).is_some_and(Request::is_modern);
         self.clear_sent_timers(key);
         self.start_hold(key, left);
         if modern {
@@ -378,7 +335,7 @@ impl Engine {
         }
         let (method, initialize) = (request.method.clone(), request.state == RequestState::Handshake);
         // The promise of a list is over: it waits like any other request.
-        let more = self.requests.get_mut(&key).map_or(0, |request| core::mem::take(&mut request.hold_shortened));
+        let more = self.requests.promise_is_over(key);
         if more > 0 {
             return self.timers.set(Timer::Hold(key), self.now + more);
         }
@@ -453,11 +410,7 @@ impl Engine {
 
     /// HTTP+SSE: the session's stream is gone, and with it the answers to what was sent before and sent again.
     pub(crate) fn forget_earlier_sendings(&mut self) {
-        for request in self.requests.values_mut() {
-            if let Some(wire) = request.earlier_wire_id.take() {
-                self.wire_ids.remove(&wire);
-            }
-        }
+        self.requests.forget_earlier_sendings();
     }
 
     /// HTTP+SSE: a POST broke off, but its answer may still come on the event stream, if that lives. False if it is not
@@ -467,12 +420,12 @@ impl Engine {
         let Some(epoch) = session.map(|session| session.epoch).filter(|_| self.session_may_survive()) else {
             return false;
         };
-        let Some(request) = self.requests.get_mut(&key) else { return false };
+        let Some(request) = self.requests.get(&key) else { return false };
         let replayed = request.safe && request.replays == 0;
         if request.origin != Origin::Client || request.epoch != epoch || request.cancelled || replayed {
             return false;
         }
-        request.state = RequestState::PostLost;
+        self.requests.post_is_lost(key);
         self.timers.set(Timer::Grace(key), self.now + GRACE);
         true
     }
@@ -514,18 +467,16 @@ impl Engine {
 
     /// A message came for the request, so that its clock starts anew.
     pub(crate) fn on_request_progress(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key).filter(|request| request.origin == Origin::Client) else {
-            return;
-        };
+        let request = self.requests.get(&key).filter(|request| request.origin == Origin::Client);
         // A cancelled one is remembered for a while, and no longer.
-        if request.cancelled {
-            return;
-        }
-        request.brought = true;
-        if request.state == RequestState::PostLost {
-            request.state = RequestState::Accepted(None);
+        let Some(request) = request.filter(|request| !request.cancelled) else { return };
+        let post_lost = request.state == RequestState::PostLost;
+        self.requests.brought_something(key);
+        if post_lost {
+            self.requests.is_accepted(key, None);
             self.timers.clear(Timer::Grace(key));
         }
+        let Some(request) = self.requests.get(&key) else { return };
         if let (Some(sent_at), RequestState::Sent(_) | RequestState::Accepted(_) | RequestState::Resumed(_)) =
             (request.sent_at, &request.state)
         {

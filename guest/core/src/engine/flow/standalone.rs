@@ -56,7 +56,8 @@ impl Engine {
     /// There is no standalone stream any more: what was to be answered on it is not.
     fn standalone_brings_nothing(&mut self) {
         let waiting: Vec<_> = self
-            .client_requests()
+            .requests
+            .of_client()
             .filter(|(_, request)| request.state == RequestState::Accepted(None) && request.epoch == self.epoch)
             .map(|(key, _)| *key)
             .collect();

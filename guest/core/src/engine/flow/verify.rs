@@ -55,11 +55,9 @@ impl Engine {
     /// Keeps what a request was answered with until it is known whether the session lives.
     pub(crate) fn verify(&mut self, key: RequestKey, answer: UnverifiedAnswer) {
         let said = answer.said().to_string();
-        let Some(request) = self.requests.get_mut(&key) else { return };
+        let Some(request) = self.requests.get(&key) else { return };
         let exchange = request.exchange();
-        request.state = RequestState::Verifying(answer);
-        request.answered_alike = false;
-        self.wire_ids.remove(&request.wire_id);
+        self.requests.is_verifying(key, answer);
         for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
@@ -193,9 +191,7 @@ impl Engine {
 
     /// A new session proves that what the requests that wait were answered with meant the loss of this one.
     fn unverified_is_alike(&mut self) {
-        for request in self.requests.values_mut() {
-            request.answered_alike |= matches!(request.state, RequestState::Verifying(_));
-        }
+        self.requests.unverified_is_alike();
     }
 
     /// Whether a request was answered with words that turned out to mean that the session is gone.

@@ -13,6 +13,7 @@ pub(crate) mod outbox;
 pub(crate) mod pause;
 pub(crate) mod probes;
 pub(crate) mod progress_tokens;
+pub(crate) mod request_table;
 pub(crate) mod requests;
 pub(crate) mod session;
 pub(crate) mod settings;

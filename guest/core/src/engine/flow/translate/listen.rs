@@ -158,9 +158,7 @@ impl Engine {
             let text = "The params hold no uri.";
             return self.answer_error(key, errors::INVALID_PARAMS, text, None);
         };
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.state = RequestState::Accepted(None);
-        }
+        self.requests.is_accepted(key, None);
         if !self.session.subscribe(uri, subscribe) {
             return;
         }
