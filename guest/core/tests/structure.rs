@@ -41,6 +41,19 @@ fn three_files_change_the_state_of_the_connection() {
 }
 
 #[test]
+fn what_an_event_means_for_the_connection_is_acted_on_at_its_end() {
+    // Where the handshake and the end of the session's stream are themselves what happens.
+    for act in ["self.recover(", "self.attempt_failed("] {
+        assert_eq!(that_hold("engine/flow", act), ["handshake.rs", "reconnect.rs"], "{act}");
+    }
+    for act in ["self.unresponsive(", "self.pause(", "self.on_unauthorized(", "self.probe_soon(", "self.ping_soon("] {
+        let allowed = ["heartbeat.rs", "own_requests.rs", "reconnect.rs"];
+        let found = that_hold("engine/flow", act);
+        assert!(found.iter().all(|name| allowed.contains(&name.as_str())), "{act} in {found:?}");
+    }
+}
+
+#[test]
 fn what_reads_the_wire_and_the_tables_know_nothing_above_them() {
     for folder in ["wire", "policy"] {
         for above in ["crate::engine", "crate::diagnosis", "crate::oauth", "crate::recovery"] {

@@ -1,5 +1,10 @@
 //! The machine: `state` is what it remembers, `flow` is what happens, one file for each kind of event. An input is taken by
 //! [`Engine::handle`]; whatever it leads to has happened when that returns.
+//!
+//! Each state is changed by its own methods only, which keep its invariants; who gets a request, an exchange or the session from it
+//! may look at it. What an event means for the connection is said by whoever finds it out ([`Engine::then`]), and acted on by
+//! `reconnect` once the event is dealt with ([`Engine::act`]). The connection's own state goes from one to the next by the table of
+//! `state::connection`.
 
 mod flow;
 mod state;
@@ -12,6 +17,7 @@ use core::fmt;
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
 use crate::engine::state::connection::{Connection, ConnectionState};
+use crate::engine::state::consequences::Consequences;
 use crate::engine::state::cookies::Cookies;
 use crate::engine::state::current::Current;
 use crate::engine::state::cursors::Cursors;
@@ -50,6 +56,7 @@ pub struct Engine {
     next_server_request: u64,
 
     connection: Connection,
+    consequences: Consequences,
     /// The number of the current session, or of the one that is being made.
     epoch: u64,
     /// How many sessions there have been.
@@ -191,6 +198,7 @@ impl Engine {
             next_order: 1,
             next_server_request: 1,
             connection: Connection::default(),
+            consequences: Consequences::default(),
             epoch: 0,
             sessions: 0,
             connected: false,
@@ -245,6 +253,7 @@ impl Engine {
         };
         if let Some(state) = recovery {
             engine.take_over(&state)?;
+            engine.act();
         }
         Ok(engine)
     }
@@ -294,15 +303,25 @@ impl Engine {
             Input::End(exchange) => self.on_end(exchange),
             Input::Failed { exchange, failure, detail } => self.on_failed(exchange, failure, &detail),
         }
+        self.act();
         let due = self.timers.next().is_some_and(|at| at <= self.now);
         if self.lateness.may_fire(self.now, due, only_time_passes) {
             while let Some(timer) = self.timers.pop(self.now) {
                 self.on_timer(timer);
+                self.act();
             }
         }
-        self.pump();
+        loop {
+            self.pump();
+            if self.consequences.is_empty() {
+                break;
+            }
+            self.act();
+        }
         self.finish_if_drained();
         self.balance_bodies();
+        self.act();
+        debug_assert!(self.consequences.is_empty());
     }
 
     /// The next thing to do, in order.

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 
-use super::reconnect::ConnectionError;
+use super::connection_error::ConnectionError;
 use super::server_message::Source;
 use super::settle::End;
 use crate::api::options::SECOND;

@@ -2,11 +2,12 @@
 
 use alloc::string::{String, ToString};
 
+use super::connection_error::{ConnectionError, not_the_server};
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::consequences::{Consequence, Ended};
 use crate::engine::state::exchanges::{Context, Role};
 use crate::engine::state::outbox::{Outgoing, Queued};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
@@ -98,16 +99,15 @@ impl Engine {
                     let reason = "the server accepted it without an answer, and no stream could bring one".to_string();
                     // Servers that stop answer so, too.
                     if !stream_is_gone && !self.session_may_survive() {
-                        self.recover(ConnectionError::Unusable(reason.clone()));
+                        self.then(Consequence::Recover(ConnectionError::Unusable(reason.clone())));
                     }
                     // The end of a session settles what was accepted in it.
-                    if self.requests.get(&key).is_some_and(|request| request.state == RequestState::Accepted(None)) {
-                        self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
-                    }
+                    let ended = Ended { evidence: Evidence::Unknown, accepted: true, reason, refusal: None };
+                    self.then(Consequence::SettleAccepted(key, ended));
                 }
                 if !stream_is_gone {
                     self.probes.client_was_answered(false);
-                    self.probe_soon();
+                    self.then(Consequence::Probe);
                 }
             }
         }
@@ -159,14 +159,11 @@ impl Engine {
             Outcome::Ended { clean, reason } => {
                 // A session that ends with it ends first, so that what is said of the request is true.
                 if !clean && current && !self.session_may_survive() {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
-                // Answered requests are gone from the table.
-                if self.requests.contains(key) {
-                    self.response_broke_off(key, clean, reason);
-                }
+                self.then(Consequence::BrokeOff { key, clean, reason: reason.to_string() });
                 if !clean && current {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
             }
             Outcome::Refused(refusal) => {
@@ -187,14 +184,15 @@ impl Engine {
                 if current && ends {
                     self.after_refusal(evidence, &refusal, reason.clone());
                 }
-                self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
+                let ended = Ended { evidence, accepted: false, reason: reason.clone(), refusal: Some(refusal.clone()) };
+                self.then(Consequence::Settle(key, ended));
                 if current && !ends {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.
                 let other = refusal.may_mean_loss() || matches!(refusal.status, 400 | 404 | 405);
                 if asked && current && evidence == Evidence::Refused && other {
-                    self.probe_soon();
+                    self.then(Consequence::Probe);
                 }
             }
             Outcome::Failed { failure, reason } => {
@@ -205,15 +203,20 @@ impl Engine {
                 };
                 let awaited = evidence == Evidence::Unknown && !grace && self.await_on_stream(key);
                 if evidence == Evidence::Unknown && !awaited && current && !grace && !self.session_may_survive() {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
                 if !awaited {
-                    self.settle(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
+                    let ended = Ended { evidence, accepted: false, reason: reason.to_string(), refusal: None };
+                    self.then(Consequence::Settle(key, ended));
                 }
                 if current && !grace {
                     match evidence {
-                        Evidence::NotSent => self.recover(ConnectionError::Unreachable(reason.to_string())),
-                        Evidence::Unknown => self.recover(ConnectionError::Broken(reason.to_string())),
+                        Evidence::NotSent => {
+                            self.then(Consequence::Recover(ConnectionError::Unreachable(reason.to_string())))
+                        }
+                        Evidence::Unknown => {
+                            self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())))
+                        }
                         _ => {}
                     }
                 }
@@ -230,15 +233,15 @@ impl Engine {
     /// What a refusal of a message in the current session means for the connection.
     pub(crate) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
-            Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
-            Evidence::NotTaken => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
-            Evidence::Busy { retry_after } => self.pause(retry_after, reason),
-            Evidence::Unauthorized => self.on_unauthorized(refusal),
+            Evidence::SessionLost => self.then(Consequence::Recover(ConnectionError::SessionLost(reason))),
+            Evidence::NotTaken => self.then(Consequence::Recover(ConnectionError::Proxied(not_the_server(&reason)))),
+            Evidence::Busy { retry_after } => self.then(Consequence::Pause { retry_after, reason }),
+            Evidence::Unauthorized => self.then(Consequence::Unauthorized(refusal.clone())),
             // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
             Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
-                self.recover(ConnectionError::Broken(reason));
+                self.then(Consequence::Recover(ConnectionError::Broken(reason)));
             }
-            Evidence::Unknown => self.ping_soon(),
+            Evidence::Unknown => self.then(Consequence::Ping),
             Evidence::NotSent | Evidence::Refused => {}
         }
     }
@@ -250,9 +253,9 @@ impl Engine {
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
-                self.response_broke_off(key, clean, reason);
+                self.then(Consequence::BrokeOff { key, clean, reason: reason.to_string() });
                 if !clean && current {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
             }
             // The call still runs; its stream can be asked for later.
@@ -270,17 +273,18 @@ impl Engine {
                 let breaks = current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost;
                 // A session that ends with it ends first, so that what is said of the request is true.
                 if breaks && !self.session_may_survive() {
-                    self.recover(ConnectionError::Broken(reason.clone()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.clone())));
                 }
-                self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                let ended = Ended { evidence: Evidence::Unknown, accepted: true, reason, refusal: None };
+                self.then(Consequence::Settle(key, ended));
                 if breaks {
-                    self.recover(ConnectionError::Broken(refusal.describe()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(refusal.describe())));
                 }
             }
             Outcome::Failed { reason, .. } => {
                 self.resume_later(key);
                 if current {
-                    self.recover(ConnectionError::Unreachable(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Unreachable(reason.to_string())));
                 }
             }
         }
@@ -338,13 +342,13 @@ impl Engine {
         match (evidence, refusal) {
             (Evidence::SessionLost, _) if self.has_session() => {
                 if again {
-                    self.verify_session(reason);
+                    self.then(Consequence::Verify(reason));
                 }
             }
-            (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
+            (Evidence::NotSent, _) => self.then(Consequence::Recover(ConnectionError::Unreachable(reason))),
             (_, Some(_)) if refused_again => self.suspect = true,
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
-            (_, None) => self.recover(ConnectionError::Broken(reason)),
+            (_, None) => self.then(Consequence::Recover(ConnectionError::Broken(reason))),
         }
     }
 }

@@ -5,10 +5,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::connection_error::ConnectionError;
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::state::connection::{Challenge, ConnectionState};
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::handshake::{Handshake, Step};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
@@ -28,27 +30,6 @@ pub(crate) struct Down {
     pub told_at: Option<Nanos>,
 }
 
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ConnectionError {
-    /// The server does not know the session.
-    SessionLost(String),
-    /// The server cannot be reached, or does not answer.
-    Unreachable(String),
-    /// Something broke on the way; the session may have survived.
-    Broken(String),
-    /// The server answered, with nothing that is of use.
-    Unusable(String),
-    /// Something answered in the server's place: a proxy whose server is away.
-    Proxied(String),
-    /// The server, or something before it, refused.
-    Refused(Refusal),
-    /// Trying again will not help, as far as can be told: a bad certificate, a foreign endpoint.
-    Fatal(String),
-    /// The server cannot serve what the client was promised.
-    Incompatible(String),
-}
-
 /// The client hears of attempts at most this often.
 const TELL_AGAIN: Nanos = SECOND;
 /// Sessions in a row whose `notifications/initialized` may be refused before that is said to those who wait.
@@ -56,40 +37,41 @@ const MAX_REFUSED_SESSIONS: u32 = 2;
 /// How long the DELETE before a new session may take.
 const DELETE_TIME: Nanos = SECOND;
 
-impl ConnectionError {
-    pub fn reason(&self) -> String {
-        match self {
-            Self::SessionLost(reason)
-            | Self::Unreachable(reason)
-            | Self::Broken(reason)
-            | Self::Unusable(reason)
-            | Self::Proxied(reason)
-            | Self::Fatal(reason)
-            | Self::Incompatible(reason) => reason.clone(),
-            Self::Refused(refusal) => refusal.describe(),
-        }
-    }
-
-    /// Whether it means that the server is not there yet, as during a start or a deploy.
-    pub fn will_pass(&self) -> bool {
-        match self {
-            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) | Self::Proxied(_) => {
-                true
-            }
-            Self::Refused(refusal) => {
-                matches!(refusal.status, 408 | 421 | 425 | 429 | 500..) || proxy::has_no_server(refusal)
-            }
-            Self::Fatal(_) | Self::Incompatible(_) => false,
-        }
-    }
-}
-
-/// Why the connection is taken for lost although something answers.
-pub(crate) fn not_the_server(answer: &str) -> String {
-    alloc::format!("a proxy answers in the server's place ({answer})")
-}
-
 impl Engine {
+    /// What is dealt with now means this for the connection.
+    pub(crate) fn then(&mut self, consequence: Consequence) {
+        self.consequences.add(consequence);
+    }
+
+    /// Acts on what an event meant for the connection, when it is dealt with.
+    pub(crate) fn act(&mut self) {
+        while let Some(consequence) = self.consequences.next() {
+            match consequence {
+                Consequence::Recover(cause) => self.recover(cause),
+                Consequence::AttemptFailed(cause) => self.attempt_failed(cause),
+                Consequence::Unanswered { probing, reason } => self.ping_unanswered(probing, reason),
+                Consequence::Unresponsive(reason) => self.unresponsive(reason),
+                Consequence::InitializeAgain => self.initialize_again(),
+                Consequence::Pause { retry_after, reason } => self.pause(retry_after, reason),
+                Consequence::Limited { probing, retry_after, reason } => {
+                    self.own_was_limited(probing, retry_after, reason);
+                }
+                Consequence::Unauthorized(refusal) => self.on_unauthorized(&refusal),
+                Consequence::Probe => self.probe_soon(),
+                Consequence::Ping => self.ping_soon(),
+                Consequence::Verify(reason) => self.verify_session(reason),
+                Consequence::Alive => self.alive(),
+                Consequence::Settle(key, ended) => self.settle(key, ended.end()),
+                Consequence::SettleAccepted(key, ended) => {
+                    if self.requests.get(&key).is_some_and(|request| request.state == RequestState::Accepted(None)) {
+                        self.settle(key, ended.end());
+                    }
+                }
+                Consequence::BrokeOff { key, clean, reason } => self.response_broke_off(key, clean, &reason),
+            }
+        }
+    }
+
     /// Something went wrong in the current session.
     pub(crate) fn recover(&mut self, cause: ConnectionError) {
         self.suspect = true;

@@ -3,11 +3,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::connection_error::ConnectionError;
 use super::outcome::Outcome;
-use super::reconnect::ConnectionError;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::{Exchange, Progress, Reading, Role};
 use crate::engine::state::requests::{Origin, Request, RequestKey};
 use crate::engine::state::timers::Timer;
@@ -180,9 +181,9 @@ impl Engine {
                 self.answer_too_large(key, &problem, limit);
             }
             Role::Initialize => {
-                self.attempt_failed(ConnectionError::Fatal(alloc::format!(
+                self.then(Consequence::AttemptFailed(ConnectionError::Fatal(alloc::format!(
                     "the initialize result is over {limit} bytes"
-                )));
+                ))));
             }
             Role::Stream => self.on_stream_over(epoch, broken()),
             Role::Standalone => self.on_standalone_over(false, broken()),

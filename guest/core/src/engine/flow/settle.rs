@@ -4,12 +4,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::connection_error::ConnectionError;
 use super::own_requests::OwnEnd;
-use super::reconnect::ConnectionError;
 use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::connection::ConnectionState;
+use crate::engine::state::consequences::{Consequence, Ended};
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::Link;
@@ -39,6 +40,13 @@ pub(crate) struct End<'a> {
     pub accepted: bool,
     pub reason: String,
     pub refusal: Option<&'a Refusal>,
+}
+
+impl Ended {
+    pub fn end(&self) -> End<'_> {
+        let refusal = self.refusal.as_ref();
+        End { evidence: self.evidence, accepted: self.accepted, reason: self.reason.clone(), refusal }
+    }
 }
 
 pub(crate) fn new_request(
@@ -531,7 +539,7 @@ impl Engine {
         let end = End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None };
         self.settle(key, end);
         if current {
-            self.recover(ConnectionError::SessionLost(reason));
+            self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
         }
     }
 

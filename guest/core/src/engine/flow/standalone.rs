@@ -4,11 +4,12 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::{ConnectionError, not_the_server};
+use super::connection_error::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::RequestState;
 use crate::engine::state::timers::Timer;
@@ -93,7 +94,7 @@ impl Engine {
             ConnectionError::Refused(refusal) if proxy::nobody_took_it(&refusal, true) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay);
-                self.recover(ConnectionError::Proxied(not_the_server(&refusal.describe())));
+                self.then(Consequence::Recover(ConnectionError::Proxied(not_the_server(&refusal.describe()))));
             }
             // A server of these versions says in JSON-RPC that it has none.
             ConnectionError::Refused(refusal) if translated && refusal.error().is_none() => {
@@ -106,10 +107,12 @@ impl Engine {
                 self.session.stream_absent(matches!(refusal.status, 401 | 403));
                 self.refuse_subscriptions(errors::METHOD_NOT_FOUND, &refusal.describe());
                 if opened && matches!(refusal.status, 400 | 404) {
-                    self.probe_soon();
+                    self.then(Consequence::Probe);
                 }
             }
-            ConnectionError::Unreachable(reason) => self.recover(ConnectionError::Unreachable(reason)),
+            ConnectionError::Unreachable(reason) => {
+                self.then(Consequence::Recover(ConnectionError::Unreachable(reason)))
+            }
             _ if clean && failures < 3 => {
                 self.timers.set(Timer::Standalone, self.now + wish.max(backoff::FLOOR));
             }
@@ -120,7 +123,7 @@ impl Engine {
             other => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay);
-                self.recover(ConnectionError::Broken(other.reason()));
+                self.then(Consequence::Recover(ConnectionError::Broken(other.reason())));
             }
         }
     }

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::ConnectionError;
+use super::connection_error::ConnectionError;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
 use crate::{Method, Transport};

@@ -8,11 +8,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::connection_error::{ConnectionError, not_the_server};
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -65,7 +66,7 @@ impl Engine {
         if let Some(exchange) = exchange {
             self.retire(exchange);
         }
-        self.verify_session(alloc::format!("the server answered \"{}\"", super::settle::clip(&said)));
+        self.then(Consequence::Verify(alloc::format!("the server answered \"{}\"", super::settle::clip(&said))));
     }
 
     /// Finds out whether the server still knows the session.
@@ -115,35 +116,35 @@ impl Engine {
                 self.answers_stand_unless_like(answer);
                 if code == session_loss::UNINITIALISED_CODE {
                     self.verified_loss = true;
-                    self.recover(ConnectionError::SessionLost(reason));
+                    self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
                 } else if session_loss::error_may_mean_loss(code, &message) {
                     self.last_error = reason;
-                    self.initialize_again();
+                    self.then(Consequence::InitializeAgain);
                 } else {
                     self.session_lives();
                 }
             }
             OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
                 self.answers_stand();
-                self.own_was_limited(probing, *retry_after, reason.clone());
+                self.then(Consequence::Limited { probing, retry_after: *retry_after, reason: reason.clone() });
             }
             OwnEnd::Failed(End { evidence: Evidence::NotTaken, reason, .. }) => {
                 let cause = ConnectionError::Proxied(not_the_server(reason));
-                if probing { self.attempt_failed(cause) } else { self.recover(cause) }
+                self.then(if probing { Consequence::AttemptFailed(cause) } else { Consequence::Recover(cause) })
             }
             OwnEnd::Failed(End { refusal: Some(refusal), evidence, reason, .. }) => {
                 self.answers_stand_unless_like(UnverifiedAnswer::Refusal((*refusal).clone()));
                 if *evidence == Evidence::SessionLost {
                     self.verified_loss = true;
-                    self.recover(ConnectionError::SessionLost(reason.clone()));
+                    self.then(Consequence::Recover(ConnectionError::SessionLost(reason.clone())));
                 } else {
                     self.last_error.clone_from(reason);
-                    self.initialize_again();
+                    self.then(Consequence::InitializeAgain);
                 }
             }
             OwnEnd::Failed(End { evidence: Evidence::NotSent, reason, .. }) => {
                 let cause = ConnectionError::Unreachable(reason.clone());
-                if probing { self.attempt_failed(cause) } else { self.recover(cause) }
+                self.then(if probing { Consequence::AttemptFailed(cause) } else { Consequence::Recover(cause) })
             }
             OwnEnd::Failed(end) => {
                 self.broken_verifications = self.broken_verifications.saturating_add(1);
@@ -152,17 +153,20 @@ impl Engine {
                 if end.accepted || self.broken_verifications >= MAX_BROKEN {
                     self.answers_stand();
                     self.last_error.clone_from(&end.reason);
-                    self.initialize_again();
+                    self.then(Consequence::InitializeAgain);
                 } else if probing {
-                    self.attempt_failed(cause);
+                    self.then(Consequence::AttemptFailed(cause));
                 } else {
-                    self.recover(cause);
+                    self.then(Consequence::Recover(cause));
                 }
             }
             OwnEnd::Late => {
                 self.answers_stand();
                 let time = crate::engine::seconds(self.options.heartbeat_timeout);
-                self.ping_unanswered(probing, alloc::format!("a list went unanswered for {time}"));
+                self.then(Consequence::Unanswered {
+                    probing,
+                    reason: alloc::format!("a list went unanswered for {time}"),
+                });
             }
         }
     }
@@ -175,7 +179,7 @@ impl Engine {
         self.probes.list_was_answered();
         self.refused_pings = 0;
         self.answers_stand();
-        self.alive();
+        self.then(Consequence::Alive);
     }
 
     /// What the server said is the answer, unless the list failed in a like manner.
@@ -228,7 +232,7 @@ impl Engine {
                 let reason = refusal.describe();
                 self.settle(key, End { evidence, accepted: false, reason, refusal: Some(&refusal) });
                 if evidence == Evidence::Unauthorized {
-                    self.on_unauthorized(&refusal);
+                    self.then(Consequence::Unauthorized(refusal));
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod asides;
 pub(crate) mod connection;
+pub(crate) mod consequences;
 pub(crate) mod cookies;
 pub(crate) mod current;
 pub(crate) mod cursors;

@@ -182,7 +182,7 @@ impl Engine {
     /// The server says that headers do not fit the message: perhaps the tool has other ones since a restart. True: the list of
     /// tools is asked for, and the request is sent once more.
     fn rebuild_headers(&mut self, key: RequestKey) -> bool {
-        if !self.requests.get(&key).is_some_and(|request| request.method == "tools/call") {
+        if self.requests.get(&key).is_none_or(|request| request.method != "tools/call") {
             return false;
         }
         let Some(part) = self.requests.modern(key).filter(|part| !part.rebuilt) else { return false };

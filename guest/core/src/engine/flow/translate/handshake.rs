@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::api::errors;
 use crate::engine::Engine;
-use crate::engine::flow::reconnect::ConnectionError;
+use crate::engine::flow::connection_error::ConnectionError;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::handshake::Handshake;
 use crate::engine::state::timers::Timer;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::api::errors;
 use crate::engine::Engine;
-use crate::engine::flow::reconnect::ConnectionError;
+use crate::engine::flow::connection_error::ConnectionError;
 use crate::engine::state::current::Acknowledged;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{RequestKey, RequestState};
