@@ -2,7 +2,8 @@
 //!
 //! `simulate --seeds 100000` runs so many seeds on all cores and stops at the first that fails, whose story it prints, made
 //! shorter. `simulate --seed 7 --trace` tells the story of one, up to the first
-//! violation (`--whole`: to its end). `simulate --herd docs/herd.svg` plots how ten thousand
+//! violation (`--whole`: to its end). `simulate --seeds 500 --fingerprint` also gives a number for all that the engine did in them:
+//! a change that is to change nothing leaves it as it is. `simulate --herd docs/herd.svg` plots how ten thousand
 //! engines come back to one server.
 
 #[path = "../tests/support/mod.rs"]
@@ -16,19 +17,20 @@ use support::SECOND;
 use support::herd::{Herd, svg};
 use support::plan::{Outcome, Plan};
 
-const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going] [--generation 1]
+const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--keep-going] [--fingerprint] [--generation 1]
        simulate --seed SEED [--trace] [--shrink] [--whole] [--generation 1]
        simulate --herd FILE.svg";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (mut generation, mut count, mut from, mut seed) = (2, 20_000, 0, None);
-    let (mut trace, mut shrink, mut keep_going, mut whole) = (false, false, false, false);
+    let (mut trace, mut shrink, mut keep_going, mut whole, mut fingerprint) = (false, false, false, false, false);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--trace" => trace = true,
             "--shrink" => shrink = true,
             "--keep-going" => keep_going = true,
+            "--fingerprint" => fingerprint = true,
             "--whole" => whole = true,
             "--herd" => match arguments.next() {
                 Some(file) => return herd(&file),
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     }
     match seed {
         Some(seed) => one(generation, seed, trace, shrink, whole),
-        None => many(generation, from, count, keep_going),
+        None => many(generation, from, count, keep_going, fingerprint),
     }
 }
 
@@ -112,12 +114,14 @@ fn judge(outcome: &Outcome) -> ExitCode {
     }
 }
 
-fn many(generation: u32, from: u64, count: u64, keep_going: bool) -> ExitCode {
+fn many(generation: u32, from: u64, count: u64, keep_going: bool, fingerprint: bool) -> ExitCode {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
     let totals: [AtomicU64; 6] = Default::default();
     let failed = std::sync::Mutex::new(Vec::new());
+    // Runs end in any order, so that the sum of them counts.
+    let prints = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -128,6 +132,7 @@ fn many(generation: u32, from: u64, count: u64, keep_going: bool) -> ExitCode {
                         break;
                     }
                     let outcome = Plan::of_generation(generation, seed).run(false);
+                    prints.fetch_add(outcome.fingerprint.rotate_left(seed as u32 % 64), Ordering::Relaxed);
                     for (total, add) in totals.iter().zip([
                         1,
                         outcome.asked as u64,
@@ -152,6 +157,9 @@ fn many(generation: u32, from: u64, count: u64, keep_going: bool) -> ExitCode {
          {replays} replays",
         began.elapsed().as_secs_f64()
     );
+    if fingerprint {
+        println!("fingerprint {:016x}", prints.into_inner());
+    }
     let mut failed = failed.into_inner().unwrap();
     failed.sort();
     for (seed, what) in &failed {

@@ -1,5 +1,10 @@
 //! The machine: `state` is what it remembers, `flow` is what happens, one file for each kind of event. An input is taken by
 //! [`Engine::handle`]; whatever it leads to has happened when that returns.
+//!
+//! Each state is changed by its own methods only, which keep its invariants; who gets a request, an exchange or the session from it
+//! may look at it. What an event means for the connection is said by whoever finds it out ([`Engine::then`]), and acted on by
+//! `reconnect` once the event is dealt with ([`Engine::act`]). The connection's own state goes from one to the next by the table of
+//! `state::connection`.
 
 mod flow;
 mod state;
@@ -11,14 +16,18 @@ use core::fmt;
 
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
+use crate::engine::state::connection::{Connection, ConnectionState};
+use crate::engine::state::consequences::Consequences;
 use crate::engine::state::cookies::Cookies;
+use crate::engine::state::current::Current;
 use crate::engine::state::cursors::Cursors;
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::modern::{Link, Modern};
+use crate::engine::state::outbox::Outbox;
 use crate::engine::state::pause::Pause;
 use crate::engine::state::probes::Probes;
 use crate::engine::state::progress_tokens::ProgressTokens;
-use crate::engine::state::requests::{Request, RequestKey};
+use crate::engine::state::request_table::Requests;
 use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
 use crate::engine::state::settings::Settings;
 use crate::engine::state::timers::{Timer, Timers};
@@ -27,14 +36,7 @@ use crate::text::{Secrets, visible};
 use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
-use flow::client_message::Queued;
-use flow::reconnect::ConnectionState;
-use state::exchanges::Exchange;
-
-/// How long requests may go on after [`Input::Close`].
-const DRAIN: Nanos = 500 * MILLISECOND;
-/// How long the DELETE of a close may take.
-const CLOSE_DELETE_TIME: Nanos = 300 * MILLISECOND;
+use state::exchanges::Exchanges;
 
 /// The engine of one connection. See the crate's documentation for how to drive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +51,12 @@ pub struct Engine {
     timers: Timers,
     lateness: Lateness,
     outputs: VecDeque<Output>,
-    next_exchange: u64,
     next_wire: u64,
     next_order: u64,
     next_server_request: u64,
 
-    connection: ConnectionState,
+    connection: Connection,
+    consequences: Consequences,
     /// The number of the current session, or of the one that is being made.
     epoch: u64,
     /// How many sessions there have been.
@@ -67,7 +69,7 @@ pub struct Engine {
     transport: Option<Transport>,
     detected_at: Option<Nanos>,
     client: Client,
-    session: Option<Session>,
+    session: Current,
     cookies: Cookies,
     tool_hints: ToolHints,
     settings: Settings,
@@ -75,18 +77,14 @@ pub struct Engine {
     /// What the server said before the client had its answer to `initialize`.
     early: Vec<(u64, String)>,
 
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    exchanges: Exchanges,
     bodies: flow::bodies::Bodies,
     secrets: Secrets,
-    requests: BTreeMap<RequestKey, Request>,
+    requests: Requests,
     modern: Modern,
-    /// The ids on the wire that may still be answered.
-    wire_ids: BTreeMap<u64, RequestKey>,
     progress_tokens: ProgressTokens,
-    outbox: VecDeque<Queued>,
+    outbox: Outbox,
     asides: Asides,
-    /// Bytes of all messages of the client held or in flight.
-    held_bytes: usize,
     notifying: Option<ExchangeId>,
     server_requests: BTreeMap<u64, ServerRequest>,
 
@@ -196,11 +194,11 @@ impl Engine {
             timers: Timers::default(),
             lateness: Lateness::default(),
             outputs: VecDeque::new(),
-            next_exchange: 1,
             next_wire: 1,
             next_order: 1,
             next_server_request: 1,
-            connection: ConnectionState::Idle,
+            connection: Connection::default(),
+            consequences: Consequences::default(),
             epoch: 0,
             sessions: 0,
             connected: false,
@@ -208,22 +206,20 @@ impl Engine {
             transport: None,
             detected_at: None,
             client: Client::default(),
-            session: None,
+            session: Current::default(),
             cookies: Cookies::default(),
             tool_hints: ToolHints::default(),
             settings: Settings::default(),
             cursors: Cursors::default(),
             early: Vec::new(),
-            exchanges: BTreeMap::new(),
+            exchanges: Exchanges::default(),
             bodies: flow::bodies::Bodies::default(),
             secrets: Secrets::default(),
-            requests: BTreeMap::new(),
+            requests: Requests::default(),
             modern: Modern::default(),
-            wire_ids: BTreeMap::new(),
             progress_tokens: ProgressTokens::default(),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             asides: Asides::default(),
-            held_bytes: 0,
             notifying: None,
             server_requests: BTreeMap::new(),
             attempts: 0,
@@ -257,6 +253,7 @@ impl Engine {
         };
         if let Some(state) = recovery {
             engine.take_over(&state)?;
+            engine.act();
         }
         Ok(engine)
     }
@@ -288,7 +285,7 @@ impl Engine {
     /// fell due meanwhile. Timers fire with the tick, or by themselves when inputs have gone before them for 100 ms.
     pub fn handle(&mut self, now: Nanos, input: Input) {
         self.now = self.now.max(now.min(LAST_INSTANT));
-        if matches!(self.connection, ConnectionState::Closed) {
+        if self.connection.is_closed() {
             return;
         }
         let only_time_passes = matches!(input, Input::Tick);
@@ -306,15 +303,25 @@ impl Engine {
             Input::End(exchange) => self.on_end(exchange),
             Input::Failed { exchange, failure, detail } => self.on_failed(exchange, failure, &detail),
         }
+        self.act();
         let due = self.timers.next().is_some_and(|at| at <= self.now);
         if self.lateness.may_fire(self.now, due, only_time_passes) {
             while let Some(timer) = self.timers.pop(self.now) {
                 self.on_timer(timer);
+                self.act();
             }
         }
-        self.pump();
+        loop {
+            self.pump();
+            if self.consequences.is_empty() {
+                break;
+            }
+            self.act();
+        }
         self.finish_if_drained();
         self.balance_bodies();
+        self.act();
+        debug_assert!(self.consequences.is_empty());
     }
 
     /// The next thing to do, in order.
@@ -335,7 +342,7 @@ impl Engine {
     /// A snapshot.
     pub fn status(&self) -> Status {
         let modern = self.modern.meta.is_some() && self.client.initialize.is_none();
-        let state = match &self.connection {
+        let state = match self.connection.state() {
             _ if self.closing => State::Closed,
             ConnectionState::Idle if modern => match &self.modern.link {
                 Link::Up if self.modern.info.is_some() => State::Ready,
@@ -356,12 +363,12 @@ impl Engine {
         Status {
             state,
             session: self.session.as_ref().map(Session::info).or_else(|| self.modern.info.clone()),
-            session_since: match (&self.session, &self.modern.info) {
+            session_since: match (self.session.as_ref(), &self.modern.info) {
                 (Some(session), _) => Some(session.since),
                 (None, info) => info.as_ref().map(|_| self.modern.since),
             },
             queued: (self.outbox.len() + self.modern.queue.len()) as u32,
-            in_flight: self.client_requests().filter(|(_, request)| !request.is_listen()).count() as u32,
+            in_flight: self.requests.of_client().filter(|(_, request)| !request.is_listen()).count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,
             last_error: self.blank(self.last_error.clone()),
@@ -402,67 +409,6 @@ impl Engine {
         }
     }
 
-    fn on_close(&mut self) {
-        if self.closing {
-            return;
-        }
-        self.closing = true;
-        self.timers.set(Timer::Drain, self.now + DRAIN);
-        let connected = matches!(
-            self.connection,
-            ConnectionState::Ready
-                | ConnectionState::Probing(_)
-                | ConnectionState::AwaitInitialized
-                | ConnectionState::Handshake(_)
-                | ConnectionState::Headers
-        );
-        if !connected && self.modern.link != Link::Up {
-            self.finish_close();
-        }
-    }
-
-    fn finish_if_drained(&mut self) {
-        let closed = matches!(self.connection, ConnectionState::Closing | ConnectionState::Closed);
-        let busy = self.client_requests().any(|(_, request)| !request.is_listen())
-            || !self.outbox.is_empty()
-            || self.notifying.is_some();
-        if self.closing && !closed && !busy {
-            self.finish_close();
-        }
-    }
-
-    /// Answers what is left and takes leave of the server.
-    fn finish_close(&mut self) {
-        self.end_listens();
-        let left: Vec<_> = self.client_requests().map(|(key, _)| *key).collect();
-        for key in left {
-            self.answer_closed(key);
-        }
-        self.outbox.clear();
-        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
-            self.outputs.push_back(Output::Cancel(exchange));
-        }
-        self.timers.clear_all();
-        // A session that may be dead is not worth the wait.
-        if (self.down.is_none() || self.is_unready()) && self.delete_session().is_some() {
-            self.connection = ConnectionState::Closing;
-            self.timers.set(Timer::Delete, self.now + CLOSE_DELETE_TIME);
-        } else {
-            self.closed();
-        }
-    }
-
-    fn closed(&mut self) {
-        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
-            self.outputs.push_back(Output::Cancel(exchange));
-        }
-        self.timers.clear_all();
-        self.requests.clear();
-        self.session = None;
-        self.connection = ConnectionState::Closed;
-        self.emit(Event::Closed);
-    }
-
     fn emit(&mut self, event: Event) {
         let event = self.blanked(event);
         if self.options.notify_client
@@ -498,11 +444,6 @@ impl Engine {
     /// Whether there is a session that the server has taken `notifications/initialized` in.
     fn has_session(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.initialized)
-    }
-
-    /// The client's requests, all of which are owed an answer or were cancelled.
-    fn client_requests(&self) -> impl Iterator<Item = (&RequestKey, &Request)> {
-        self.requests.iter().filter(|(_, request)| request.origin == crate::engine::state::requests::Origin::Client)
     }
 
     /// How the server is called in texts for people: its origin, which holds no secret.

@@ -25,7 +25,7 @@ pub(crate) struct Bodies {
 impl Engine {
     /// So many bytes of this body have come: gives the memory that its buffer may still take.
     pub(crate) fn room_for_body(&mut self, id: ExchangeId, bytes: usize) -> usize {
-        let Some(exchange) = self.exchanges.get(&id) else { return 0 };
+        let Some(exchange) = self.exchanges.get(id) else { return 0 };
         if exchange.held() + bytes < LARGE {
             return usize::MAX;
         }
@@ -48,9 +48,9 @@ impl Engine {
         self.give_up_the_largest();
         let bound = self.options.max_total_body_bytes;
         let large: Vec<ExchangeId> =
-            self.exchanges.iter().filter(|(_, exchange)| exchange.held() >= LARGE).map(|(id, _)| *id).collect();
+            self.exchanges.iter().filter(|(_, exchange)| exchange.held() >= LARGE).map(|(id, _)| id).collect();
         let reserved: usize = self.exchanges.values().map(|exchange| counted(exchange.reserved())).sum();
-        let first = large.first().and_then(|id| self.exchanges.get(id));
+        let first = large.first().and_then(|id| self.exchanges.get(*id));
         let outstanding = first.map_or(0, |exchange| exchange.outstanding(self.options.max_event_bytes));
         // An eighth is for what comes between an order to a driver and its effect.
         let crowded = large.len() > 1 && reserved.saturating_add(outstanding) > bound - bound / 8;
@@ -58,12 +58,12 @@ impl Engine {
             self.bodies.stalled = 0;
         }
         let reading = if crowded { &large[..(1 + self.bodies.stalled).min(large.len())] } else { &large[..] };
-        let mut waiting = false;
-        for (id, exchange) in &mut self.exchanges {
-            let pause = exchange.held() >= LARGE && !reading.contains(id);
-            waiting |= pause;
-            if core::mem::replace(&mut exchange.paused, pause) != pause {
-                self.outputs.push_back(if pause { Output::Pause(*id) } else { Output::Resume(*id) });
+        let waiting = reading.len() < large.len();
+        let all: Vec<_> = self.exchanges.iter().map(|(id, exchange)| (id, exchange.held() >= LARGE)).collect();
+        for (id, large) in all {
+            let pause = large && !reading.contains(&id);
+            if self.exchanges.pause(id, pause) {
+                self.outputs.push_back(if pause { Output::Pause(id) } else { Output::Resume(id) });
             }
         }
         self.bodies.large = !large.is_empty();
@@ -84,7 +84,7 @@ impl Engine {
     fn give_up_the_largest(&mut self) {
         let bound = self.options.max_total_body_bytes;
         while self.exchanges.values().map(|exchange| counted(exchange.held())).sum::<usize>() > bound {
-            let largest = self.exchanges.iter().max_by_key(|(_, exchange)| exchange.held()).map(|(id, _)| *id);
+            let largest = self.exchanges.iter().max_by_key(|(_, exchange)| exchange.held()).map(|(id, _)| id);
             let Some(largest) = largest else { return };
             self.give_up_body(largest, "its body, with those that are read beside it,", bound, "max-total-body-bytes");
         }

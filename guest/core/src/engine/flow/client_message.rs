@@ -3,13 +3,14 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::reconnect::ConnectionState;
 use super::settle;
 use crate::api::errors::{self, response};
 use crate::engine::Engine;
 use crate::engine::state::asides::{Aside, Taken};
+use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::{Exchange, Role};
+use crate::engine::state::outbox::{Outgoing, Queued};
 use crate::engine::state::progress_tokens::{TaskPart, status_params};
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
 use crate::engine::state::session::{Initialize, ServerRequest};
@@ -20,76 +21,6 @@ use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
 use crate::wire::modern;
 use crate::wire::spelling;
 use crate::{Level, MILLISECOND, Nanos};
-
-/// A message of the client that waits to be sent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Queued {
-    /// Its place in the order of the client's messages.
-    pub order: u64,
-    pub message: Outgoing,
-    /// When it is given up. Requests have a timer each.
-    pub expires: Nanos,
-    /// How often it was sent and refused.
-    pub refusals: u32,
-    /// It was refused as for a session that is gone.
-    pub lost: bool,
-}
-
-impl Queued {
-    pub fn request(key: RequestKey) -> Self {
-        Self { order: key.0, message: Outgoing::Request(key), expires: Nanos::MAX, refusals: 0, lost: false }
-    }
-
-    pub fn note(order: u64, message: Outgoing, expires: Nanos) -> Self {
-        Self { order, message, expires, refusals: 0, lost: false }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Outgoing {
-    /// A request; what it is stands in the table of requests.
-    Request(RequestKey),
-    /// A notification that any session understands.
-    Notification(String),
-    /// `notifications/roots/list_changed`: one is as good as many.
-    RootsChanged(String),
-    /// A notification or response that means something only in this epoch.
-    Bound { epoch: u64, text: String },
-    /// A message of the engine's own; it never stands in the queue.
-    Aside(Aside),
-    /// The answer to a question that was asked in this epoch, and how often it was sent. The id makes it the same answer however
-    /// often it arrives.
-    Answer { epoch: u64, text: String, sendings: u32 },
-}
-
-/// How often an answer of the client is sent while it is not known whether it arrived.
-const MAX_ANSWER_SENDINGS: u32 = 4;
-
-impl Outgoing {
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Request(_) => None,
-            Self::Notification(text)
-            | Self::RootsChanged(text)
-            | Self::Bound { text, .. }
-            | Self::Aside(Aside { text, .. })
-            | Self::Answer { text, .. } => Some(text),
-        }
-    }
-
-    /// The one epoch in which it means something.
-    fn epoch(&self) -> Option<u64> {
-        match self {
-            Self::Bound { epoch, .. } | Self::Answer { epoch, .. } | Self::Aside(Aside { epoch, .. }) => Some(*epoch),
-            Self::Request(_) | Self::Notification(_) | Self::RootsChanged(_) => None,
-        }
-    }
-
-    /// Whether it may be sent again although it may have arrived.
-    pub fn may_repeat(&self) -> bool {
-        matches!(self, Self::Answer { sendings, .. } if *sendings < MAX_ANSWER_SENDINGS)
-    }
-}
 
 /// How long a notification may hold up the messages behind it.
 const NOTIFY_HOLD: u64 = 1000 * MILLISECOND;
@@ -331,7 +262,7 @@ impl Engine {
 
     /// Someone waits: an attempt far off is moved nearer, or refused at once if credentials are what is missing.
     fn on_demand(&mut self, key: RequestKey) {
-        match &self.connection {
+        match self.connection.state() {
             ConnectionState::Waiting => self.attempt_sooner(),
             ConnectionState::Credentials(_) => self.demand_credentials(key),
             _ => {}
@@ -344,8 +275,8 @@ impl Engine {
                 "{} messages are held or in flight (option max-queue-messages)",
                 self.options.max_queue_messages
             )
-        } else if self.held_bytes + request.text.len() > self.options.max_queue_bytes {
-            alloc::format!("the messages held or in flight fill {} bytes (option max-queue-bytes)", self.held_bytes)
+        } else if self.held_bytes() + request.text.len() > self.options.max_queue_bytes {
+            alloc::format!("the messages held or in flight fill {} bytes (option max-queue-bytes)", self.held_bytes())
         } else {
             return true;
         };
@@ -387,15 +318,7 @@ impl Engine {
                 self.log(Level::Warn, alloc::format!("{method} before initialize: dropped"));
             }
             "notifications/roots/list_changed" => {
-                let mut replaced = 0;
-                self.outbox.retain(|queued| match &queued.message {
-                    Outgoing::RootsChanged(text) => {
-                        replaced += text.len();
-                        false
-                    }
-                    _ => true,
-                });
-                self.held_bytes -= replaced.min(self.held_bytes);
+                self.outbox.withdraw_roots_changed();
                 self.enqueue(Outgoing::RootsChanged(text.to_string()));
             }
             _ => {
@@ -411,26 +334,25 @@ impl Engine {
 
     /// Queues a notification or response.
     pub(crate) fn enqueue(&mut self, message: Outgoing) {
-        if matches!(self.connection, ConnectionState::Closing) {
+        if self.connection.has_taken_leave() {
             return self.log_dropped("a notification or answer of the client", "it came after the close");
         }
         let bytes = message.text().map_or(0, str::len);
-        if self.queue_is_full() || self.held_bytes + bytes > self.options.max_queue_bytes {
+        if self.queue_is_full() || self.held_bytes() + bytes > self.options.max_queue_bytes {
             self.log(Level::Warn, "the queue is full: a notification or answer of the client was dropped");
             return;
         }
-        self.held_bytes += bytes;
         let order = self.order();
         let expires = self.now + self.options.hold_timeout;
-        self.outbox.push_back(Queued::note(order, message, expires));
+        self.outbox.put(Queued::note(order, message, expires));
         self.time_notifications();
     }
 
     /// Sets the timer of the notification or response in the queue that expires first.
     fn time_notifications(&mut self) {
-        match self.outbox.iter().map(|queued| queued.expires).min() {
-            Some(first) if first < Nanos::MAX => self.timers.set(Timer::NotificationHold, first),
-            _ => self.timers.clear(Timer::NotificationHold),
+        match self.outbox.next_expiry() {
+            Some(first) => self.timers.set(Timer::NotificationHold, first),
+            None => self.timers.clear(Timer::NotificationHold),
         }
     }
 
@@ -447,16 +369,7 @@ impl Engine {
     }
 
     fn drop_notifications_until(&mut self, end: Nanos, why: &str) {
-        let (mut dropped, mut bytes) = (0, 0);
-        self.outbox.retain(|queued| {
-            let keep = queued.expires > end;
-            if !keep {
-                dropped += 1;
-                bytes += queued.message.text().map_or(0, str::len);
-            }
-            keep
-        });
-        self.held_bytes -= bytes.min(self.held_bytes);
+        let dropped = self.outbox.drop_expired(end);
         if dropped > 0 {
             self.log_dropped(&alloc::format!("a notification or answer of the client ({dropped} of them)"), why);
         }
@@ -465,21 +378,20 @@ impl Engine {
 
     /// Whether so many messages of the client are held or in flight as may be.
     fn queue_is_full(&self) -> bool {
-        let (notes, most) = (self.queued_notes(), self.options.max_queue_messages);
+        let (notes, most) = (self.outbox.notes(), self.options.max_queue_messages);
         // Few requests are the engine's own, so that counting the client's is seldom worth it.
-        self.requests.len() + notes >= most && self.client_requests().count() + notes >= most
+        self.requests.len() + notes >= most && self.requests.of_client().count() + notes >= most
     }
 
-    /// Messages in the queue that are no requests. Requests in it are counted as requests.
-    fn queued_notes(&self) -> usize {
-        self.outbox.iter().filter(|queued| !matches!(queued.message, Outgoing::Request(_))).count()
+    /// Bytes of all messages of the client held or in flight.
+    fn held_bytes(&self) -> usize {
+        self.requests.client_bytes() + self.outbox.bytes()
     }
 
     /// Puts a message back where it stood in the client's order.
     pub(crate) fn requeue(&mut self, queued: Queued) {
-        let at = self.outbox.partition_point(|other| other.order <= queued.order);
         let timed = queued.expires < Nanos::MAX;
-        self.outbox.insert(at, queued);
+        self.outbox.put(queued);
         if timed {
             self.time_notifications();
         }
@@ -509,24 +421,20 @@ impl Engine {
             }
             _ => {}
         }
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        let current = self.session.is(epoch);
         let text = json::splice(text, id_at, &wire.to_string());
         let written = match state {
-            RequestState::Sent(exchange) => self.exchanges.get(&exchange).is_none_or(|exchange| exchange.sent),
+            RequestState::Sent(exchange) => self.exchanges.get(exchange).is_none_or(|exchange| exchange.sent),
             _ => true,
         };
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.cancelled = true;
-        }
+        self.requests.is_cancelled(key);
         self.timers.set(Timer::Run(key), self.now + super::settle::CANCELLED_RUN);
         if !current {
             return;
         }
         match (written, state) {
             (false, RequestState::Sent(exchange)) => {
-                if let Some(exchange) = self.exchanges.get_mut(&exchange) {
-                    exchange.cancel_after = Some(text);
-                }
+                self.exchanges.tell_when_sent(exchange, text);
             }
             _ => self.send_aside(Aside { epoch, text, reply: false }),
         }
@@ -534,7 +442,7 @@ impl Engine {
 
     /// Sends what must not wait behind the queue, if it still means something.
     pub(crate) fn send_aside(&mut self, aside: Aside) {
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == aside.epoch);
+        let current = self.session.is(aside.epoch);
         if !current || self.is_translated() {
             return;
         }
@@ -551,12 +459,12 @@ impl Engine {
 
     /// Whether what is told to the server of this session goes out at once.
     pub(crate) fn can_tell(&self, epoch: u64) -> bool {
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
-        current && matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized)
+        let current = self.session.is(epoch);
+        current && self.connection.takes_asides()
     }
 
     fn pump_asides(&mut self) {
-        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::AwaitInitialized) {
+        if !self.connection.takes_asides() {
             return;
         }
         while !self.asides.is_empty() {
@@ -572,7 +480,6 @@ impl Engine {
         if let Outgoing::Aside(aside) = queued.message {
             return self.send_aside(aside);
         }
-        self.held_bytes += queued.message.text().map_or(0, str::len);
         self.requeue(queued);
     }
 
@@ -581,7 +488,7 @@ impl Engine {
         self.pump_modern();
         self.pump_asides();
         self.converge();
-        while matches!(self.connection, ConnectionState::Ready) {
+        while self.connection.is_ready() {
             let Some(queued) = self.outbox.front() else { break };
             match queued.message {
                 Outgoing::Request(key) => {
@@ -590,7 +497,7 @@ impl Engine {
                         self.probe();
                         break;
                     }
-                    self.outbox.pop_front();
+                    self.outbox.pop();
                     if self.asks_for_an_outdated_page(key) {
                         let text = "Invalid cursor: it was given by a session that is over. List again from the start.";
                         self.answer_error(key, errors::INVALID_PARAMS, text, None);
@@ -601,8 +508,7 @@ impl Engine {
                 // One that was refused waits until it is known whether its session lives.
                 _ if self.notifying.is_some() || queued.lost && self.is_verifying() => break,
                 _ => {
-                    let Some(mut queued) = self.outbox.pop_front() else { break };
-                    self.held_bytes -= queued.message.text().map_or(0, str::len).min(self.held_bytes);
+                    let Some(mut queued) = self.outbox.pop() else { break };
                     let epoch = self.session.as_ref().map_or(0, |session| session.epoch);
                     match queued.message.epoch() {
                         Some(bound) if bound != epoch => {
@@ -615,9 +521,7 @@ impl Engine {
                             );
                         }
                         _ => {
-                            if let Outgoing::Answer { sendings, .. } = &mut queued.message {
-                                *sendings += 1;
-                            }
+                            queued.message.is_sent();
                             // What the server refused once holds up nothing behind it.
                             let first = queued.refusals == 0;
                             let exchange = self.post_notification(queued);

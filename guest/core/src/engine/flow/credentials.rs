@@ -4,10 +4,10 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::reconnect::{Challenge, ConnectionState};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::connection::Challenge;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::Link;
 use crate::engine::state::requests::{Origin, RequestKey};
@@ -37,8 +37,8 @@ impl Engine {
     /// A message was rejected for its credentials.
     pub(crate) fn on_unauthorized(&mut self, refusal: &Refusal) {
         let challenge = Challenge { status: refusal.status, text: refusal.challenge.clone() };
-        let probing = matches!(self.connection, ConnectionState::Probing(_));
-        if !probing && !matches!(self.connection, ConnectionState::Ready) {
+        let probing = self.connection.is_probing();
+        if !probing && !self.connection.is_ready() {
             return;
         }
         // A request that is rejected with fresh headers too fails alone: it may be the only one that they are not enough for.
@@ -52,7 +52,7 @@ impl Engine {
     pub(crate) fn await_credentials(&mut self, challenge: Challenge) {
         let status = challenge.status;
         self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
-        self.connection = ConnectionState::Credentials(challenge);
+        self.lacks_credentials(challenge);
         self.attempts = self.attempts.saturating_add(1);
         // Fresh headers are asked for once; if they are rejected too, that is said.
         if self.options.can_refresh_credentials && !self.asked_lately() {
@@ -80,7 +80,7 @@ impl Engine {
     /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
     pub(crate) fn on_credentials_over(&mut self) {
         self.timers.clear(Timer::Credentials);
-        let ConnectionState::Credentials(challenge) = self.connection.clone() else { return };
+        let Some(challenge) = self.connection.challenge().cloned() else { return };
         self.headers_are_stale();
         // A person may take hours; a client does not wait for so long.
         if let Some(sign_in) = &self.sign_in
@@ -105,7 +105,7 @@ impl Engine {
 
     /// A request came while credentials are missing: ask again, but not without pause.
     pub(crate) fn demand_credentials(&mut self, key: RequestKey) {
-        let ConnectionState::Credentials(challenge) = self.connection.clone() else { return };
+        let Some(challenge) = self.connection.challenge().cloned() else { return };
         if self.timers.is_set(Timer::Credentials) {
             return;
         }
@@ -124,10 +124,7 @@ impl Engine {
         self.options.headers = headers;
         self.headers_given += 1;
         self.settings.try_again();
-        if let Some(session) = &mut self.session
-            && core::mem::take(&mut session.standalone.denied)
-        {
-            session.standalone.absent = false;
+        if self.session.stream_may_be_granted() {
             self.open_standalone();
         }
         self.headers_are_fresh();
@@ -167,7 +164,7 @@ impl Engine {
             self.modern.link = Link::Up;
             self.reopen_listens();
         }
-        if matches!(self.connection, ConnectionState::Credentials(_) | ConnectionState::Headers) {
+        if self.connection.awaits_headers() {
             self.timers.clear(Timer::Credentials);
             self.attempt();
         }

@@ -14,7 +14,7 @@ use crate::{ExchangeId, Level, http};
 impl Engine {
     pub(crate) fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
         if let Role::Resume(key) = role {
             self.resumed_stream_speaks(key);
@@ -24,18 +24,10 @@ impl Engine {
                 self.set_cursor(&role, epoch, &cursor);
             }
             Item::Retry(milliseconds) => {
-                let retry = Some(milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND));
+                let retry = milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND);
                 match role {
-                    Role::Post(key) | Role::Resume(key) => {
-                        if let Some(request) = self.requests.get_mut(&key) {
-                            request.retry = retry;
-                        }
-                    }
-                    Role::Standalone | Role::Stream => {
-                        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
-                            session.standalone.retry = retry;
-                        }
-                    }
+                    Role::Post(key) | Role::Resume(key) => self.requests.retry_is(key, retry),
+                    Role::Standalone | Role::Stream => self.session.stream_retry(epoch, retry),
                     _ => {}
                 }
             }
@@ -67,29 +59,22 @@ impl Engine {
         // The id goes into a header when the stream is resumed.
         let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
         let new = usable.then(|| cursor.to_string());
-        let slot = match role {
-            Role::Post(key) | Role::Resume(key) => self.requests.get_mut(key).map(|request| &mut request.cursor),
-            Role::Standalone => self
-                .session
-                .as_mut()
-                .filter(|session| session.epoch == epoch)
-                .map(|session| &mut session.standalone.cursor),
+        let before = match role {
+            Role::Post(key) | Role::Resume(key) => self.requests.cursor_is(*key, new.clone()),
+            Role::Standalone => self.session.stream_cursor(epoch, new.clone()),
             _ => None,
         };
-        let Some(slot) = slot else { return true };
-        let seen = usable && *slot == new && !matches!(role, Role::Post(_));
-        *slot = new;
-        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role)
-            && let Some(request) = self.requests.get_mut(key)
-        {
-            request.brought = true;
+        let Some(before) = before else { return true };
+        let seen = usable && before == new && !matches!(role, Role::Post(_));
+        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role) {
+            self.requests.brought_something(*key);
         }
         !seen
     }
 
     /// A text of the server on this exchange.
     pub(crate) fn on_text(&mut self, id: ExchangeId, text: String) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         match &exchange.role {
             Role::Modern(key) => return self.on_modern_text(id, *key, text),
             Role::ModernOwn(own) => return self.on_modern_own_text(id, own.clone(), &text),

@@ -2,15 +2,15 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::connection_error::ConnectionError;
 use super::server_message::Source;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::exchanges::Role;
-use crate::engine::state::requests::{Origin, RequestState};
+use crate::engine::state::handshake::{Handshake, Step};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
 use crate::engine::state::timers::Timer;
 use crate::engine::state::translation::{OwnListen, Translation};
@@ -22,80 +22,19 @@ use crate::wire::modern;
 use crate::wire::url::Url;
 use crate::{Event, ExchangeId, Level, Method, Nanos, SessionInfo, Transport, TransportChoice, http};
 
-/// An attempt to make a session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Handshake {
-    pub transport: Transport,
-    pub step: Step,
-    /// The id of `initialize` on the wire.
-    pub wire_id: u64,
-    /// The exchange of the step.
-    exchange: Option<ExchangeId>,
-    /// HTTP+SSE: the stream, and where it says to POST.
-    stream: Option<ExchangeId>,
-    endpoint: Option<Url>,
-    pub session_id: Option<String>,
-    /// The number of the session that is being made.
-    pub epoch: u64,
-    /// What the other transport, or `initialize`, was refused with, if that was tried first.
-    pub refused: Option<Refusal>,
-    /// The version without sessions that `server/discover` was sent in, in the place of `initialize`.
-    pub version: Option<String>,
-    /// That was sent once more.
-    pub asked_again: bool,
-    /// That was refused.
-    pub discover_refused: bool,
-}
-
-/// How far it has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Step {
-    /// The DELETE of the old session.
-    Delete,
-    /// HTTP+SSE: the `endpoint` event is awaited.
-    Endpoint,
-    /// The initialize result is awaited.
-    Initialize,
-    /// The server is to take `notifications/initialized`.
-    Initialized,
-}
-
 /// How long an `endpoint` event may take, at most.
 const ENDPOINT_TIME: Nanos = 10 * SECOND;
 /// Detection runs again at most this often.
 const DETECT_AGAIN: Nanos = 60 * SECOND;
 
-impl Handshake {
-    fn new(transport: Transport, step: Step) -> Self {
-        Self {
-            transport,
-            step,
-            wire_id: 0,
-            exchange: None,
-            stream: None,
-            endpoint: None,
-            session_id: None,
-            epoch: 0,
-            refused: None,
-            version: None,
-            asked_again: false,
-            discover_refused: false,
-        }
-    }
-
-    pub fn after_delete() -> Self {
-        Self::new(Transport::StreamableHttp, Step::Delete)
-    }
-}
-
 impl Engine {
     pub(crate) fn begin_handshake(&mut self) {
         if self.client.initialize.is_none() {
-            self.connection = ConnectionState::Idle;
+            self.connection.change(ConnectionState::Idle);
             return;
         }
         if self.ask_for_headers() {
-            self.connection = ConnectionState::Headers;
+            self.connection.change(ConnectionState::Headers);
             return;
         }
         if self.transport.is_none() && self.attempts == 0 && self.down.is_none() {
@@ -120,24 +59,20 @@ impl Engine {
 
     fn start_transport(&mut self, transport: Transport, refused: Option<Refusal>) {
         let epoch = self.sessions + 1;
-        let mut handshake = Handshake { refused, epoch, ..Handshake::new(transport, Step::Initialize) };
+        let handshake = Handshake::begin(transport, epoch, refused);
+        let discovers = self.discovers_next() && handshake.refused().is_none();
+        // The role of an exchange is told apart by the connection, so the connection comes first.
+        self.handshake_is(handshake.clone());
         match transport {
-            Transport::StreamableHttp if self.discovers_next() && handshake.refused.is_none() => {
-                self.connection = ConnectionState::Handshake(handshake.clone());
-                self.discover_instead(handshake);
-            }
+            Transport::StreamableHttp if discovers => self.discover_instead(handshake),
             Transport::StreamableHttp => {
-                self.connection = ConnectionState::Handshake(handshake);
                 let url = self.url.clone();
                 self.post_initialize(&url);
             }
             Transport::HttpSse => {
-                handshake.step = Step::Endpoint;
-                // The role is told apart by the connection, so the connection comes first.
-                self.connection = ConnectionState::Handshake(handshake);
                 let exchange = self.get_stream(Role::Stream, None);
-                if let ConnectionState::Handshake(handshake) = &mut self.connection {
-                    handshake.stream = Some(exchange);
+                if let Some(handshake) = self.connection.handshake_mut() {
+                    handshake.stream_is(exchange);
                 }
                 self.timers.set(Timer::Endpoint, self.now + ENDPOINT_TIME.min(self.handshake_time()));
             }
@@ -150,31 +85,25 @@ impl Engine {
     }
 
     pub(crate) fn restart_handshake(&mut self) {
-        if let ConnectionState::Handshake(Handshake { transport, refused, .. }) = self.connection.clone() {
+        if let Some(handshake) = self.connection.handshake().cloned() {
             self.cancel_session_exchanges(self.epoch_being_made());
-            self.start_transport(transport, refused);
+            self.start_transport(handshake.transport(), handshake.refused().cloned());
         }
+    }
+
+    /// A session is being made, or made in another way.
+    pub(crate) fn handshake_is(&mut self, handshake: Handshake) {
+        self.connection.change(ConnectionState::Handshake(handshake));
     }
 
     /// The number of the session that is being made, or of the one there is.
     pub(crate) fn epoch_being_made(&self) -> u64 {
-        match &self.connection {
-            ConnectionState::Handshake(handshake) if handshake.epoch > 0 => handshake.epoch,
-            _ => self.epoch,
-        }
+        self.connection.handshake().map(Handshake::epoch).filter(|epoch| *epoch > 0).unwrap_or(self.epoch)
     }
 
     /// Whether this is the number of a session that is being made while another one is kept.
     pub(crate) fn is_being_made(&self, epoch: u64) -> bool {
         epoch != self.epoch && epoch == self.epoch_being_made()
-    }
-
-    /// The exchange of the handshake's step.
-    pub(crate) fn handshake_exchange_is(&mut self, exchange: ExchangeId) {
-        if let ConnectionState::Handshake(handshake) = &mut self.connection {
-            handshake.exchange = Some(exchange);
-            handshake.step = Step::Initialize;
-        }
     }
 
     pub(crate) fn post_initialize(&mut self, url: &Url) {
@@ -183,10 +112,8 @@ impl Engine {
         let wire = self.new_wire_id();
         let body = initialize.to_wire(wire, told.as_deref()).into_bytes();
         let exchange = self.start(Role::Initialize, Method::Post, url, body, &[]);
-        if let ConnectionState::Handshake(handshake) = &mut self.connection {
-            handshake.wire_id = wire;
-            handshake.step = Step::Initialize;
-            handshake.exchange = Some(exchange);
+        if let Some(handshake) = self.connection.handshake_mut() {
+            handshake.posted(wire, exchange);
         }
         self.timers.set(Timer::Endpoint, self.now + self.handshake_time());
     }
@@ -208,10 +135,8 @@ impl Engine {
 
     /// HTTP+SSE: the stream says where to POST. It must be in the origin of the stream (MCP 2024-11-05, "Transports").
     pub(crate) fn on_endpoint(&mut self, stream: ExchangeId, data: &str) {
-        match &mut self.connection {
-            ConnectionState::Handshake(handshake)
-                if handshake.step == Step::Endpoint && handshake.stream == Some(stream) => {}
-            _ => return self.log(Level::Warn, "a second endpoint event: dropped"),
+        if !self.connection.handshake().is_some_and(|handshake| handshake.awaits_endpoint_on(stream)) {
+            return self.log(Level::Warn, "a second endpoint event: dropped");
         }
         let endpoint = match self.url.resolve(data.trim()) {
             Ok(endpoint) if endpoint.same_origin(&self.url) => endpoint,
@@ -229,19 +154,19 @@ impl Engine {
                 )));
             }
         };
-        if let ConnectionState::Handshake(handshake) = &mut self.connection {
-            handshake.endpoint = Some(endpoint.clone());
+        if let Some(handshake) = self.connection.handshake_mut() {
+            handshake.endpoint_is(endpoint.clone());
         }
         self.post_initialize(&endpoint);
     }
 
     pub(crate) fn on_initialize_head(&mut self, session_id: Option<&[u8]>) {
-        let ConnectionState::Handshake(handshake) = &mut self.connection else { return };
+        let Some(handshake) = self.connection.handshake_mut() else { return };
         // A session of HTTP+SSE is its stream.
-        let session_id = session_id.filter(|_| handshake.transport == Transport::StreamableHttp);
+        let session_id = session_id.filter(|_| handshake.transport() == Transport::StreamableHttp);
         match session_id.map(http::session_id) {
             None => {}
-            Some(Some(id)) => handshake.session_id = Some(id),
+            Some(Some(id)) => handshake.session_id_is(id),
             Some(None) => self.attempt_failed(ConnectionError::Fatal(
                 "the server's session id holds characters that are not allowed".to_string(),
             )),
@@ -250,24 +175,24 @@ impl Engine {
 
     /// HTTP+SSE: the POST was taken; the result comes on the stream. Streamable HTTP: no result will come.
     pub(crate) fn on_initialize_accepted(&mut self) {
-        if let ConnectionState::Handshake(Handshake {
-            transport: Transport::StreamableHttp,
-            step: Step::Initialize,
-            ..
-        }) = self.connection
-        {
+        let handshake = self.connection.handshake();
+        let waits = |handshake: &Handshake| {
+            handshake.transport() == Transport::StreamableHttp && handshake.step() == Step::Initialize
+        };
+        if handshake.is_some_and(waits) {
             self.attempt_failed(ConnectionError::Unusable("initialize was accepted without an answer".to_string()));
         }
     }
 
     /// Whether this id on the wire is that of the handshake's `initialize`.
     pub(crate) fn is_handshake_answer(&self, wire: u64) -> bool {
-        matches!(&self.connection, ConnectionState::Handshake(handshake) if handshake.step == Step::Initialize && handshake.wire_id == wire)
+        let handshake = self.connection.handshake();
+        handshake.is_some_and(|handshake| handshake.step() == Step::Initialize && handshake.wire_id() == wire)
     }
 
     pub(crate) fn on_initialize_answer(&mut self, text: String) {
-        let ConnectionState::Handshake(handshake) = self.connection.clone() else { return };
-        let text = match &handshake.version {
+        let Some(handshake) = self.connection.handshake().cloned() else { return };
+        let text = match handshake.version() {
             Some(_) => match self.as_initialize_answer(&text) {
                 Ok(text) => text,
                 Err(cause) => return self.on_handshake_outcome(&Role::Initialize, cause),
@@ -293,7 +218,7 @@ impl Engine {
             Err(problem) => return self.attempt_failed(ConnectionError::Fatal(problem)),
         };
         // A version without sessions cannot be negotiated so, whatever the server says.
-        if modern::is_modern(&server.version) && !handshake.discover_refused {
+        if modern::is_modern(&server.version) && !handshake.is_discover_refused() {
             return self.discover_instead(handshake);
         }
         if self.session.is_some() {
@@ -303,7 +228,7 @@ impl Engine {
             self.verified_loss = true;
             self.end_session(&reason);
         }
-        self.epoch = handshake.epoch;
+        self.epoch = handshake.epoch();
         let mut changed = false;
         if let Some(told) = &self.client.answered {
             if told.provisional && server.version > told.server.version {
@@ -333,25 +258,25 @@ impl Engine {
         self.client.answered = Some(Answered { server: server.clone(), provisional: false });
         self.sessions = self.epoch;
         self.detected_at = Some(self.now);
-        self.transport = Some(handshake.transport);
-        let mut session = Session::new(self.epoch, handshake.transport, server, self.now);
-        session.id.clone_from(&handshake.session_id);
-        session.endpoint.clone_from(&handshake.endpoint);
-        self.translates_next = handshake.version.is_some();
-        if let Some(version) = handshake.version.clone() {
+        self.transport = Some(handshake.transport());
+        let mut session = Session::new(self.epoch, handshake.transport(), server, self.now);
+        session.id = handshake.session_id().map(ToString::to_string);
+        session.endpoint = handshake.endpoint().cloned();
+        self.translates_next = handshake.version().is_some();
+        if let Some(version) = handshake.version().map(ToString::to_string) {
             session.id = None;
             let uris: BTreeSet<_> = self.settings.subscriptions().into_iter().collect();
             session.own_listen = Some(OwnListen { restored: uris.clone(), ..OwnListen::default() });
             session.translation = Some(Translation { version, uris });
         }
         session.server_changed = changed;
-        self.session = Some(session);
+        self.session.begin(session);
         self.timers.clear(Timer::Endpoint);
         self.timers.clear(Timer::Start);
-        if let Some(exchange) = handshake.exchange {
+        if let Some(exchange) = handshake.exchange() {
             self.retire(exchange);
         }
-        self.connection = ConnectionState::Handshake(handshake);
+        self.handshake_is(handshake);
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
@@ -361,23 +286,14 @@ impl Engine {
         if self.client.initialized {
             self.send_initialized();
         } else {
-            self.connection = ConnectionState::AwaitInitialized;
+            self.connection.change(ConnectionState::AwaitInitialized);
         }
     }
 
     /// What the old server said of its tools does not bind the new one.
     fn distrust_annotations(&mut self) {
         self.tool_hints.tools.clear();
-        let mut sent = Vec::new();
-        for (key, request) in &mut self.requests {
-            if request.method == "tools/call" && request.safe && request.origin == Origin::Client {
-                request.safe = false;
-                if request.state == RequestState::Held && request.replays > 0 {
-                    sent.push((*key, request.accepted));
-                }
-            }
-        }
-        for (key, accepted) in sent {
+        for (key, accepted) in self.requests.distrust_annotations() {
             let reason = "it was sent, and the server that came back is another one".to_string();
             self.settle(key, End { evidence: Evidence::Unknown, accepted, reason, refusal: None });
         }
@@ -390,28 +306,24 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         let text = json::splice(answer, id.range(), request.client_id());
         self.deliver(key, text, true);
-        if let Some(session) = &mut self.session {
-            session.progress = true;
-        }
+        self.session.progressed(self.epoch);
         self.attempts = 0;
         self.told_without_progress = false;
     }
 
     /// The client is ready. So is the session, once the server has been told.
     pub(crate) fn on_client_initialized(&mut self) {
-        if matches!(self.connection, ConnectionState::AwaitInitialized) {
+        if self.connection.awaits_initialized() {
             self.send_initialized();
         }
     }
 
     pub(crate) fn send_initialized(&mut self) {
         let transport = self.session.as_ref().map_or(Transport::StreamableHttp, |session| session.transport);
-        let mut handshake = match &self.connection {
-            ConnectionState::Handshake(handshake) => handshake.clone(),
-            _ => Handshake { epoch: self.epoch, ..Handshake::new(transport, Step::Initialized) },
-        };
-        handshake.step = Step::Initialized;
-        self.connection = ConnectionState::Handshake(handshake);
+        match self.connection.handshake_mut() {
+            Some(handshake) => handshake.awaits_initialized(),
+            None => self.handshake_is(Handshake::last_step(transport, self.epoch)),
+        }
         if self.is_translated() {
             return self.on_initialized_accepted();
         }
@@ -421,14 +333,14 @@ impl Engine {
     }
 
     pub(crate) fn on_initialized_accepted(&mut self) {
-        if !matches!(self.connection, ConnectionState::Handshake(Handshake { step: Step::Initialized, .. })) {
+        if self.connection.step() != Some(Step::Initialized) {
             return;
         }
-        let Some(session) = &mut self.session else { return };
-        session.initialized = true;
+        self.session.is_initialized();
+        let Some(session) = self.session.as_ref() else { return };
         self.refused_sessions = 0;
         let (info, changed) = (session.info(), session.server_changed);
-        self.connection = ConnectionState::Ready;
+        self.connection.change(ConnectionState::Ready);
         self.suspect = false;
         self.down = None;
         self.modern_follows(true, "");
@@ -455,22 +367,23 @@ impl Engine {
 
     /// A step of the handshake failed; perhaps the server speaks the other transport.
     pub(crate) fn on_handshake_outcome(&mut self, role: &Role, cause: ConnectionError) {
-        let ConnectionState::Handshake(handshake) = self.connection.clone() else { return };
-        if handshake.step == Step::Delete || handshake.step == Step::Initialize && self.try_translation(&cause) {
+        let Some(handshake) = self.connection.handshake().cloned() else { return };
+        let (step, transport) = (handshake.step(), handshake.transport());
+        if step == Step::Delete || step == Step::Initialize && self.try_translation(&cause) {
             return;
         }
-        if handshake.step == Step::Initialize && self.translation_failed(&cause) {
+        if step == Step::Initialize && self.translation_failed(&cause) {
             return;
         }
-        let other = match handshake.transport {
+        let other = match transport {
             Transport::StreamableHttp => Transport::HttpSse,
             Transport::HttpSse => Transport::StreamableHttp,
         };
-        let first_step = matches!(role, Role::Stream) || handshake.transport == Transport::StreamableHttp;
-        match (&cause, &handshake.refused) {
+        let first_step = matches!(role, Role::Stream) || transport == Transport::StreamableHttp;
+        match (&cause, handshake.refused()) {
             (ConnectionError::Refused(refusal), None)
                 if first_step
-                    && matches!(handshake.step, Step::Endpoint | Step::Initialize)
+                    && matches!(step, Step::Endpoint | Step::Initialize)
                     && self.may_detect(refusal.status) =>
             {
                 self.detected_at = Some(self.now);
@@ -499,10 +412,8 @@ impl Engine {
 
     /// A step of the handshake took too long.
     pub(crate) fn on_handshake_late(&mut self) {
-        let (role, what) = match &self.connection {
-            ConnectionState::Handshake(Handshake { step: Step::Endpoint, .. }) => {
-                (Role::Stream, "no endpoint event came in time")
-            }
+        let (role, what) = match self.connection.step() {
+            Some(Step::Endpoint) => (Role::Stream, "no endpoint event came in time"),
             _ => (Role::Initialize, "initialize was not answered in time"),
         };
         self.on_handshake_outcome(&role, ConnectionError::Broken(what.to_string()));
@@ -510,13 +421,13 @@ impl Engine {
 
     /// The stream of HTTP+SSE ended.
     pub(crate) fn on_stream_over(&mut self, epoch: u64, cause: ConnectionError) {
-        match &self.connection {
-            ConnectionState::Handshake(handshake) if handshake.epoch == epoch => {
+        match self.connection.state() {
+            ConnectionState::Handshake(handshake) if handshake.epoch() == epoch => {
                 self.on_handshake_outcome(&Role::Stream, cause);
             }
             _ => {
                 let reason = alloc::format!("the event stream is lost: {}", cause.reason());
-                match self.connection {
+                match self.connection.state() {
                     ConnectionState::Probing(_) => self.recover(ConnectionError::SessionLost(reason)),
                     // The next attempt has its time already; but the session ends now.
                     ConnectionState::Waiting

@@ -3,9 +3,9 @@
 use alloc::string::String;
 
 use super::own_requests::MAX_REFUSED_PINGS;
-use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::{Event, Nanos};
@@ -18,10 +18,10 @@ impl Engine {
         if self.modern.info.is_some() {
             self.check_modern_link();
         }
-        match self.connection {
+        match self.connection.state() {
             ConnectionState::Ready => {
                 self.probe();
-                if let ConnectionState::Probing(ping) = self.connection {
+                if let Some(ping) = self.connection.probe() {
                     let time = self.options.heartbeat_timeout.min(PROBE_TIME);
                     self.timers.set(Timer::Run(ping), self.now + time);
                 }
@@ -42,11 +42,11 @@ impl Engine {
             Some(list) if self.refused_pings > MAX_REFUSED_PINGS => self.post_own(Origin::Verify, list, ""),
             _ => self.post_ping(),
         };
-        self.connection = ConnectionState::Probing(key);
+        self.probes_with(key);
     }
 
     pub(crate) fn probe_soon(&mut self) {
-        if matches!(self.connection, ConnectionState::Ready) {
+        if self.connection.is_ready() {
             self.probe();
         }
     }
@@ -54,7 +54,7 @@ impl Engine {
     /// What was answered leaves the session open: a ping tells, and nothing but what must not run twice waits for it.
     pub(crate) fn ping_soon(&mut self) {
         self.suspect = true;
-        if matches!(self.connection, ConnectionState::Ready) && !self.is_pinging() {
+        if self.connection.is_ready() && !self.is_pinging() {
             self.post_ping();
         }
     }
@@ -67,21 +67,21 @@ impl Engine {
     /// A sign of life in answer to a ping.
     pub(crate) fn alive(&mut self) {
         self.suspect = false;
-        if !matches!(self.connection, ConnectionState::Probing(_)) {
+        if !self.connection.is_probing() {
             return;
         }
         if !self.session.as_ref().is_some_and(|session| session.initialized) {
             self.down = None;
-            self.connection = ConnectionState::AwaitInitialized;
+            self.session_awaits_client();
             if self.client.initialized {
                 self.send_initialized();
             }
             return;
         }
-        self.connection = ConnectionState::Ready;
+        self.session_is_ready();
         self.modern_follows(true, "");
         if self.down.take().is_some()
-            && let Some(session) = &self.session
+            && let Some(session) = self.session.as_ref()
         {
             let session = session.info();
             self.emit(Event::Reconnected { session, new_session: false, server_changed: false });
@@ -117,7 +117,7 @@ impl Engine {
     }
 
     pub(crate) fn on_heartbeat(&mut self) {
-        if !matches!(self.connection, ConnectionState::Ready) {
+        if !self.connection.is_ready() {
             return;
         }
         let mut due = self.heard_at + self.options.heartbeat_interval;
@@ -136,7 +136,7 @@ impl Engine {
 
     /// Whether the server works on something for the client in this session.
     pub(crate) fn is_busy(&self) -> bool {
-        self.client_requests().any(|(_, request)| {
+        self.requests.of_client().any(|(_, request)| {
             let verifying = matches!(request.state, RequestState::Verifying(_));
             !request.cancelled && request.is_out() && request.epoch == self.epoch && !verifying
         })
@@ -150,7 +150,6 @@ impl Engine {
         let epoch = self.epoch;
         self.emit(Event::Suspect { epoch, reason });
         if probing {
-            self.connection = ConnectionState::Waiting;
             self.probe();
         }
     }

@@ -17,15 +17,17 @@ impl Engine {
     pub(crate) fn server_asks_for_pause(&mut self, pause: Nanos) {
         self.not_before = self.now + pause;
         let more = self.pause.ask(self.now, pause);
-        let held: alloc::vec::Vec<_> = self.requests.keys().copied().collect();
+        let held: alloc::vec::Vec<_> = self.requests.iter().map(|(key, _)| *key).collect();
         for key in held {
             self.stop_hold_for(key, more);
         }
     }
 
     fn stop_hold_for(&mut self, key: RequestKey, pause: Nanos) {
-        if let (Some(end), Some(request)) = (self.timers.next_of(Timer::Hold(key)), self.requests.get_mut(&key)) {
-            self.timers.set(Timer::Hold(key), end + request.paused.add(pause));
+        if let Some(end) = self.timers.next_of(Timer::Hold(key))
+            && let Some(stop) = self.requests.pauses(key, pause)
+        {
+            self.timers.set(Timer::Hold(key), end + stop);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod bodies;
 pub(crate) mod client_message;
+pub(crate) mod close;
+pub(crate) mod connection_error;
 pub(crate) mod credentials;
 pub(crate) mod events;
 pub(crate) mod handshake;

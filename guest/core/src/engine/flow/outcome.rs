@@ -2,13 +2,14 @@
 
 use alloc::string::{String, ToString};
 
-use super::client_message::{Outgoing, Queued};
+use super::connection_error::{ConnectionError, not_the_server};
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::consequences::{Consequence, Ended};
 use crate::engine::state::exchanges::{Context, Role};
+use crate::engine::state::outbox::{Outgoing, Queued};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::policy::era;
@@ -37,11 +38,11 @@ impl Engine {
     pub(crate) fn finish_exchange(&mut self, id: ExchangeId, outcome: Outcome) {
         let context;
         let role = if matches!(outcome, Outcome::Accepted) {
-            let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+            let Some(exchange) = self.exchanges.get(id) else { return };
             context = exchange.context;
-            core::mem::replace(&mut exchange.role, Role::Retired)
+            self.exchanges.retire(id).unwrap_or(Role::Retired)
         } else {
-            let Some(exchange) = self.exchanges.get(&id) else { return };
+            let Some(exchange) = self.exchanges.get(id) else { return };
             let outdated = exchange.headers_given != self.headers_given;
             let Some(exchange) = self.exchange_over(id) else { return };
             if let Outcome::Refused(Refusal { status: 401 | 403, .. }) = &outcome
@@ -78,7 +79,7 @@ impl Engine {
     /// A request was taken without an answer. On HTTP+SSE that is how it is; on Streamable HTTP the answer may still come
     /// on the standalone stream, or the session is a zombie: find out.
     pub(crate) fn on_post_accepted(&mut self, key: RequestKey, context: Context) {
-        if let Some(request) = self.requests.get_mut(&key) {
+        if let Some(request) = self.requests.get(&key) {
             let sse = context.transport == Transport::HttpSse;
             if request.origin != Origin::Client && !sse {
                 let (origin, method) = (request.origin, request.method.clone());
@@ -87,8 +88,8 @@ impl Engine {
                 let end = End { evidence, accepted: true, reason, refusal: None };
                 return self.own_request_ended(key, origin, OwnEnd::Failed(&end));
             }
-            request.state = RequestState::Accepted(None);
             let is_client = request.origin == Origin::Client;
+            self.requests.is_accepted(key, None);
             let stream_is_gone = self.session.as_ref().is_none_or(|session| session.epoch != context.epoch);
             if sse && stream_is_gone {
                 let reason = "the event stream was lost after the request was accepted".to_string();
@@ -98,16 +99,15 @@ impl Engine {
                     let reason = "the server accepted it without an answer, and no stream could bring one".to_string();
                     // Servers that stop answer so, too.
                     if !stream_is_gone && !self.session_may_survive() {
-                        self.recover(ConnectionError::Unusable(reason.clone()));
+                        self.then(Consequence::Recover(ConnectionError::Unusable(reason.clone())));
                     }
                     // The end of a session settles what was accepted in it.
-                    if self.requests.get(&key).is_some_and(|request| request.state == RequestState::Accepted(None)) {
-                        self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
-                    }
+                    let ended = Ended { evidence: Evidence::Unknown, accepted: true, reason, refusal: None };
+                    self.then(Consequence::SettleAccepted(key, ended));
                 }
                 if !stream_is_gone {
                     self.probes.client_was_answered(false);
-                    self.probe_soon();
+                    self.then(Consequence::Probe);
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Engine {
                 }
             }
             Role::Standalone => {
-                if self.session.as_ref().is_some_and(|session| session.epoch == epoch) {
+                if self.session.is(epoch) {
                     let clean = matches!(outcome, Outcome::Ended { clean: true, .. });
                     let cause = into_connection_error(outcome);
                     self.on_standalone_over(clean, cause);
@@ -150,7 +150,7 @@ impl Engine {
         let grace = self.timers.is_set(Timer::Grace(key));
         // What the engine's own requests mean for the connection is decided where they end.
         let asked = self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client);
-        let current = current && (asked || !self.requests.contains_key(&key));
+        let current = current && (asked || !self.requests.contains(key));
         if asked && current && !matches!(outcome, Outcome::Accepted) {
             self.probes.client_was_answered(false);
         }
@@ -159,14 +159,11 @@ impl Engine {
             Outcome::Ended { clean, reason } => {
                 // A session that ends with it ends first, so that what is said of the request is true.
                 if !clean && current && !self.session_may_survive() {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
-                // Answered requests are gone from the table.
-                if self.requests.contains_key(&key) {
-                    self.response_broke_off(key, clean, reason);
-                }
+                self.then(Consequence::BrokeOff { key, clean, reason: reason.to_string() });
                 if !clean && current {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
             }
             Outcome::Refused(refusal) => {
@@ -187,14 +184,15 @@ impl Engine {
                 if current && ends {
                     self.after_refusal(evidence, &refusal, reason.clone());
                 }
-                self.settle(key, End { evidence, accepted: false, reason: reason.clone(), refusal: Some(&refusal) });
+                let ended = Ended { evidence, accepted: false, reason: reason.clone(), refusal: Some(refusal.clone()) };
+                self.then(Consequence::Settle(key, ended));
                 if current && !ends {
                     self.after_refusal(evidence, &refusal, reason);
                 }
                 // The server may have become another one: with session ids, without them, of the other transport.
                 let other = refusal.may_mean_loss() || matches!(refusal.status, 400 | 404 | 405);
                 if asked && current && evidence == Evidence::Refused && other {
-                    self.probe_soon();
+                    self.then(Consequence::Probe);
                 }
             }
             Outcome::Failed { failure, reason } => {
@@ -205,15 +203,20 @@ impl Engine {
                 };
                 let awaited = evidence == Evidence::Unknown && !grace && self.await_on_stream(key);
                 if evidence == Evidence::Unknown && !awaited && current && !grace && !self.session_may_survive() {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
                 if !awaited {
-                    self.settle(key, End { evidence, accepted: false, reason: reason.to_string(), refusal: None });
+                    let ended = Ended { evidence, accepted: false, reason: reason.to_string(), refusal: None };
+                    self.then(Consequence::Settle(key, ended));
                 }
                 if current && !grace {
                     match evidence {
-                        Evidence::NotSent => self.recover(ConnectionError::Unreachable(reason.to_string())),
-                        Evidence::Unknown => self.recover(ConnectionError::Broken(reason.to_string())),
+                        Evidence::NotSent => {
+                            self.then(Consequence::Recover(ConnectionError::Unreachable(reason.to_string())))
+                        }
+                        Evidence::Unknown => {
+                            self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())))
+                        }
                         _ => {}
                     }
                 }
@@ -230,15 +233,15 @@ impl Engine {
     /// What a refusal of a message in the current session means for the connection.
     pub(crate) fn after_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
-            Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
-            Evidence::NotTaken => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
-            Evidence::Busy { retry_after } => self.pause(retry_after, reason),
-            Evidence::Unauthorized => self.on_unauthorized(refusal),
+            Evidence::SessionLost => self.then(Consequence::Recover(ConnectionError::SessionLost(reason))),
+            Evidence::NotTaken => self.then(Consequence::Recover(ConnectionError::Proxied(not_the_server(&reason)))),
+            Evidence::Busy { retry_after } => self.then(Consequence::Pause { retry_after, reason }),
+            Evidence::Unauthorized => self.then(Consequence::Unauthorized(refusal.clone())),
             // Without a session id a 5xx says nothing of the session, unless nobody stands behind the proxy.
             Evidence::Unknown if self.session_may_survive() || matches!(refusal.status, 502..=504) => {
-                self.recover(ConnectionError::Broken(reason));
+                self.then(Consequence::Recover(ConnectionError::Broken(reason)));
             }
-            Evidence::Unknown => self.ping_soon(),
+            Evidence::Unknown => self.then(Consequence::Ping),
             Evidence::NotSent | Evidence::Refused => {}
         }
     }
@@ -250,9 +253,9 @@ impl Engine {
         match outcome {
             Outcome::Accepted => {}
             Outcome::Ended { clean, reason } => {
-                self.response_broke_off(key, clean, reason);
+                self.then(Consequence::BrokeOff { key, clean, reason: reason.to_string() });
                 if !clean && current {
-                    self.recover(ConnectionError::Broken(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.to_string())));
                 }
             }
             // The call still runs; its stream can be asked for later.
@@ -270,17 +273,18 @@ impl Engine {
                 let breaks = current && refusal.evidence(Transport::StreamableHttp, true) == Evidence::SessionLost;
                 // A session that ends with it ends first, so that what is said of the request is true.
                 if breaks && !self.session_may_survive() {
-                    self.recover(ConnectionError::Broken(reason.clone()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason.clone())));
                 }
-                self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
+                let ended = Ended { evidence: Evidence::Unknown, accepted: true, reason, refusal: None };
+                self.then(Consequence::Settle(key, ended));
                 if breaks {
-                    self.recover(ConnectionError::Broken(refusal.describe()));
+                    self.then(Consequence::Recover(ConnectionError::Broken(refusal.describe())));
                 }
             }
             Outcome::Failed { reason, .. } => {
                 self.resume_later(key);
                 if current {
-                    self.recover(ConnectionError::Unreachable(reason.to_string()));
+                    self.then(Consequence::Recover(ConnectionError::Unreachable(reason.to_string())));
                 }
             }
         }
@@ -338,13 +342,13 @@ impl Engine {
         match (evidence, refusal) {
             (Evidence::SessionLost, _) if self.has_session() => {
                 if again {
-                    self.verify_session(reason);
+                    self.then(Consequence::Verify(reason));
                 }
             }
-            (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
+            (Evidence::NotSent, _) => self.then(Consequence::Recover(ConnectionError::Unreachable(reason))),
             (_, Some(_)) if refused_again => self.suspect = true,
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
-            (_, None) => self.recover(ConnectionError::Broken(reason)),
+            (_, None) => self.then(Consequence::Recover(ConnectionError::Broken(reason))),
         }
     }
 }

@@ -4,9 +4,10 @@
 
 use alloc::string::String;
 
-use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
+use super::connection_error::{ConnectionError, not_the_server};
 use super::settle::{self, End};
 use crate::api::options::SECOND;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::requests::{Learn, Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
@@ -54,7 +55,7 @@ impl Engine {
 
     /// The one way in which a request of the engine's own ends.
     pub(crate) fn own_request_ended(&mut self, key: RequestKey, origin: Origin, end: OwnEnd) {
-        let probing = self.connection == ConnectionState::Probing(key);
+        let probing = self.connection.probe() == Some(key);
         if matches!(end, OwnEnd::Late)
             && let Some(exchange) = self.exchange_of(key)
         {
@@ -106,13 +107,13 @@ impl Engine {
             if origin == Origin::Verify || self.probes.are_left_to_client() || !has_list {
                 self.leave_to_client(reason);
             } else {
-                self.verify_session(reason);
+                self.then(Consequence::Verify(reason));
             }
         } else if enough {
             self.forget(key);
             self.answers_stand();
             self.last_error = reason;
-            self.initialize_again();
+            self.then(Consequence::InitializeAgain);
         } else {
             return false;
         }
@@ -127,14 +128,14 @@ impl Engine {
         let first = if client_failed || self.probes.said_lost() { SECOND } else { self.heartbeat_interval() };
         if self.is_out_of_patience(first) && (client_failed || !self.is_busy()) {
             self.last_error = reason;
-            return self.initialize_again();
+            return self.then(Consequence::InitializeAgain);
         }
         if !self.probes.are_left_to_client() {
             self.probes.leave_to_client();
             let epoch = self.epoch;
             self.emit(Event::Suspect { epoch, reason });
         }
-        self.alive();
+        self.then(Consequence::Alive);
     }
 
     /// Whether a session has lasted long enough without an answer to a ping or list. `first`: how long the first of such sessions
@@ -162,23 +163,23 @@ impl Engine {
         match end {
             // A server that answers a ping with an error is alive, unless the error may mean that the session is not.
             OwnEnd::Answered(Some((code, message))) if session_loss::error_may_mean_loss(code, &message) => {
-                self.verify_session(alloc::format!("a ping was answered \"{}\"", settle::clip(&message)));
+                self.then(Consequence::Verify(alloc::format!("a ping was answered \"{}\"", settle::clip(&message))));
             }
             OwnEnd::Answered(_) => {
                 self.probes.answered();
                 self.refused_pings = 0;
                 self.broken_pings = 0;
                 self.ping_missed = false;
-                self.alive();
+                self.then(Consequence::Alive);
             }
             OwnEnd::Late => {
                 let reason = alloc::format!("a ping went unanswered for {}", seconds(self.options.heartbeat_timeout));
                 // The last one went unanswered too, and led to this session: perhaps it is pings that are not answered.
                 if self.pings_are_not_heard() && (!self.is_busy() || self.options.heartbeat_strict) {
-                    self.verify_session(reason);
+                    self.then(Consequence::Verify(reason));
                 } else {
                     self.ping_missed = true;
-                    self.ping_unanswered(probing, reason);
+                    self.then(Consequence::Unanswered { probing, reason });
                 }
             }
             OwnEnd::Failed(end) => self.ping_failed(probing, end),
@@ -199,60 +200,62 @@ impl Engine {
         if let Some(refusal) = end.refusal {
             if end.evidence == Evidence::NotTaken {
                 let cause = ConnectionError::Proxied(not_the_server(&reason));
-                return if probing { self.attempt_failed(cause) } else { self.recover(cause) };
+                return self.then(if probing {
+                    Consequence::AttemptFailed(cause)
+                } else {
+                    Consequence::Recover(cause)
+                });
             }
             self.refused_pings = self.refused_pings.saturating_add(1);
             let missed = core::mem::replace(&mut self.ping_missed, true);
             return match end.evidence {
-                Evidence::Busy { retry_after } => self.own_was_limited(probing, retry_after, reason),
+                Evidence::Busy { retry_after } => self.then(Consequence::Limited { probing, retry_after, reason }),
                 // Without a list nothing tells a server that refuses pings from one that lost its session twice in a row.
                 _ if missed && !unheard && self.has_session() && refusal.status < 500 => {
-                    if let Some(session) = &mut self.session {
-                        session.refuses_pings = true;
-                    }
-                    self.alive();
+                    self.session.refuses_pings();
+                    self.then(Consequence::Alive);
                 }
-                Evidence::SessionLost if unheard => self.verify_session(reason),
-                Evidence::SessionLost => self.recover(ConnectionError::SessionLost(reason)),
-                Evidence::Refused => self.verify_session(reason),
+                Evidence::SessionLost if unheard => self.then(Consequence::Verify(reason)),
+                Evidence::SessionLost => self.then(Consequence::Recover(ConnectionError::SessionLost(reason))),
+                Evidence::Refused => self.then(Consequence::Verify(reason)),
                 // Fresh headers come first. With them, or without any to be had, a new session may be granted: then it was the
                 // old one that is unknown.
                 Evidence::Unauthorized if self.options.can_refresh_credentials && !self.asked_lately() => {
-                    self.on_unauthorized(refusal);
+                    self.then(Consequence::Unauthorized(refusal.clone()));
                 }
-                Evidence::Unauthorized if unheard => self.verify_session(reason),
-                Evidence::Unauthorized if self.has_unverified() => self.verify_session(reason),
-                Evidence::Unauthorized => self.initialize_again(),
-                _ if self.refused_pings >= MAX_REFUSED_PINGS => self.verify_session(reason),
-                _ if probing => self.attempt_failed(ConnectionError::Refused(refusal.clone())),
-                _ => self.recover(ConnectionError::Broken(reason)),
+                Evidence::Unauthorized if unheard => self.then(Consequence::Verify(reason)),
+                Evidence::Unauthorized if self.has_unverified() => self.then(Consequence::Verify(reason)),
+                Evidence::Unauthorized => self.then(Consequence::InitializeAgain),
+                _ if self.refused_pings >= MAX_REFUSED_PINGS => self.then(Consequence::Verify(reason)),
+                _ if probing => self.then(Consequence::AttemptFailed(ConnectionError::Refused(refusal.clone()))),
+                _ => self.then(Consequence::Recover(ConnectionError::Broken(reason))),
             };
         }
         match end.evidence {
-            Evidence::NotSent if probing => self.attempt_failed(ConnectionError::Unreachable(reason)),
-            Evidence::NotSent => self.recover(ConnectionError::Unreachable(reason)),
-            Evidence::SessionLost if unheard => self.verify_session(reason),
+            Evidence::NotSent if probing => self.then(Consequence::AttemptFailed(ConnectionError::Unreachable(reason))),
+            Evidence::NotSent => self.then(Consequence::Recover(ConnectionError::Unreachable(reason))),
+            Evidence::SessionLost if unheard => self.then(Consequence::Verify(reason)),
             Evidence::SessionLost => {
                 self.ping_missed = true;
-                self.recover(ConnectionError::SessionLost(reason));
+                self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
             }
             // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
             _ if probing
                 && self.transport == Some(Transport::HttpSse)
                 && (!self.is_busy() || self.options.heartbeat_strict) =>
             {
-                self.unresponsive(reason);
+                self.then(Consequence::Unresponsive(reason));
             }
             _ => {
                 self.broken_pings = self.broken_pings.saturating_add(1);
                 // Whoever breaks off the answers to pings may answer a list.
                 if self.broken_pings.is_multiple_of(MAX_BROKEN_PINGS) {
                     self.ping_missed = true;
-                    self.verify_session(reason);
+                    self.then(Consequence::Verify(reason));
                 } else if probing {
-                    self.attempt_failed(ConnectionError::Broken(reason));
+                    self.then(Consequence::AttemptFailed(ConnectionError::Broken(reason)));
                 } else {
-                    self.recover(ConnectionError::Broken(reason));
+                    self.then(Consequence::Recover(ConnectionError::Broken(reason)));
                 }
             }
         }
@@ -280,13 +283,15 @@ impl Engine {
             (Evidence::SessionLost | Evidence::Refused | Evidence::Unauthorized, _) => {
                 self.restore_may_mean_loss(reason)
             }
-            (Evidence::NotTaken, _) => self.recover(ConnectionError::Proxied(not_the_server(&reason))),
-            (Evidence::NotSent, _) => self.recover(ConnectionError::Unreachable(reason)),
+            (Evidence::NotTaken, _) => {
+                self.then(Consequence::Recover(ConnectionError::Proxied(not_the_server(&reason))))
+            }
+            (Evidence::NotSent, _) => self.then(Consequence::Recover(ConnectionError::Unreachable(reason))),
             // Where a new session is the only way to tell, it is not made for each of them.
             (Evidence::Unknown, None) if self.session_may_survive() || self.settings.session_is_lost(self.now) => {
-                self.recover(ConnectionError::Broken(reason));
+                self.then(Consequence::Recover(ConnectionError::Broken(reason)));
             }
-            (Evidence::Unknown, _) => self.ping_soon(),
+            (Evidence::Unknown, _) => self.then(Consequence::Ping),
         }
     }
 
@@ -295,7 +300,7 @@ impl Engine {
     fn restore_may_mean_loss(&mut self, reason: String) {
         let has_list = self.session.as_ref().is_some_and(|session| session.server.list_method().is_some());
         if has_list && !self.probes.lists_tell_nothing() || self.settings.session_is_lost(self.now) {
-            self.verify_session(reason);
+            self.then(Consequence::Verify(reason));
         }
     }
 }

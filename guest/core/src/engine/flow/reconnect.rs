@@ -5,11 +5,14 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::handshake::{Handshake, Step};
+use super::connection_error::ConnectionError;
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
+use crate::engine::state::connection::{Challenge, ConnectionState};
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
+use crate::engine::state::handshake::{Handshake, Step};
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
@@ -19,64 +22,12 @@ use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos, Transport};
 
-/// What the connection is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ConnectionState {
-    /// Nothing was asked of it, or the first contact failed for good reason.
-    Idle,
-    /// A session is being made.
-    Handshake(Handshake),
-    /// There is a session, and the client's `initialized` is awaited.
-    AwaitInitialized,
-    /// Messages flow.
-    Ready,
-    /// This ping finds out whether the session lives. Messages are held meanwhile.
-    Probing(RequestKey),
-    /// The next attempt has its time.
-    Waiting,
-    /// A session is to be made, with fresh headers that the host was asked for.
-    Headers,
-    /// The server wants other credentials.
-    Credentials(Challenge),
-    /// The last DELETE is under way.
-    Closing,
-    Closed,
-}
-
-/// A server's demand for credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Challenge {
-    pub status: u16,
-    pub text: String,
-}
-
 /// Since when the server is away.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Down {
     pub since: Nanos,
     /// When the client last heard of an attempt.
     pub told_at: Option<Nanos>,
-}
-
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ConnectionError {
-    /// The server does not know the session.
-    SessionLost(String),
-    /// The server cannot be reached, or does not answer.
-    Unreachable(String),
-    /// Something broke on the way; the session may have survived.
-    Broken(String),
-    /// The server answered, with nothing that is of use.
-    Unusable(String),
-    /// Something answered in the server's place: a proxy whose server is away.
-    Proxied(String),
-    /// The server, or something before it, refused.
-    Refused(Refusal),
-    /// Trying again will not help, as far as can be told: a bad certificate, a foreign endpoint.
-    Fatal(String),
-    /// The server cannot serve what the client was promised.
-    Incompatible(String),
 }
 
 /// The client hears of attempts at most this often.
@@ -86,45 +37,46 @@ const MAX_REFUSED_SESSIONS: u32 = 2;
 /// How long the DELETE before a new session may take.
 const DELETE_TIME: Nanos = SECOND;
 
-impl ConnectionError {
-    pub fn reason(&self) -> String {
-        match self {
-            Self::SessionLost(reason)
-            | Self::Unreachable(reason)
-            | Self::Broken(reason)
-            | Self::Unusable(reason)
-            | Self::Proxied(reason)
-            | Self::Fatal(reason)
-            | Self::Incompatible(reason) => reason.clone(),
-            Self::Refused(refusal) => refusal.describe(),
-        }
-    }
-
-    /// Whether it means that the server is not there yet, as during a start or a deploy.
-    pub fn will_pass(&self) -> bool {
-        match self {
-            Self::SessionLost(_) | Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) | Self::Proxied(_) => {
-                true
-            }
-            Self::Refused(refusal) => {
-                matches!(refusal.status, 408 | 421 | 425 | 429 | 500..) || proxy::has_no_server(refusal)
-            }
-            Self::Fatal(_) | Self::Incompatible(_) => false,
-        }
-    }
-}
-
-/// Why the connection is taken for lost although something answers.
-pub(crate) fn not_the_server(answer: &str) -> String {
-    alloc::format!("a proxy answers in the server's place ({answer})")
-}
-
 impl Engine {
+    /// What is dealt with now means this for the connection.
+    pub(crate) fn then(&mut self, consequence: Consequence) {
+        self.consequences.add(consequence);
+    }
+
+    /// Acts on what an event meant for the connection, when it is dealt with.
+    pub(crate) fn act(&mut self) {
+        while let Some(consequence) = self.consequences.next() {
+            match consequence {
+                Consequence::Recover(cause) => self.recover(cause),
+                Consequence::AttemptFailed(cause) => self.attempt_failed(cause),
+                Consequence::Unanswered { probing, reason } => self.ping_unanswered(probing, reason),
+                Consequence::Unresponsive(reason) => self.unresponsive(reason),
+                Consequence::InitializeAgain => self.initialize_again(),
+                Consequence::Pause { retry_after, reason } => self.pause(retry_after, reason),
+                Consequence::Limited { probing, retry_after, reason } => {
+                    self.own_was_limited(probing, retry_after, reason);
+                }
+                Consequence::Unauthorized(refusal) => self.on_unauthorized(&refusal),
+                Consequence::Probe => self.probe_soon(),
+                Consequence::Ping => self.ping_soon(),
+                Consequence::Verify(reason) => self.verify_session(reason),
+                Consequence::Alive => self.alive(),
+                Consequence::Settle(key, ended) => self.settle(key, ended.end()),
+                Consequence::SettleAccepted(key, ended) => {
+                    if self.requests.get(&key).is_some_and(|request| request.state == RequestState::Accepted(None)) {
+                        self.settle(key, ended.end());
+                    }
+                }
+                Consequence::BrokeOff { key, clean, reason } => self.response_broke_off(key, clean, &reason),
+            }
+        }
+    }
+
     /// Something went wrong in the current session.
     pub(crate) fn recover(&mut self, cause: ConnectionError) {
         self.suspect = true;
         let lost = matches!(cause, ConnectionError::SessionLost(_));
-        match self.connection {
+        match self.connection.state() {
             ConnectionState::Ready | ConnectionState::AwaitInitialized => {}
             ConnectionState::Probing(_) if lost => {}
             // Another session is being made while this one is kept: it need not be kept any more.
@@ -168,7 +120,7 @@ impl Engine {
         if lost && self.unproductive == 0 {
             self.attempts += 1;
             self.tell_attempt(0, reason);
-            self.connection = ConnectionState::Waiting;
+            self.connection.change(ConnectionState::Waiting);
             self.attempt();
         } else {
             self.schedule(&cause);
@@ -177,7 +129,7 @@ impl Engine {
 
     /// Whether the server may still know the session.
     pub(crate) fn session_may_survive(&self) -> bool {
-        let Some(session) = &self.session else { return false };
+        let Some(session) = self.session.as_ref() else { return false };
         match session.transport {
             Transport::StreamableHttp => session.id.is_some(),
             Transport::HttpSse => self
@@ -189,7 +141,7 @@ impl Engine {
 
     /// The server takes messages and answers none of them: the session is given up.
     pub(crate) fn unresponsive(&mut self, reason: String) {
-        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
+        if !(self.connection.is_ready() || self.connection.is_probing()) {
             return;
         }
         self.last_error = reason.clone();
@@ -199,7 +151,8 @@ impl Engine {
         }
         self.disconnected(&reason);
         let out: Vec<_> = self
-            .client_requests()
+            .requests
+            .of_client()
             .filter(|(_, request)| request.is_out() && request.epoch == self.epoch)
             .map(|(key, request)| (*key, matches!(request.state, RequestState::Sent(_) | RequestState::PostLost)))
             .collect();
@@ -222,23 +175,49 @@ impl Engine {
     fn begin_after(&mut self, delete: Option<ExchangeId>) {
         match delete {
             Some(_) => {
-                self.connection = ConnectionState::Handshake(Handshake::after_delete());
+                self.handshake_is(Handshake::after_delete());
                 self.timers.set(Timer::Delete, self.now + DELETE_TIME);
             }
             None => {
-                self.connection = ConnectionState::Waiting;
+                self.connection.change(ConnectionState::Waiting);
                 self.attempt();
             }
         }
     }
 
+    /// This request of the engine's own finds out whether the session lives.
+    pub(crate) fn probes_with(&mut self, key: RequestKey) {
+        self.connection.change(ConnectionState::Probing(key));
+    }
+
+    /// Messages may flow in the session.
+    pub(crate) fn session_is_ready(&mut self) {
+        self.connection.change(ConnectionState::Ready);
+    }
+
+    /// The session waits for the client's `initialized`.
+    pub(crate) fn session_awaits_client(&mut self) {
+        self.connection.change(ConnectionState::AwaitInitialized);
+    }
+
+    /// The server wants other credentials, and gets no attempt without them for a while.
+    pub(crate) fn lacks_credentials(&mut self, challenge: Challenge) {
+        self.connection.change(ConnectionState::Credentials(challenge));
+    }
+
+    /// An engine takes the place of one that failed: its first attempt is made at once.
+    pub(crate) fn begin_again(&mut self) {
+        self.connection.change(ConnectionState::Waiting);
+        self.timers.set(Timer::Attempt, self.now);
+    }
+
     /// An attempt came to nothing.
     pub(crate) fn attempt_failed(&mut self, cause: ConnectionError) {
-        match self.connection {
+        match self.connection.state() {
             ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized => {
                 self.cancel_session_exchanges(self.epoch_being_made());
             }
-            ConnectionState::Probing(ping) => {
+            &ConnectionState::Probing(ping) => {
                 let exchange = self.exchange_of(ping);
                 self.forget(ping);
                 if let Some(exchange) = exchange {
@@ -255,7 +234,7 @@ impl Engine {
             self.finish_close();
             return;
         }
-        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized) {
+        if self.connection.is_unready() {
             self.handshake_failed(&cause, &reason);
         }
         if let ConnectionError::Refused(refusal) = &cause
@@ -264,7 +243,7 @@ impl Engine {
         {
             // It was made to verify what a request was answered: that is the answer, and others may still be granted.
             if self.down.is_none() && self.verifies_rejections() {
-                self.connection = ConnectionState::Ready;
+                self.connection.change(ConnectionState::Ready);
                 self.answers_stand();
                 self.arm_heartbeat();
                 return;
@@ -333,7 +312,7 @@ impl Engine {
             return self.finish_close();
         }
         // One is under way.
-        if matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::Headers) {
+        if matches!(self.connection.state(), ConnectionState::Handshake(_) | ConnectionState::Headers) {
             return;
         }
         self.refused_pings = 0;
@@ -372,7 +351,7 @@ impl Engine {
     }
 
     pub(crate) fn wait(&mut self, delay: Nanos) {
-        self.connection = ConnectionState::Waiting;
+        self.connection.change(ConnectionState::Waiting);
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
         if self.down.is_some() {
@@ -410,7 +389,7 @@ impl Engine {
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(crate) fn attempt_sooner(&mut self) {
         let soon = (self.last_attempt + self.waiting_delay()).max(self.now).max(self.not_before);
-        if matches!(self.connection, ConnectionState::Waiting) {
+        if self.connection.is_waiting() {
             let planned = self.timers.next_of(Timer::Attempt).unwrap_or(soon);
             self.timers.set(Timer::Attempt, planned.min(soon));
         }
@@ -432,8 +411,8 @@ impl Engine {
         self.timers.clear(Timer::Attempt);
         self.last_attempt = self.now;
         // They were rejected a while ago; perhaps somebody has logged in since.
-        if matches!(self.connection, ConnectionState::Credentials(_)) && self.ask_for_headers() {
-            self.connection = ConnectionState::Headers;
+        if self.connection.challenge().is_some() && self.ask_for_headers() {
+            self.connection.change(ConnectionState::Headers);
             return;
         }
         let to_be_initialized = self.session.as_ref().is_some_and(|session| !session.initialized);
@@ -456,7 +435,7 @@ impl Engine {
             return;
         }
         let reason = "a new session was asked for".to_string();
-        if matches!(self.connection, ConnectionState::Handshake(_)) {
+        if self.connection.handshake().is_some() {
             self.cancel_session_exchanges(self.epoch_being_made());
         }
         self.timers.clear(Timer::Endpoint);
@@ -477,9 +456,9 @@ impl Engine {
     /// The DELETE of the old session is answered, or has had its time.
     pub(crate) fn on_delete_over(&mut self) {
         self.timers.clear(Timer::Delete);
-        match &self.connection {
+        match self.connection.state() {
             ConnectionState::Closing => self.closed(),
-            ConnectionState::Handshake(Handshake { step: Step::Delete, .. }) => self.begin_handshake(),
+            ConnectionState::Handshake(handshake) if handshake.step() == Step::Delete => self.begin_handshake(),
             _ => {}
         }
     }
@@ -492,7 +471,7 @@ impl Engine {
         self.down = Some(Down { since: self.now, told_at: None });
         self.modern_follows(false, reason);
         self.let_go_of_own_listen();
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session.as_ref() {
             // The client never heard of one that was not ready yet.
             let (epoch, known) = (session.epoch, session.initialized);
             if known {
@@ -569,7 +548,7 @@ impl Engine {
 
     /// The server asks for a pause (429, 503 with `Retry-After`). The session is kept.
     pub(crate) fn pause(&mut self, retry_after: Option<Nanos>, reason: String) {
-        if !matches!(self.connection, ConnectionState::Ready | ConnectionState::Probing(_)) {
+        if !(self.connection.is_ready() || self.connection.is_probing()) {
             return;
         }
         let asked_for = retry_after.is_some();
@@ -590,7 +569,8 @@ impl Engine {
 
     /// Requests that wait for a connection.
     pub(crate) fn waiting_requests(&self) -> Vec<RequestKey> {
-        self.client_requests()
+        self.requests
+            .of_client()
             .filter(|(_, request)| {
                 !request.is_modern() && matches!(request.state, RequestState::Held | RequestState::Handshake)
             })
@@ -644,7 +624,7 @@ impl Engine {
         self.cancel_session_exchanges(self.epoch_being_made());
         self.delete_unready(None);
         self.cookies.end(self.epoch_being_made());
-        self.session = None;
+        self.session.take();
         for timer in [Timer::Attempt, Timer::Start, Timer::Endpoint, Timer::Delete] {
             self.timers.clear(timer);
         }
@@ -658,6 +638,6 @@ impl Engine {
         self.down = None;
         self.attempts = 0;
         self.initialize_next = false;
-        self.connection = ConnectionState::Idle;
+        self.connection.change(ConnectionState::Idle);
     }
 }

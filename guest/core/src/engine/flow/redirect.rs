@@ -3,11 +3,9 @@
 use alloc::string::{String, ToString};
 
 use super::outcome::Outcome;
-use super::reconnect::ConnectionState;
 use super::settle::End;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Reading, Role};
-use crate::engine::state::requests::RequestState;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
@@ -20,7 +18,7 @@ impl Engine {
     /// Redirects stay inside the origin and keep the method (307, 308). Anything else is refused: it would carry the
     /// user's headers to a stranger, or turn a POST into a GET.
     pub(crate) fn on_redirect(&mut self, id: ExchangeId, status: u16, location: Option<&[u8]>) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let (role, context, url, redirects) =
             (exchange.role.clone(), exchange.context, exchange.url.clone(), exchange.redirects);
         let target = location
@@ -41,11 +39,9 @@ impl Engine {
                     self.url = target;
                 }
                 self.cancel(id);
-                let next = self.next_exchange;
+                let next = self.exchanges.next_id();
                 self.restart(id, role, context.epoch);
-                for exchange in self.exchanges.range_mut(ExchangeId(next)..).map(|(_, exchange)| exchange) {
-                    exchange.redirects = redirects + 1;
-                }
+                self.exchanges.redirected(next, redirects + 1);
             }
             target => {
                 let circle =
@@ -62,9 +58,7 @@ impl Engine {
                     "{redirects} {to}, which is not followed (only 307 and 308 inside one origin are); use the final URL"
                 );
                 let refusal = Refusal { status, challenge: String::new(), retry_after: None, body };
-                if let Some(exchange) = self.exchanges.get_mut(&id) {
-                    exchange.reading = Reading::Drain(0);
-                }
+                self.exchanges.reads(id, Reading::Drain(0));
                 // Nothing in its body matters, and it may never end.
                 self.outputs.push_back(Output::Cancel(id));
                 self.finish_exchange(id, Outcome::Refused(refusal));
@@ -74,7 +68,7 @@ impl Engine {
 
     /// Does again what was redirected, at once if the connection that it was sent on is up.
     fn restart(&mut self, id: ExchangeId, role: Role, epoch: u64) {
-        let up = matches!(self.connection, ConnectionState::Ready) && epoch == self.epoch;
+        let up = self.connection.is_ready() && epoch == self.epoch;
         match role {
             // One that was cancelled is not sent again.
             Role::Modern(key) => self.post_modern_again(key),
@@ -83,7 +77,7 @@ impl Engine {
             Role::Post(key) if self.requests.get(&key).is_some_and(|request| request.cancelled) => {
                 self.forget(key);
             }
-            Role::Post(key) if up || self.connection == ConnectionState::Probing(key) => self.post_request_again(key),
+            Role::Post(key) if up || self.connection.probe() == Some(key) => self.post_request_again(key),
             Role::Notify(queued) if up => {
                 let exchange = self.post_notification(queued);
                 if self.notifying == Some(id) {
@@ -99,15 +93,11 @@ impl Engine {
                 self.requeue_unsent(queued);
             }
             Role::Resume(key) => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.state = RequestState::Resuming;
-                }
+                self.requests.is_resuming(key);
                 self.resume(key);
             }
             Role::Standalone => {
-                if let Some(session) = self.session.as_mut().filter(|session| session.epoch == epoch) {
-                    session.standalone.exchange = None;
-                }
+                self.session.has_no_stream(epoch);
                 self.open_standalone();
             }
             Role::Initialize | Role::Stream => self.restart_handshake(),

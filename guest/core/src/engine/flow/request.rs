@@ -3,12 +3,11 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::client_message::Queued;
-use super::handshake::Step;
-use super::reconnect::ConnectionState;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
-use crate::engine::state::exchanges::{Context, Exchange, Reading, Role};
+use crate::engine::state::exchanges::{Context, Role};
+use crate::engine::state::handshake::Step;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::timers::Timer;
 use crate::wire::url::Url;
 use crate::{ExchangeId, Level, Method, Nanos, Output, Transport, http};
@@ -91,8 +90,6 @@ impl Engine {
             _ => self.epoch,
         };
         self.set_cookies(&mut headers, epoch, url);
-        let exchange = ExchangeId(self.next_exchange);
-        self.next_exchange += 1;
         let had_session =
             session.is_some_and(|session| session.transport == Transport::HttpSse || session.id.is_some());
         let session_id = session.and_then(|session| session.id.clone());
@@ -103,20 +100,7 @@ impl Engine {
         };
         let transport = if role.is_modern() { Transport::StreamableHttp } else { self.transport_now() };
         let context = Context { transport, epoch, had_session, wire_id };
-        self.exchanges.insert(
-            exchange,
-            Exchange {
-                role,
-                context,
-                url: url.clone(),
-                redirects: 0,
-                sent: false,
-                headers_given: self.headers_given,
-                cancel_after: None,
-                paused: false,
-                reading: Reading::Head,
-            },
-        );
+        let exchange = self.exchanges.begin(role, context, url.clone(), self.headers_given);
         self.outputs.push_back(Output::Start(
             exchange,
             crate::Request {
@@ -133,8 +117,8 @@ impl Engine {
 
     /// The transport over which something is sent now.
     fn transport_now(&self) -> Transport {
-        match (&self.connection, &self.session) {
-            (ConnectionState::Handshake(handshake), _) if handshake.step != Step::Delete => handshake.transport,
+        match (self.connection.handshake(), self.session.as_ref()) {
+            (Some(handshake), _) if handshake.step() != Step::Delete => handshake.transport(),
             (_, Some(session)) => session.transport,
             _ => self.transport.unwrap_or(Transport::StreamableHttp),
         }
@@ -153,7 +137,7 @@ impl Engine {
 
     /// Takes the cookies of a response.
     pub(crate) fn learn_cookies(&mut self, id: ExchangeId, headers: &[(String, Vec<u8>)]) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let of = |wanted: &'static str| {
             headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_slice())
         };

@@ -3,19 +3,19 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::connection_error::ConnectionError;
 use super::outcome::Outcome;
-use super::reconnect::ConnectionError;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
-use crate::engine::state::exchanges::{Exchange, Reading, Role};
-use crate::engine::state::requests::{Origin, Request, RequestKey, RequestState};
+use crate::engine::state::consequences::Consequence;
+use crate::engine::state::exchanges::{Exchange, Progress, Reading, Role};
+use crate::engine::state::requests::{Origin, Request, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::text::visible;
-use crate::wire::buffer::append;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Parsed};
 use crate::wire::spelling;
 use crate::wire::sse::{Item, Parser};
@@ -29,10 +29,7 @@ const REFUSAL_TIME: Nanos = 2 * SECOND;
 
 impl Engine {
     pub(crate) fn on_sent(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        exchange.sent = true;
-        if let Some(text) = exchange.cancel_after.take() {
-            let epoch = exchange.context.epoch;
+        if let Some((epoch, text)) = self.exchanges.was_sent(id) {
             self.send_aside(Aside { epoch, text, reply: false });
         }
     }
@@ -40,7 +37,7 @@ impl Engine {
     pub(crate) fn on_head(&mut self, id: ExchangeId, status: u16, headers: &[(String, Vec<u8>)]) {
         self.on_sent(id);
         // A response has one head, whatever a driver says.
-        if !self.exchanges.get(&id).is_some_and(|exchange| matches!(exchange.reading, Reading::Head)) {
+        if !self.exchanges.get(id).is_some_and(|exchange| matches!(exchange.reading, Reading::Head)) {
             return;
         }
         self.timers.clear(Timer::Head(id));
@@ -54,11 +51,11 @@ impl Engine {
         }
         let kind = header("content-type").map(http::media_type).unwrap_or_default();
         let success = (200..300).contains(&status);
-        if success && self.exchanges.get(&id).is_some_and(|exchange| exchange.role == Role::Initialize) {
+        if success && self.exchanges.get(id).is_some_and(|exchange| exchange.role == Role::Initialize) {
             self.on_initialize_head(header("mcp-session-id"));
         }
         let coding = header("content-encoding").map(http::content_coding).unwrap_or_default();
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let is_get = matches!(exchange.role, Role::Stream | Role::Standalone | Role::Resume(_));
         let is_sse_post = exchange.context.transport == Transport::HttpSse && !is_get;
         let is_json = kind == "application/json";
@@ -102,9 +99,7 @@ impl Engine {
             return self.on_compressed(id, reading, status, &coding);
         }
         let (refused, drained) = (matches!(reading, Reading::Refusal(..)), matches!(reading, Reading::Drain(_)));
-        if let Some(exchange) = self.exchanges.get_mut(&id) {
-            exchange.reading = reading;
-        }
+        self.exchanges.reads(id, reading);
         if refused {
             self.timers.set(Timer::Linger(id), self.now + REFUSAL_TIME);
         } else if drained {
@@ -120,7 +115,7 @@ impl Engine {
     /// Something came from the server.
     fn on_sign_of_life(&mut self, id: ExchangeId) {
         self.heard_at = self.now;
-        if let Some(Exchange { role: Role::Post(key), .. }) = self.exchanges.get(&id)
+        if let Some(Exchange { role: Role::Post(key), .. }) = self.exchanges.get(id)
             && self.timers.is_set(Timer::OldSession(*key))
         {
             self.timers.set(Timer::OldSession(*key), self.now + self.options.old_session_timeout);
@@ -137,7 +132,7 @@ impl Engine {
             Reading::Refusal(refusal, _, _) => Refusal { body, ..refusal },
             _ => Refusal { status, challenge: String::new(), retry_after: None, body },
         };
-        if matches!(self.exchanges.get(&id).map(|exchange| &exchange.role), Some(Role::Standalone)) {
+        if matches!(self.exchanges.get(id).map(|exchange| &exchange.role), Some(Role::Standalone)) {
             self.log(Level::Warn, alloc::format!("the server's own stream is not used: {}", refusal.describe()));
         }
         self.outputs.push_back(Output::Cancel(id));
@@ -146,12 +141,10 @@ impl Engine {
 
     /// A body that matters begins.
     fn on_stream_open(&mut self, id: ExchangeId) {
-        let Some(role) = self.exchanges.get(&id).map(|exchange| exchange.role.clone()) else { return };
+        let Some(role) = self.exchanges.get(id).map(|exchange| exchange.role.clone()) else { return };
         match role {
             Role::Post(key) | Role::Modern(key) => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.state = RequestState::Accepted(Some(id));
-                }
+                self.requests.is_accepted(key, Some(id));
             }
             // No longer cut off.
             Role::Resume(key) => self.timers.clear(Timer::Hold(key)),
@@ -163,38 +156,13 @@ impl Engine {
     pub(crate) fn on_body(&mut self, id: ExchangeId, bytes: Vec<u8>) {
         self.on_sign_of_life(id);
         let room = self.room_for_body(id, bytes.len());
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        match &mut exchange.reading {
-            Reading::Head => {}
-            Reading::Drain(read) => {
-                *read += bytes.len();
-                if *read > MAX_REFUSAL {
-                    self.cancel(id);
-                }
-            }
-            Reading::Refusal(_, body, most) => {
-                body.extend_from_slice(&bytes[..bytes.len().min(*most - body.len())]);
-                if body.len() == *most {
-                    self.on_linger_over(id);
-                }
-            }
-            Reading::Json(body, most) => {
-                if body.len() + bytes.len() > self.options.max_body_bytes {
-                    let limit = self.options.max_body_bytes;
-                    self.give_up_body(id, "its body", limit, "max-body-bytes");
-                } else if body.is_empty() {
-                    *body = bytes;
-                } else {
-                    if body.len() + bytes.len() > *most {
-                        // Some hosts decode bodies, and give the length that they had before.
-                        *most = self.options.max_body_bytes;
-                    }
-                    append(body, &bytes, (*most).min(body.capacity().saturating_add(room)));
-                }
-            }
-            Reading::Events(parser) => {
-                let mut items = Vec::new();
-                parser.feed(&bytes, &mut items);
+        let limit = self.options.max_body_bytes;
+        match self.exchanges.read(id, bytes, limit, room) {
+            Progress::Kept => {}
+            Progress::Pointless => self.cancel(id),
+            Progress::Whole => self.on_linger_over(id),
+            Progress::TooLarge => self.give_up_body(id, "its body", limit, "max-body-bytes"),
+            Progress::Items(items) => {
                 for item in items {
                     self.on_item(id, item);
                 }
@@ -204,7 +172,7 @@ impl Engine {
 
     /// Stops reading a body that is too large, or makes the sum of all too large.
     pub(crate) fn give_up_body(&mut self, id: ExchangeId, what: &str, limit: usize, option: &str) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
         self.cancel(id);
         let broken = || ConnectionError::Broken(alloc::format!("{what} is over {limit} bytes (option {option})"));
@@ -214,9 +182,9 @@ impl Engine {
                 self.answer_too_large(key, &problem, limit);
             }
             Role::Initialize => {
-                self.attempt_failed(ConnectionError::Fatal(alloc::format!(
+                self.then(Consequence::AttemptFailed(ConnectionError::Fatal(alloc::format!(
                     "the initialize result is over {limit} bytes"
-                )));
+                ))));
             }
             Role::Stream => self.on_stream_over(epoch, broken()),
             Role::Standalone => self.on_standalone_over(false, broken()),
@@ -226,11 +194,12 @@ impl Engine {
 
     pub(crate) fn on_end(&mut self, id: ExchangeId) {
         self.heard_at = self.now;
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let is_sse = exchange.context.transport == Transport::HttpSse;
         if exchange.reading == Reading::Head {
             return self.on_failed(id, Failure::Lost, "the connection ended before a response came");
         }
-        match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
+        match self.exchanges.take_reading(id).unwrap_or(Reading::Head) {
             Reading::Head => {}
             Reading::Drain(_) => {
                 self.exchange_over(id);
@@ -248,7 +217,7 @@ impl Engine {
             }
             Reading::Refusal(refusal, body, _) => self.on_refusal(id, refusal, body),
             Reading::Json(body, _) if body.trim_ascii().is_empty() => self.on_accepted(id),
-            Reading::Json(body, _) if exchange.context.transport == Transport::HttpSse => {
+            Reading::Json(body, _) if is_sse => {
                 // Most say in it that they accept the message; few answer here, and not on the stream.
                 let text = from_utf8_lossy(body);
                 if is_response(&text) {
@@ -272,7 +241,7 @@ impl Engine {
 
     fn on_refusal(&mut self, id: ExchangeId, mut refusal: Refusal, body: Vec<u8>) {
         let text = from_utf8_lossy(body);
-        let role = self.exchanges.get(&id).map(|exchange| &exchange.role);
+        let role = self.exchanges.get(id).map(|exchange| &exchange.role);
         if let Some(Role::Modern(key)) = role {
             let key = *key;
             refusal.body = text;
@@ -296,7 +265,7 @@ impl Engine {
             return;
         }
         refusal.body = text.get(..text.floor_char_boundary(MAX_REFUSAL)).unwrap_or_default().to_string();
-        let only_status = self.exchanges.get(&id).is_some_and(|exchange| match exchange.role {
+        let only_status = self.exchanges.get(id).is_some_and(|exchange| match exchange.role {
             Role::Notify(_) | Role::Initialized => true,
             Role::Post(_) => exchange.context.transport == Transport::HttpSse,
             _ => false,
@@ -311,8 +280,8 @@ impl Engine {
     /// Whether a response that is no success holds the answer: a JSON-RPC response under the id on the wire of the request, where
     /// the status alone tells nothing better.
     fn is_answer_of_refusal(&self, id: ExchangeId, refusal: &Refusal, text: &str) -> bool {
-        let Some(Exchange { role: Role::Post(key), context, .. }) = self.exchanges.get(&id) else { return false };
-        let asked = context.wire_id.filter(|wire| self.wire_ids.get(wire) == Some(key));
+        let Some(Exchange { role: Role::Post(key), context, .. }) = self.exchanges.get(id) else { return false };
+        let asked = context.wire_id.filter(|wire| self.requests.of_wire_id(*wire) == Some(*key));
         let refusal = Refusal { body: text.to_string(), ..refusal.clone() };
         let evidence = refusal.evidence(context.transport, context.had_session);
         let client = self.requests.get(key).is_some_and(|request| request.origin == Origin::Client);
@@ -323,12 +292,11 @@ impl Engine {
     }
 
     pub(crate) fn on_failed(&mut self, id: ExchangeId, failure: Failure, detail: &str) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let is_sse = exchange.context.transport == Transport::HttpSse && !matches!(exchange.role, Role::Stream);
         // Of the host, and longer than what a server may say: it tells how to mend things.
         let detail = visible(detail, 300);
-        let reading = core::mem::replace(&mut exchange.reading, Reading::Drain(0));
-        let is_sse = exchange.context.transport == Transport::HttpSse && !matches!(exchange.role, Role::Stream);
-        match reading {
+        match self.exchanges.take_reading(id).unwrap_or(Reading::Drain(0)) {
             Reading::Drain(_) => {
                 self.exchange_over(id);
             }
@@ -354,7 +322,7 @@ impl Engine {
 
     /// The answer did not begin in time.
     pub(crate) fn on_head_late(&mut self, id: ExchangeId) {
-        if !self.exchanges.contains_key(&id) {
+        if !self.exchanges.contains(id) {
             return;
         }
         let time = crate::engine::seconds(self.options.response_timeout);
@@ -364,8 +332,8 @@ impl Engine {
 
     /// What is left of a response has had its time.
     pub(crate) fn on_linger_over(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        match core::mem::replace(&mut exchange.reading, Reading::Drain(0)) {
+        let Some(reading) = self.exchanges.take_reading(id) else { return };
+        match reading {
             Reading::Refusal(refusal, body, _) => {
                 self.outputs.push_back(Output::Cancel(id));
                 self.on_refusal(id, refusal, body);
@@ -382,7 +350,7 @@ impl Engine {
     pub(crate) fn exchange_over(&mut self, id: ExchangeId) -> Option<Exchange> {
         self.timers.clear(Timer::Head(id));
         self.timers.clear(Timer::Linger(id));
-        let exchange = self.exchanges.remove(&id)?;
+        let exchange = self.exchanges.remove(id)?;
         if matches!(exchange.role, Role::Delete) {
             self.on_delete_over();
         }
@@ -401,7 +369,7 @@ impl Engine {
                         Role::Stream | Role::Standalone | Role::Resume(_) | Role::Initialize | Role::Initialized
                     )
             })
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for id in over {
             self.cancel(id);

@@ -2,7 +2,6 @@
 
 use alloc::string::{String, ToString};
 
-use super::reconnect::ConnectionState;
 use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
@@ -34,7 +33,7 @@ impl Engine {
 
     /// Asks for what the client was told it has and the server may not hold, a few at a time. Nothing waits for it.
     pub(crate) fn converge(&mut self) {
-        if !matches!(self.connection, ConnectionState::Ready) || self.closing {
+        if !self.connection.is_ready() || self.closing {
             return;
         }
         // What changed while a subscription did not hold was told to nobody.
@@ -114,7 +113,7 @@ impl Engine {
             self.cancel(exchange);
         }
         let pinging = self.requests.values().any(|request| request.origin == Origin::Ping);
-        if matches!(self.connection, ConnectionState::Ready) && !pinging {
+        if self.connection.is_ready() && !pinging {
             self.post_ping();
         }
     }

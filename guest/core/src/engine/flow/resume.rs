@@ -3,7 +3,6 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::ConnectionState;
 use super::settle::End;
 use crate::Nanos;
 use crate::api::options::SECOND;
@@ -24,22 +23,19 @@ impl Engine {
     /// The response stream of a request ended before its answer.
     pub(crate) fn response_broke_off(&mut self, key: RequestKey, clean: bool, reason: &str) {
         let current = self.session.as_ref().map(|session| session.epoch);
-        let Some(request) = self.requests.get_mut(&key) else { return };
+        let empty_resumes = self.requests.stream_ended(key);
+        let Some(request) = self.requests.get(&key) else { return };
         // The engine's own requests are not worth it: they are sent anew.
         let resumable = request.origin == Origin::Client && request.cursor.is_some() && Some(request.epoch) == current;
-        if matches!(request.state, RequestState::Resumed(_)) {
-            request.empty_resumes = if request.brought { 0 } else { request.empty_resumes + 1 };
-        }
-        let empty_resumes = request.empty_resumes;
+        let retry = request.retry;
         self.timers.clear(Timer::Reopen(key));
         if !resumable || empty_resumes >= MAX_EMPTY_RESUMES {
             let reason = reason.to_string();
             return self.settle(key, End { evidence: Evidence::Unknown, accepted: true, reason, refusal: None });
         }
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.state = RequestState::Resuming;
-        let asked = request.retry.is_some();
-        let wish = backoff::doubled(request.retry.unwrap_or(RESUME_DELAY).max(backoff::FLOOR), empty_resumes.min(4));
+        self.requests.is_resuming(key);
+        let asked = retry.is_some();
+        let wish = backoff::doubled(retry.unwrap_or(RESUME_DELAY).max(backoff::FLOOR), empty_resumes.min(4));
         // `retry:` is obeyed to the letter after an orderly end; after a break everyone comes back at once.
         let jitter = if clean && empty_resumes == 0 { 0 } else { self.rng.up_to(wish) };
         self.timers.set(Timer::Resume(key), self.now + wish + jitter);
@@ -49,16 +45,13 @@ impl Engine {
     /// Opens the response stream again where it broke off. While there is no connection it waits for one.
     pub(crate) fn resume(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
-        if request.state != RequestState::Resuming || !matches!(self.connection, ConnectionState::Ready) {
+        if request.state != RequestState::Resuming || !self.connection.is_ready() {
             return;
         }
         let Some(cursor) = request.cursor.clone() else { return };
         let silence = backoff::doubled(RESUME_SILENCE, request.silent.min(2));
         let exchange = self.get_stream(Role::Resume(key), Some(&cursor));
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.state = RequestState::Resumed(exchange);
-            request.brought = false;
-        }
+        self.requests.is_resumed(key, exchange);
         self.timers.set(Timer::Reopen(key), self.now + silence);
     }
 
@@ -76,10 +69,10 @@ impl Engine {
     /// The stream could not be opened now. It is asked for again when the connection is up, or in a while.
     pub(crate) fn resume_later(&mut self, key: RequestKey) {
         self.timers.clear(Timer::Reopen(key));
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.state = RequestState::Resuming;
+        let Some(request) = self.requests.get(&key) else { return };
         let asked = request.retry.is_some();
         let wish = request.retry.unwrap_or(RESUME_DELAY).max(RESUME_DELAY);
+        self.requests.is_resuming(key);
         let delay = wish + self.rng.up_to(wish);
         self.timers.set(Timer::Resume(key), self.now + delay);
         self.limit_the_cut(key, if asked { delay } else { 0 });
@@ -105,10 +98,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         if let RequestState::Resumed(exchange) = request.state {
             self.cancel(exchange);
-            if let Some(request) = self.requests.get_mut(&key) {
-                request.state = RequestState::Resuming;
-                request.silent = request.silent.saturating_add(1);
-            }
+            self.requests.stream_was_silent(key);
             self.limit_the_cut(key, 0);
             self.resume(key);
         }
@@ -116,8 +106,10 @@ impl Engine {
 
     /// A resumed stream brought something, if only the event it was resumed after.
     pub(crate) fn resumed_stream_speaks(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.silent = 0;
+        if !self.requests.contains(key) {
+            return;
+        }
+        self.requests.stream_speaks(key);
         self.timers.set(Timer::Reopen(key), self.now + RESUME_SILENCE);
     }
 }

@@ -94,7 +94,7 @@ impl Engine {
         };
         let mut answered: Vec<_> = ids
             .iter()
-            .filter_map(|id| self.wire_ids.get(&spelling::integer(id)?).copied())
+            .filter_map(|id| self.requests.of_wire_id(spelling::integer(id)?))
             .chain(owner.filter(|_| more))
             .collect();
         answered.dedup();
@@ -118,7 +118,7 @@ impl Engine {
                 if wire.is_some_and(|wire| self.is_handshake_answer(wire)) || (handshake && current && unnamed) {
                     return self.on_initialize_answer(text);
                 }
-                let known = wire.and_then(|wire| self.wire_ids.get(&wire).copied());
+                let known = wire.and_then(|wire| self.requests.of_wire_id(wire));
                 // An error that names no request, in the response to one, is about that one.
                 let key = known.or(if unnamed { owner } else { None });
                 match key {
@@ -147,8 +147,8 @@ impl Engine {
                 let mut live = self.progress_tokens.is_of_task(&token, self.now);
                 let asked: Vec<_> = self.progress_tokens.requests(&token).collect();
                 for key in asked {
-                    let request = self.requests.get_mut(&key).filter(|request| !request.cancelled);
-                    live |= request.is_some_and(|request| request.progress_goes_on(progress));
+                    let wanted = self.requests.get(&key).is_some_and(|request| !request.cancelled);
+                    live |= wanted && self.requests.progress_goes_on(key, progress);
                     self.on_request_progress(key);
                 }
                 if live {

@@ -4,15 +4,17 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::client_message::{Outgoing, Queued};
+use super::connection_error::ConnectionError;
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, ConnectionState};
 use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::state::asides::Aside;
+use crate::engine::state::connection::ConnectionState;
+use crate::engine::state::consequences::{Consequence, Ended};
 use crate::engine::state::cursors::Page;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::Link;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
@@ -38,6 +40,13 @@ pub(crate) struct End<'a> {
     pub accepted: bool,
     pub reason: String,
     pub refusal: Option<&'a Refusal>,
+}
+
+impl Ended {
+    pub fn end(&self) -> End<'_> {
+        let refusal = self.refusal.as_ref();
+        End { evidence: self.evidence, accepted: self.accepted, reason: self.reason.clone(), refusal }
+    }
 }
 
 pub(crate) fn new_request(
@@ -100,30 +109,20 @@ impl Engine {
     /// Takes a request into the table.
     pub(crate) fn admit(&mut self, request: Request) -> RequestKey {
         let key = RequestKey(self.order());
-        if request.origin == Origin::Client {
-            self.held_bytes += request.text.len();
-        }
         if let Some(token) = &request.progress_token {
             self.progress_tokens.add(token, key);
         }
-        self.requests.insert(key, request);
+        self.requests.admit(key, request);
         key
     }
 
     /// Drops everything about a request. What it still has on the network may end by itself for a moment.
     pub(crate) fn forget(&mut self, key: RequestKey) -> Option<Request> {
-        let request = self.requests.remove(&key)?;
-        if request.origin == Origin::Client {
-            self.held_bytes -= request.text.len().min(self.held_bytes);
-        }
-        self.wire_ids.remove(&request.wire_id);
-        if let Some(wire) = request.earlier_wire_id {
-            self.wire_ids.remove(&wire);
-        }
+        let request = self.requests.remove(key)?;
         if let Some(token) = &request.progress_token {
             self.progress_tokens.remove(token, key);
         }
-        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let in_session = self.session.is(request.epoch);
         self.settings.dropped(key, in_session && (request.is_out() || request.replays > 0));
         for timer in [Timer::Hold(key), Timer::Discover(key), Timer::Listen(key)] {
             self.timers.clear(timer);
@@ -135,15 +134,14 @@ impl Engine {
         if matches!(request.state, RequestState::Held) && request.is_modern() {
             self.modern.queue.retain(|queued| *queued != key);
         } else if matches!(request.state, RequestState::Held) {
-            self.outbox.retain(|queued| queued.message != Outgoing::Request(key));
+            self.outbox.withdraw(key);
         }
         Some(request)
     }
 
     /// Nobody waits for this exchange any more: it may end by itself, so that its connection can be used again.
     pub(crate) fn retire(&mut self, exchange: ExchangeId) {
-        if let Some(found) = self.exchanges.get_mut(&exchange) {
-            found.role = Role::Retired;
+        if self.exchanges.retire(exchange).is_some() {
             self.timers.clear(Timer::Head(exchange));
             self.timers.set(Timer::Linger(exchange), self.now + LINGER);
         }
@@ -152,10 +150,8 @@ impl Engine {
     /// Sends a request, for the first time or again, under a fresh id.
     pub(crate) fn post_request(&mut self, key: RequestKey) {
         let Some(body) = self.begin_sending(key) else { return };
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.epoch = self.epoch;
-        let is_client = request.origin == Origin::Client;
-        let sent_at = *request.sent_at.get_or_insert(self.now);
+        self.requests.is_in(key, self.epoch);
+        let Some(sent_at) = self.requests.first_sent(key, self.now) else { return };
         let exchange = if self.is_translated() {
             let Some(outbound) = self.translate_request(key, body) else { return };
             let url = self.post_url();
@@ -163,10 +159,8 @@ impl Engine {
         } else {
             self.post(Role::Post(key), body.into_bytes())
         };
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.state = RequestState::Sent(exchange);
-        }
-        if is_client {
+        self.requests.is_sent(key, exchange);
+        if self.requests.get(&key).is_some_and(|request| request.origin == Origin::Client) {
             let end = (self.now + self.options.run_timeout).min(sent_at + self.options.run_limit);
             self.timers.set(Timer::Run(key), end);
         }
@@ -178,21 +172,10 @@ impl Engine {
     /// Gives a request a fresh id on the wire, and the text to send. Its hold clock stops.
     pub(crate) fn begin_sending(&mut self, key: RequestKey) -> Option<String> {
         let wire = self.new_wire_id();
-        let request = self.requests.get_mut(&key)?;
+        let request = self.requests.get(&key)?;
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
-        if request.earlier_wire_id != Some(request.wire_id) {
-            self.wire_ids.remove(&request.wire_id);
-        }
-        request.wire_id = wire;
-        request.sent_again |= request.replays > 0;
-        request.cursor = None;
-        request.brought = false;
-        request.empty_resumes = 0;
-        request.silent = 0;
-        if let Some(hold_end) = self.timers.next_of(Timer::Hold(key)) {
-            request.hold_left = hold_end.saturating_sub(self.now);
-        }
-        self.wire_ids.insert(wire, key);
+        let hold_left = self.timers.next_of(Timer::Hold(key)).map(|end| end.saturating_sub(self.now));
+        self.requests.begins(key, wire, hold_left);
         self.timers.clear(Timer::Hold(key));
         Some(body)
     }
@@ -224,11 +207,9 @@ impl Engine {
             can_refresh: self.options.can_refresh_credentials,
         };
         let method = request.method.clone();
-        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
-        if end.evidence == Evidence::NotSent
-            && let Some(request) = self.requests.get_mut(&key)
-        {
-            request.sent_again = false;
+        let in_session = self.session.is(request.epoch);
+        if end.evidence == Evidence::NotSent {
+            self.requests.did_not_leave(key);
         }
         let action = decide(end.evidence, facts);
         if matches!(action, Action::AnswerUnstable | Action::AnswerUnauthorized | Action::AnswerRefused) {
@@ -240,35 +221,23 @@ impl Engine {
                 self.forget(key);
             }
             Action::Hold => {
-                if end.evidence == Evidence::NotTaken
-                    && let Some(request) = self.requests.get_mut(&key)
-                {
-                    request.turned_away += 1;
+                if end.evidence == Evidence::NotTaken {
+                    self.requests.was_turned_away(key);
                 }
                 self.hold(key);
             }
             Action::NewSession => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.losses += 1;
-                }
+                self.requests.lost_its_session(key);
                 self.hold(key);
             }
             Action::AwaitCredentials => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.rejections += 1;
-                }
+                self.requests.was_rejected(key);
                 self.hold(key);
             }
             Action::Wait { .. } => self.hold(key),
             Action::Replay => {
                 let may_be_answered = in_session && self.is_event_stream_open();
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.replays += 1;
-                    request.earlier_wire_id = may_be_answered.then_some(request.wire_id);
-                    request.accepted = end.accepted;
-                    request.hold_left = self.options.hold_timeout;
-                    request.hold_shortened = 0;
-                }
+                self.requests.is_replayed(key, end.accepted, may_be_answered, self.options.hold_timeout);
                 self.replays += 1;
                 self.emit(Event::Replayed { method, accepted: end.accepted, reason: end.reason });
                 self.hold(key);
@@ -315,12 +284,8 @@ impl Engine {
 
     /// Back to the queue, in its place.
     pub(crate) fn hold(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        if request.earlier_wire_id != Some(request.wire_id) {
-            self.wire_ids.remove(&request.wire_id);
-        }
-        request.state = RequestState::Held;
-        let (left, modern) = (request.hold_left, request.is_modern());
+        let Some(left) = self.requests.is_held(key) else { return };
+        let modern = self.requests.get(&key).is_some_and(Request::is_modern);
         self.clear_sent_timers(key);
         self.start_hold(key, left);
         if modern {
@@ -328,7 +293,7 @@ impl Engine {
         }
         self.requeue(Queued::request(key));
         // Some links are not waited for.
-        match self.connection.clone() {
+        match self.connection.state().clone() {
             ConnectionState::Idle => {
                 let text = "The contact with the server failed for good reason; this request was not sent.";
                 self.answer_error(key, errors::UNAVAILABLE, text, None);
@@ -378,7 +343,7 @@ impl Engine {
         }
         let (method, initialize) = (request.method.clone(), request.state == RequestState::Handshake);
         // The promise of a list is over: it waits like any other request.
-        let more = self.requests.get_mut(&key).map_or(0, |request| core::mem::take(&mut request.hold_shortened));
+        let more = self.requests.promise_is_over(key);
         if more > 0 {
             return self.timers.set(Timer::Hold(key), self.now + more);
         }
@@ -453,11 +418,7 @@ impl Engine {
 
     /// HTTP+SSE: the session's stream is gone, and with it the answers to what was sent before and sent again.
     pub(crate) fn forget_earlier_sendings(&mut self) {
-        for request in self.requests.values_mut() {
-            if let Some(wire) = request.earlier_wire_id.take() {
-                self.wire_ids.remove(&wire);
-            }
-        }
+        self.requests.forget_earlier_sendings();
     }
 
     /// HTTP+SSE: a POST broke off, but its answer may still come on the event stream, if that lives. False if it is not
@@ -467,12 +428,12 @@ impl Engine {
         let Some(epoch) = session.map(|session| session.epoch).filter(|_| self.session_may_survive()) else {
             return false;
         };
-        let Some(request) = self.requests.get_mut(&key) else { return false };
+        let Some(request) = self.requests.get(&key) else { return false };
         let replayed = request.safe && request.replays == 0;
         if request.origin != Origin::Client || request.epoch != epoch || request.cancelled || replayed {
             return false;
         }
-        request.state = RequestState::PostLost;
+        self.requests.post_is_lost(key);
         self.timers.set(Timer::Grace(key), self.now + GRACE);
         true
     }
@@ -514,18 +475,16 @@ impl Engine {
 
     /// A message came for the request, so that its clock starts anew.
     pub(crate) fn on_request_progress(&mut self, key: RequestKey) {
-        let Some(request) = self.requests.get_mut(&key).filter(|request| request.origin == Origin::Client) else {
-            return;
-        };
+        let request = self.requests.get(&key).filter(|request| request.origin == Origin::Client);
         // A cancelled one is remembered for a while, and no longer.
-        if request.cancelled {
-            return;
-        }
-        request.brought = true;
-        if request.state == RequestState::PostLost {
-            request.state = RequestState::Accepted(None);
+        let Some(request) = request.filter(|request| !request.cancelled) else { return };
+        let post_lost = request.state == RequestState::PostLost;
+        self.requests.brought_something(key);
+        if post_lost {
+            self.requests.is_accepted(key, None);
             self.timers.clear(Timer::Grace(key));
         }
+        let Some(request) = self.requests.get(&key) else { return };
         if let (Some(sent_at), RequestState::Sent(_) | RequestState::Accepted(_) | RequestState::Resumed(_)) =
             (request.sent_at, &request.state)
         {
@@ -553,7 +512,7 @@ impl Engine {
         }
         text.replace_range(id_at, request.client_id());
         let (epoch, brought) = (request.epoch, request.brought);
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == epoch);
+        let current = self.session.is(epoch);
         match error {
             // The server speaks no version with sessions any more.
             Some((era::UNSUPPORTED_VERSION, message)) if !brought && current && !self.translates(key) => {
@@ -572,7 +531,7 @@ impl Engine {
     /// The answer to a request is that its session is gone, in words that no application uses.
     pub(crate) fn answered_lost(&mut self, key: RequestKey, message: &str) {
         let Some(request) = self.requests.get(&key) else { return };
-        let current = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let current = self.session.is(request.epoch);
         let reason = alloc::format!("the server answered \"{}\"", clip(message));
         if let Some(exchange) = request.exchange() {
             self.retire(exchange);
@@ -580,22 +539,21 @@ impl Engine {
         let end = End { evidence: Evidence::SessionLost, accepted: false, reason: reason.clone(), refusal: None };
         self.settle(key, end);
         if current {
-            self.recover(ConnectionError::SessionLost(reason));
+            self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
         }
     }
 
     /// Hands an answer to the client.
     pub(crate) fn deliver(&mut self, key: RequestKey, text: String, success: bool) {
         let Some(request) = self.requests.get(&key) else { return };
-        let in_session = self.session.as_ref().is_some_and(|session| session.epoch == request.epoch);
+        let in_session = self.session.is(request.epoch);
         if !success && in_session && request.replays > 0 {
             // An earlier sending may have run.
             self.settings.in_doubt(key);
         }
         self.settings.answered(key, success, !request.cancelled, in_session);
         let Some(request) = self.forget(key) else { return };
-        if let Some(session) = self.session.as_mut().filter(|session| session.epoch == request.epoch) {
-            session.progress = true;
+        if self.session.progressed(request.epoch) {
             self.probes.client_was_answered(true);
             self.attempts = 0;
             self.asked_for_headers = None;
@@ -610,7 +568,7 @@ impl Engine {
             self.client.lists_changed = true;
         }
         // It was put off while nothing came of the sessions.
-        if !request.is_modern() && self.connection == ConnectionState::Ready {
+        if !request.is_modern() && self.connection.is_ready() {
             self.tell_lists_changed();
         }
     }
@@ -635,7 +593,7 @@ impl Engine {
 
     /// Stops an exchange.
     pub(crate) fn cancel(&mut self, exchange: ExchangeId) {
-        if self.exchanges.remove(&exchange).is_some() {
+        if self.exchanges.remove(exchange).is_some() {
             self.timers.clear(Timer::Head(exchange));
             self.timers.clear(Timer::Linger(exchange));
             self.outputs.push_back(Output::Cancel(exchange));

@@ -4,11 +4,12 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
+use super::connection_error::{ConnectionError, not_the_server};
 use super::settle::End;
 use crate::api::errors;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::RequestState;
 use crate::engine::state::timers::Timer;
@@ -20,16 +21,14 @@ use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
 const STANDALONE_DELAY: Nanos = SECOND;
 const STANDALONE_CAP: Nanos = 30 * SECOND;
-/// A stream that lasted this long was no failure.
-const HEALTHY: Nanos = 10 * SECOND;
 
 impl Engine {
     /// Opens the standalone stream, if this transport has one.
     pub(crate) fn open_standalone(&mut self) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session.as_ref() else { return };
         let stream = &session.standalone;
         let wanted = session.transport == Transport::StreamableHttp && stream.exchange.is_none() && !stream.absent;
-        if !wanted || !matches!(self.connection, ConnectionState::Ready) {
+        if !wanted || !self.connection.is_ready() {
             return;
         }
         let cursor = session.standalone.cursor.clone();
@@ -38,16 +37,11 @@ impl Engine {
         } else {
             Some(self.get_stream(Role::Standalone, cursor.as_deref()))
         };
-        if let Some(session) = &mut self.session {
-            session.standalone.exchange = exchange;
-        }
+        self.session.stream_is(exchange);
     }
 
     pub(crate) fn on_standalone_open(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.standalone.opened = true;
-            session.standalone.opened_at = Some(self.now);
-        }
+        self.session.stream_opened(self.now);
     }
 
     /// Whether the answer to a request of this epoch that was accepted without one may come on the standalone stream.
@@ -63,7 +57,8 @@ impl Engine {
     /// There is no standalone stream any more: what was to be answered on it is not.
     fn standalone_brings_nothing(&mut self) {
         let waiting: Vec<_> = self
-            .client_requests()
+            .requests
+            .of_client()
             .filter(|(_, request)| request.state == RequestState::Accepted(None) && request.epoch == self.epoch)
             .map(|(key, _)| *key)
             .collect();
@@ -76,13 +71,10 @@ impl Engine {
 
     /// The standalone stream ended or was refused. Never a session loss by itself.
     pub(crate) fn on_standalone_over(&mut self, clean: bool, cause: ConnectionError) {
-        self.own_listen_lost();
-        let Some(session) = &mut self.session else { return };
-        let stream = &mut session.standalone;
-        stream.exchange = None;
-        let lasted = stream.opened_at.take().is_some_and(|at| self.now - at >= HEALTHY);
-        stream.failures = if lasted { 1 } else { stream.failures.saturating_add(1) };
-        let (failures, opened) = (stream.failures, stream.opened);
+        self.session.own_stream_lost();
+        let failures = self.session.stream_over(self.now);
+        let Some(session) = self.session.as_ref() else { return };
+        let opened = session.standalone.opened;
         let translated = session.translation.is_some();
         let wish = session.standalone.retry.unwrap_or(STANDALONE_DELAY);
         // There is none, or what is said while none is open is kept for nobody, unless events are numbered.
@@ -102,7 +94,7 @@ impl Engine {
             ConnectionError::Refused(refusal) if proxy::nobody_took_it(&refusal, true) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay);
-                self.recover(ConnectionError::Proxied(not_the_server(&refusal.describe())));
+                self.then(Consequence::Recover(ConnectionError::Proxied(not_the_server(&refusal.describe()))));
             }
             // A server of these versions says in JSON-RPC that it has none.
             ConnectionError::Refused(refusal) if translated && refusal.error().is_none() => {
@@ -112,16 +104,15 @@ impl Engine {
             // There is none. But where there was one, the session may be gone: a ping tells.
             ConnectionError::Refused(refusal) if refusal.status == 405 && self.try_listen_beside() => {}
             ConnectionError::Refused(refusal) => {
-                if let Some(session) = &mut self.session {
-                    session.standalone.absent = true;
-                    session.standalone.denied = matches!(refusal.status, 401 | 403);
-                }
+                self.session.stream_absent(matches!(refusal.status, 401 | 403));
                 self.refuse_subscriptions(errors::METHOD_NOT_FOUND, &refusal.describe());
                 if opened && matches!(refusal.status, 400 | 404) {
-                    self.probe_soon();
+                    self.then(Consequence::Probe);
                 }
             }
-            ConnectionError::Unreachable(reason) => self.recover(ConnectionError::Unreachable(reason)),
+            ConnectionError::Unreachable(reason) => {
+                self.then(Consequence::Recover(ConnectionError::Unreachable(reason)))
+            }
             _ if clean && failures < 3 => {
                 self.timers.set(Timer::Standalone, self.now + wish.max(backoff::FLOOR));
             }
@@ -132,7 +123,7 @@ impl Engine {
             other => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP);
                 self.timers.set(Timer::Standalone, self.now + delay);
-                self.recover(ConnectionError::Broken(other.reason()));
+                self.then(Consequence::Recover(ConnectionError::Broken(other.reason())));
             }
         }
     }

@@ -2,9 +2,8 @@
 
 use alloc::string::{String, ToString};
 
-use super::reconnect::{ConnectionState, Down};
+use super::reconnect::Down;
 use crate::engine::state::session::{Answered, Initialize, Server};
-use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, OptionsError};
 use crate::recovery::State;
 use crate::wire::json::{self, Envelope, Kind, Params, Parsed};
@@ -34,8 +33,7 @@ impl Engine {
         self.settings.take_over(state.log_level, state.subscriptions);
         self.connected = true;
         self.down = Some(Down { since: self.now, told_at: None });
-        self.connection = ConnectionState::Waiting;
-        self.timers.set(Timer::Attempt, self.now);
+        self.begin_again();
         Ok(())
     }
 }

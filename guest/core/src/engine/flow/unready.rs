@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::reconnect::{ConnectionError, ConnectionState};
+use super::connection_error::ConnectionError;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
 use crate::{Method, Transport};
@@ -11,7 +11,7 @@ use crate::{Method, Transport};
 impl Engine {
     /// Whether a session is being made.
     pub(crate) fn is_unready(&self) -> bool {
-        matches!(self.connection, ConnectionState::Handshake(_) | ConnectionState::AwaitInitialized)
+        self.connection.is_unready()
     }
 
     /// The session that is being made is given up: it is deleted, unless the server cannot be reached.
@@ -21,10 +21,8 @@ impl Engine {
             return;
         }
         // Known before the result has come.
-        let early = match &mut self.connection {
-            ConnectionState::Handshake(handshake) if handshake.transport == Transport::StreamableHttp => {
-                handshake.session_id.take()
-            }
+        let early = match self.connection.handshake_mut() {
+            Some(handshake) if handshake.transport() == Transport::StreamableHttp => handshake.take_session_id(),
             _ => None,
         };
         // Behind a load balancer without affinity the node that does not know it is not the one that made it: a refusal proves

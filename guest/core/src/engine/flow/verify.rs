@@ -8,10 +8,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::connection_error::{ConnectionError, not_the_server};
 use super::own_requests::OwnEnd;
-use super::reconnect::{ConnectionError, ConnectionState, not_the_server};
 use super::settle::End;
 use crate::engine::Engine;
+use crate::engine::state::connection::ConnectionState;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -23,7 +25,7 @@ const MAX_BROKEN: u32 = 2;
 impl Engine {
     /// Whether this error, under a request's own id, may mean that the session is gone or was never initialised.
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
-        let (Some((code, message)), Some(session)) = (error, &self.session) else { return false };
+        let (Some((code, message)), Some(session)) = (error, self.session.as_ref()) else { return false };
         // There is no session that could be gone.
         if session.translation.is_some() {
             return false;
@@ -38,7 +40,7 @@ impl Engine {
 
     /// Whether a refusal of a client's request in the current session is looked into before it is the answer.
     pub(crate) fn must_verify_refusal(&self, key: RequestKey, refusal: &Refusal, evidence: Evidence) -> bool {
-        let (Some(session), Some(request)) = (&self.session, self.requests.get(&key)) else { return false };
+        let (Some(session), Some(request)) = (self.session.as_ref(), self.requests.get(&key)) else { return false };
         let asks = match evidence {
             // Fresh headers come first, where there are any to be had: it waits for them, asked for already or not.
             Evidence::Unauthorized => !self.options.can_refresh_credentials || request.rejections > 0,
@@ -54,11 +56,9 @@ impl Engine {
     /// Keeps what a request was answered with until it is known whether the session lives.
     pub(crate) fn verify(&mut self, key: RequestKey, answer: UnverifiedAnswer) {
         let said = answer.said().to_string();
-        let Some(request) = self.requests.get_mut(&key) else { return };
+        let Some(request) = self.requests.get(&key) else { return };
         let exchange = request.exchange();
-        request.state = RequestState::Verifying(answer);
-        request.answered_alike = false;
-        self.wire_ids.remove(&request.wire_id);
+        self.requests.is_verifying(key, answer);
         for timer in [Timer::Run(key), Timer::Grace(key), Timer::Resume(key), Timer::Reopen(key)] {
             self.timers.clear(timer);
         }
@@ -66,21 +66,21 @@ impl Engine {
         if let Some(exchange) = exchange {
             self.retire(exchange);
         }
-        self.verify_session(alloc::format!("the server answered \"{}\"", super::settle::clip(&said)));
+        self.then(Consequence::Verify(alloc::format!("the server answered \"{}\"", super::settle::clip(&said))));
     }
 
     /// Finds out whether the server still knows the session.
     pub(crate) fn verify_session(&mut self, reason: String) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session.as_ref() else { return };
         let list = session.server.list_method().filter(|_| session.initialized);
-        match (self.connection.clone(), list) {
+        match (self.connection.state(), list) {
             (ConnectionState::Ready, Some(_)) if self.is_verifying() => {}
             (ConnectionState::Ready, Some(list)) => {
                 self.post_own(Origin::Verify, list, "");
             }
             (ConnectionState::Probing(_), Some(list)) => {
                 let key = self.post_own(Origin::Verify, list, "");
-                self.connection = ConnectionState::Probing(key);
+                self.probes_with(key);
             }
             (ConnectionState::Ready | ConnectionState::Probing(_), None) => {
                 self.last_error = reason;
@@ -116,35 +116,35 @@ impl Engine {
                 self.answers_stand_unless_like(answer);
                 if code == session_loss::UNINITIALISED_CODE {
                     self.verified_loss = true;
-                    self.recover(ConnectionError::SessionLost(reason));
+                    self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
                 } else if session_loss::error_may_mean_loss(code, &message) {
                     self.last_error = reason;
-                    self.initialize_again();
+                    self.then(Consequence::InitializeAgain);
                 } else {
                     self.session_lives();
                 }
             }
             OwnEnd::Failed(End { evidence: Evidence::Busy { retry_after }, reason, .. }) => {
                 self.answers_stand();
-                self.own_was_limited(probing, *retry_after, reason.clone());
+                self.then(Consequence::Limited { probing, retry_after: *retry_after, reason: reason.clone() });
             }
             OwnEnd::Failed(End { evidence: Evidence::NotTaken, reason, .. }) => {
                 let cause = ConnectionError::Proxied(not_the_server(reason));
-                if probing { self.attempt_failed(cause) } else { self.recover(cause) }
+                self.then(if probing { Consequence::AttemptFailed(cause) } else { Consequence::Recover(cause) })
             }
             OwnEnd::Failed(End { refusal: Some(refusal), evidence, reason, .. }) => {
                 self.answers_stand_unless_like(UnverifiedAnswer::Refusal((*refusal).clone()));
                 if *evidence == Evidence::SessionLost {
                     self.verified_loss = true;
-                    self.recover(ConnectionError::SessionLost(reason.clone()));
+                    self.then(Consequence::Recover(ConnectionError::SessionLost(reason.clone())));
                 } else {
                     self.last_error.clone_from(reason);
-                    self.initialize_again();
+                    self.then(Consequence::InitializeAgain);
                 }
             }
             OwnEnd::Failed(End { evidence: Evidence::NotSent, reason, .. }) => {
                 let cause = ConnectionError::Unreachable(reason.clone());
-                if probing { self.attempt_failed(cause) } else { self.recover(cause) }
+                self.then(if probing { Consequence::AttemptFailed(cause) } else { Consequence::Recover(cause) })
             }
             OwnEnd::Failed(end) => {
                 self.broken_verifications = self.broken_verifications.saturating_add(1);
@@ -153,30 +153,33 @@ impl Engine {
                 if end.accepted || self.broken_verifications >= MAX_BROKEN {
                     self.answers_stand();
                     self.last_error.clone_from(&end.reason);
-                    self.initialize_again();
+                    self.then(Consequence::InitializeAgain);
                 } else if probing {
-                    self.attempt_failed(cause);
+                    self.then(Consequence::AttemptFailed(cause));
                 } else {
-                    self.recover(cause);
+                    self.then(Consequence::Recover(cause));
                 }
             }
             OwnEnd::Late => {
                 self.answers_stand();
                 let time = crate::engine::seconds(self.options.heartbeat_timeout);
-                self.ping_unanswered(probing, alloc::format!("a list went unanswered for {time}"));
+                self.then(Consequence::Unanswered {
+                    probing,
+                    reason: alloc::format!("a list went unanswered for {time}"),
+                });
             }
         }
     }
 
     fn session_lives(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.verified = true;
-            session.refuses_pings |= self.ping_missed;
+        self.session.is_verified();
+        if self.ping_missed {
+            self.session.refuses_pings();
         }
         self.probes.list_was_answered();
         self.refused_pings = 0;
         self.answers_stand();
-        self.alive();
+        self.then(Consequence::Alive);
     }
 
     /// What the server said is the answer, unless the list failed in a like manner.
@@ -192,9 +195,7 @@ impl Engine {
 
     /// A new session proves that what the requests that wait were answered with meant the loss of this one.
     fn unverified_is_alike(&mut self) {
-        for request in self.requests.values_mut() {
-            request.answered_alike |= matches!(request.state, RequestState::Verifying(_));
-        }
+        self.requests.unverified_is_alike();
     }
 
     /// Whether a request was answered with words that turned out to mean that the session is gone.
@@ -215,9 +216,7 @@ impl Engine {
         self.broken_verifications = 0;
         self.list_failure = None;
         for (key, answer) in self.unverified() {
-            if let Some(session) = &mut self.session {
-                session.know_answer(answer.said(), self.now);
-            }
+            self.session.know_answer(answer.said(), self.now);
             self.answer_stands(key, answer);
         }
     }
@@ -233,7 +232,7 @@ impl Engine {
                 let reason = refusal.describe();
                 self.settle(key, End { evidence, accepted: false, reason, refusal: Some(&refusal) });
                 if evidence == Evidence::Unauthorized {
-                    self.on_unauthorized(&refusal);
+                    self.then(Consequence::Unauthorized(refusal));
                 }
             }
         }

@@ -5,7 +5,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::engine::flow::reconnect::{Challenge, Down};
+use crate::engine::flow::reconnect::Down;
+use crate::engine::state::connection::Challenge;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::session_loss::Refusal;
 use crate::wire::modern::{Discovered, Filter, HeaderParam, Meta, ToolsPage};

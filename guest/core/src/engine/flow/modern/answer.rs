@@ -7,7 +7,7 @@ use super::Own;
 use crate::engine::Engine;
 use crate::engine::flow::settle::{self, End};
 use crate::engine::state::modern::Era;
-use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::requests::RequestKey;
 use crate::policy::era::{self, Verdict};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
@@ -165,7 +165,8 @@ impl Engine {
         }
         self.on_request_progress(key);
         if method == "notifications/progress"
-            && self.requests.get_mut(&key).is_some_and(|request| !request.progress_goes_on(params.progress()))
+            && self.requests.contains(key)
+            && !self.requests.progress_goes_on(key, params.progress())
         {
             return self.log(Level::Debug, "progress that is no more than what was told before: dropped");
         }
@@ -181,15 +182,13 @@ impl Engine {
     /// The server says that headers do not fit the message: perhaps the tool has other ones since a restart. True: the list of
     /// tools is asked for, and the request is sent once more.
     fn rebuild_headers(&mut self, key: RequestKey) -> bool {
-        let Some(request) = self.requests.get_mut(&key).filter(|request| request.method == "tools/call") else {
+        if self.requests.get(&key).is_none_or(|request| request.method != "tools/call") {
             return false;
-        };
-        let exchange = request.exchange();
-        let Some(part) = request.modern.as_mut().filter(|part| !part.rebuilt) else { return false };
+        }
+        let Some(part) = self.requests.modern(key).filter(|part| !part.rebuilt) else { return false };
         part.rebuilt = true;
-        let wire = request.wire_id;
-        request.state = RequestState::Accepted(None);
-        self.wire_ids.remove(&wire);
+        let exchange = self.exchange_of(key);
+        self.requests.awaits_other_sending(key);
         if let Some(exchange) = exchange {
             self.retire(exchange);
         }

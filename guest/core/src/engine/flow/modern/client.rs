@@ -138,28 +138,28 @@ impl Engine {
 
     /// Requests of these versions that are owed an answer, without the streams of notifications.
     pub(crate) fn modern_in_flight(&self) -> bool {
-        self.client_requests().any(|(_, request)| request.is_out() && request.is_modern() && !request.is_listen())
+        self.requests.of_client().any(|(_, request)| request.is_out() && request.is_modern() && !request.is_listen())
     }
 
     /// The streams of notifications that the client opened.
     pub(crate) fn listens(&self) -> Vec<RequestKey> {
-        self.client_requests().filter(|(_, request)| request.is_listen()).map(|(key, _)| *key).collect()
+        self.requests.of_client().filter(|(_, request)| request.is_listen()).map(|(key, _)| *key).collect()
     }
 
     /// Whether anything waits for the server to be reached.
     pub(crate) fn modern_waits(&self) -> bool {
         let is_lost = |request: &Request| request.is_listen() && request.state == RequestState::Held;
-        self.modern_client_waits() || self.client_requests().any(|(_, request)| is_lost(request))
+        self.modern_client_waits() || self.requests.of_client().any(|(_, request)| is_lost(request))
     }
 
     /// Whether there is anything that the server may still answer.
     pub(crate) fn modern_awaits_something(&self) -> bool {
-        self.modern.discover.is_some() || self.client_requests().any(|(_, request)| request.is_modern())
+        self.modern.discover.is_some() || self.requests.of_client().any(|(_, request)| request.is_modern())
     }
 
     /// Whether the client waits for something that the server has to be reached for. It does not know of lost streams.
     pub(crate) fn modern_client_waits(&self) -> bool {
-        !self.modern.queue.is_empty() || self.client_requests().any(|(_, request)| request.is_unverified())
+        !self.modern.queue.is_empty() || self.requests.of_client().any(|(_, request)| request.is_unverified())
     }
 
     pub(crate) fn modern_method(&self, key: RequestKey) -> String {

@@ -5,7 +5,8 @@ use alloc::string::String;
 
 use super::Own;
 use crate::api::errors;
-use crate::engine::flow::reconnect::{ConnectionState, Down};
+use crate::engine::flow::reconnect::Down;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::modern::{Era, Link};
 use crate::engine::state::session::Server;
 use crate::engine::state::timers::Timer;
@@ -65,7 +66,7 @@ impl Engine {
             }
         }
         self.let_go_of_listens(&reason);
-        self.probe_soon();
+        self.then(Consequence::Probe);
         if !self.modern_waits() {
             self.modern.link = Link::Up;
             return;
@@ -238,7 +239,7 @@ impl Engine {
         self.timers.clear(Timer::ModernCredentials);
         self.modern.link = Link::Up;
         self.reopen_listens();
-        if self.connection == ConnectionState::Waiting {
+        if self.connection.is_waiting() {
             self.attempt();
         }
     }

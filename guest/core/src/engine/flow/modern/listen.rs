@@ -27,15 +27,11 @@ impl Engine {
             self.cancel(exchange);
         }
         let (now, base, cap) = (self.now, self.options.backoff_base, self.options.backoff_cap);
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        let wire = request.wire_id;
-        request.state = RequestState::Held;
-        let left = request.hold_left;
-        let Some(listen) = request.modern.as_mut().and_then(|part| part.listen.as_mut()) else { return };
+        let Some(left) = self.requests.is_held(key) else { return };
+        let Some(listen) = self.listen_of(key) else { return };
         let lasted = core::mem::take(&mut listen.acknowledged) && now - listen.opened_at >= HEALTHY;
         listen.failures = if lasted { 0 } else { listen.failures.saturating_add(1) };
         let (failures, told) = (listen.failures, listen.told.is_some());
-        self.wire_ids.remove(&wire);
         let delay = if failures == 0 { 0 } else { backoff::idle_delay(&mut self.rng, failures - 1, base, cap) };
         self.timers.set(Timer::Listen(key), now + delay);
         // The client that has its acknowledgement waits for nothing.
@@ -125,7 +121,7 @@ impl Engine {
     }
 
     fn listen_of(&mut self, key: RequestKey) -> Option<&mut crate::engine::state::modern::Listen> {
-        self.requests.get_mut(&key)?.modern.as_mut()?.listen.as_mut()
+        self.requests.modern(key)?.listen.as_mut()
     }
 
     /// A notification with the client's id in the place of the one on the wire.

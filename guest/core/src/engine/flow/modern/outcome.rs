@@ -5,9 +5,10 @@ use alloc::string::{String, ToString};
 use super::Own;
 use crate::api::errors::response;
 use crate::engine::Engine;
+use crate::engine::flow::connection_error::not_the_server;
 use crate::engine::flow::outcome::Outcome;
-use crate::engine::flow::reconnect::{Challenge, not_the_server};
 use crate::engine::flow::settle::End;
+use crate::engine::state::connection::Challenge;
 use crate::engine::state::modern::{Era, Link};
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
@@ -131,13 +132,12 @@ impl Engine {
 
     /// The server spoke a version without sessions, and refuses as one that does not: it is asked before that is believed.
     fn verify_era(&mut self, key: RequestKey, refusal: Refusal) {
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.state = RequestState::Accepted(None);
-        let (wire, left) = (request.wire_id, request.hold_left);
-        if let Some(part) = &mut request.modern {
+        let Some(request) = self.requests.get(&key) else { return };
+        let left = request.hold_left;
+        self.requests.awaits_other_sending(key);
+        if let Some(part) = self.requests.modern(key) {
             part.unverified = Some(refusal);
         }
-        self.wire_ids.remove(&wire);
         for timer in [Timer::Listen(key), Timer::Run(key)] {
             self.timers.clear(timer);
         }
@@ -147,8 +147,7 @@ impl Engine {
 
     /// Nothing more can be found out: what the server refused the request with is the answer. False: it was not refused.
     pub(crate) fn modern_refusal_stands(&mut self, key: RequestKey) -> bool {
-        let part = self.requests.get_mut(&key).and_then(|request| request.modern.as_mut());
-        let Some(refusal) = part.and_then(|part| part.unverified.take()) else { return false };
+        let Some(refusal) = self.requests.modern(key).and_then(|part| part.unverified.take()) else { return false };
         let end =
             End { evidence: Evidence::Refused, accepted: false, reason: refusal.describe(), refusal: Some(&refusal) };
         self.answer_refused(key, &end);
@@ -252,7 +251,7 @@ impl Engine {
 
     /// A question of the engine's own has had its time.
     pub(crate) fn on_modern_own_late(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else { return };
         let crate::engine::state::exchanges::Role::ModernOwn(own) = exchange.role.clone() else { return };
         self.cancel(id);
         if let Own::Tools(key, _) = own {

@@ -7,7 +7,7 @@ use super::Own;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::Link;
-use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::requests::RequestKey;
 use crate::engine::state::timers::Timer;
 use crate::wire::json::{self, Parsed};
 use crate::wire::modern::{self, CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY};
@@ -46,10 +46,9 @@ impl Engine {
         let url = self.url.clone();
         let exchange = self.start(Role::Modern(key), Method::Post, &url, body.into_bytes(), &headers);
         let now = self.now;
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.state = RequestState::Sent(exchange);
-        let sent_at = *request.sent_at.get_or_insert(now);
-        if let Some(listen) = request.modern.as_mut().and_then(|part| part.listen.as_mut()) {
+        self.requests.is_sent(key, exchange);
+        let Some(sent_at) = self.requests.first_sent(key, now) else { return };
+        if let Some(listen) = self.requests.modern(key).and_then(|part| part.listen.as_mut()) {
             listen.acknowledged = false;
             listen.opened_at = now;
             self.timers.set(Timer::Listen(key), now + self.options.response_timeout);

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use crate::api::errors;
 use crate::engine::Engine;
-use crate::engine::flow::handshake::Handshake;
-use crate::engine::flow::reconnect::{ConnectionError, ConnectionState};
+use crate::engine::flow::connection_error::ConnectionError;
 use crate::engine::state::exchanges::Role;
+use crate::engine::state::handshake::Handshake;
 use crate::engine::state::timers::Timer;
 use crate::policy::era::{self, Verdict};
 use crate::policy::session_loss::Refusal;
@@ -25,15 +25,15 @@ impl Engine {
     /// true: that is being done.
     pub(crate) fn try_translation(&mut self, cause: &ConnectionError) -> bool {
         let ConnectionError::Refused(refusal) = cause else { return false };
-        let ConnectionState::Handshake(mut handshake) = self.connection.clone() else { return false };
-        if handshake.transport != Transport::StreamableHttp || handshake.discover_refused {
+        let Some(mut handshake) = self.connection.handshake().cloned() else { return false };
+        if handshake.transport() != Transport::StreamableHttp || handshake.is_discover_refused() {
             return false;
         }
         // It was asked already. Some servers answer the first request so, whatever its version.
-        if let Some(version) = &handshake.version {
-            let again = !handshake.asked_again && modern_versions(refusal).contains(version);
+        if let Some(version) = handshake.version() {
+            let again = !handshake.was_asked_again() && modern_versions(refusal).iter().any(|other| other == version);
             if again {
-                handshake.asked_again = true;
+                handshake.asks_again();
                 self.discover_instead(handshake);
             }
             return again;
@@ -48,31 +48,24 @@ impl Engine {
         if !speaks || !other.is_empty() && !other.iter().any(|version| version == modern::FIRST) {
             return false;
         }
-        handshake.refused = Some(refusal.clone());
+        handshake.refused_with(refusal.clone());
         self.discover_instead(handshake);
         true
     }
 
     /// `server/discover` was refused too. True: what `initialize` was refused with counts, or it is tried.
     pub(crate) fn translation_failed(&mut self, cause: &ConnectionError) -> bool {
-        let (ConnectionError::Refused(refusal), ConnectionState::Handshake(mut handshake)) =
-            (cause, self.connection.clone())
-        else {
+        let (ConnectionError::Refused(refusal), Some(handshake)) = (cause, self.connection.handshake()) else {
             return false;
         };
-        if handshake.version.is_none() || era::of_refusal(refusal) != Verdict::Legacy {
+        if handshake.version().is_none() || era::of_refusal(refusal) != Verdict::Legacy {
             return false;
         }
         self.translates_next = false;
         // The session that came with a version without sessions is one, after all, and another one is made.
         self.delete_unready(None);
-        handshake.session_id = None;
         self.cancel_session_exchanges(self.epoch_being_made());
-        let first = handshake.refused.take();
-        handshake.version = None;
-        handshake.discover_refused = true;
-        self.connection = ConnectionState::Handshake(handshake);
-        match first {
+        match self.connection.handshake_mut().and_then(Handshake::discover_was_refused) {
             Some(first) => self.on_handshake_outcome(&Role::Initialize, ConnectionError::Refused(first)),
             // The server spoke a version without sessions before: perhaps it speaks one with sessions now.
             None => {
@@ -85,17 +78,18 @@ impl Engine {
 
     /// Sends `server/discover` in the place of `initialize`.
     pub(crate) fn discover_instead(&mut self, mut handshake: Handshake) {
-        self.cancel_session_exchanges(handshake.epoch);
+        self.cancel_session_exchanges(handshake.epoch());
         let wire = self.new_wire_id();
-        handshake.version = Some(modern::FIRST.to_string());
-        handshake.wire_id = wire;
-        self.connection = ConnectionState::Handshake(handshake);
+        handshake.discovers(modern::FIRST.to_string(), wire);
+        self.handshake_is(handshake);
         let meta = self.translated_meta();
         let body = modern::request(wire, "server/discover", "", &meta);
         let headers = modern::headers(modern::FIRST, "server/discover");
         let url = self.url.clone();
         let exchange = self.start(Role::Initialize, Method::Post, &url, body.into_bytes(), &headers);
-        self.handshake_exchange_is(exchange);
+        if let Some(handshake) = self.connection.handshake_mut() {
+            handshake.posted(wire, exchange);
+        }
         self.timers.set(Timer::Endpoint, self.now + self.handshake_time());
     }
 

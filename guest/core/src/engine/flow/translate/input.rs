@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::api::errors;
 use crate::engine::Engine;
-use crate::engine::flow::client_message::Queued;
+use crate::engine::state::outbox::Queued;
 use crate::engine::state::progress_tokens::TaskPart;
-use crate::engine::state::requests::{RequestKey, RequestState};
+use crate::engine::state::requests::RequestKey;
 use crate::engine::state::session::ServerRequest;
 use crate::engine::state::timers::Timer;
 use crate::engine::state::translation::Input;
@@ -61,7 +61,7 @@ impl Engine {
         if asked.questions.len() > MAX_QUESTIONS || asked.questions.keys().any(|name| name.len() > MAX_NAME) {
             return self.fail_input(key, "The server asks for too much input at once.");
         }
-        let Some(part) = self.translated_part(key) else { return };
+        let Some(part) = self.requests.translated(key) else { return };
         part.rounds += 1;
         if part.rounds > MAX_ROUNDS {
             return self.fail_input(key, "The server asks for input again and again (ten times is the most).");
@@ -105,13 +105,9 @@ impl Engine {
 
     /// Nothing is under way while the client is asked: no clock of the request runs, and no restart touches it.
     fn await_input(&mut self, key: RequestKey, input: Input) {
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        let (exchange, wire) = (request.exchange(), request.wire_id);
-        request.state = RequestState::Asking;
-        request.replays = 0;
-        request.hold_left = self.options.hold_timeout;
-        request.translated.get_or_insert_default().input = Some(input);
-        self.wire_ids.remove(&wire);
+        let Some(request) = self.requests.get(&key) else { return };
+        let exchange = request.exchange();
+        self.requests.asks(key, input, self.options.hold_timeout);
         self.timers.clear(Timer::Run(key));
         if let Some(exchange) = exchange {
             self.retire(exchange);
@@ -129,7 +125,7 @@ impl Engine {
             }
             return;
         }
-        let Some(part) = self.translated_part(key) else { return };
+        let Some(part) = self.requests.translated(key) else { return };
         let Some(input) = &mut part.input else { return };
         if let Some(answer) = input.answers.get_mut(name) {
             *answer = Some(envelope.result.map_or_else(|| "{}".to_string(), |result| result.get().to_string()));
@@ -141,7 +137,7 @@ impl Engine {
 
     /// All is answered: the request goes out again.
     fn send_input(&mut self, key: RequestKey) {
-        let Some(part) = self.translated_part(key) else { return };
+        let Some(part) = self.requests.translated(key) else { return };
         let Some(input) = part.input.take() else { return };
         let answers: alloc::vec::Vec<_> = input
             .answers
@@ -150,11 +146,8 @@ impl Engine {
             .collect();
         let state = input.state.map(|state| alloc::format!(r#""requestState":{state},"#)).unwrap_or_default();
         part.answers = alloc::format!(r#""inputResponses":{{{}}},{state}"#, answers.join(","));
-        let Some(request) = self.requests.get_mut(&key) else { return };
-        request.state = RequestState::Held;
         // A state may be good for one time only.
-        request.safe = false;
-        let left = request.hold_left;
+        let Some(left) = self.requests.is_answered(key) else { return };
         self.start_hold(key, left);
         self.requeue(Queued::request(key));
     }

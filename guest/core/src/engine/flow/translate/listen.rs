@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use crate::api::errors;
 use crate::engine::Engine;
-use crate::engine::flow::reconnect::ConnectionError;
+use crate::engine::flow::connection_error::ConnectionError;
+use crate::engine::state::current::Acknowledged;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
@@ -23,7 +24,7 @@ impl Engine {
 
     /// Opens the stream. `None`: there is nothing to hear.
     pub(crate) fn post_own_listen(&mut self) -> Option<ExchangeId> {
-        let session = self.session.as_mut()?;
+        let session = self.session.as_ref()?;
         let mut filter = Filter {
             tools: session.server.tools,
             prompts: session.server.prompts,
@@ -36,9 +37,7 @@ impl Engine {
         if filter.is_empty() {
             return None;
         }
-        let listen = session.own_listen.as_mut()?;
-        listen.asked = filter.clone();
-        listen.acknowledged = false;
+        self.session.own_stream_asks(filter.clone());
         let meta = self.translated_meta();
         let wire = self.new_wire_id();
         let members = alloc::format!(r#""notifications":{},"#, filter.text());
@@ -102,26 +101,18 @@ impl Engine {
 
     /// The server cannot be reached: the stream would only hold up the end of one that goes down.
     pub(crate) fn let_go_of_own_listen(&mut self) {
-        let Some(session) = self.session.as_mut().filter(|session| session.own_listen.is_some()) else { return };
-        let exchange = session.standalone.exchange.take();
-        self.own_listen_lost();
+        let Some(session) = self.session.as_ref().filter(|session| session.own_listen.is_some()) else { return };
+        let exchange = session.standalone.exchange;
+        self.session.stream_is(None);
+        self.session.own_stream_lost();
         if let Some(exchange) = exchange {
             self.cancel(exchange);
         }
     }
 
-    /// The stream ended, or could not be opened.
-    pub(crate) fn own_listen_lost(&mut self) {
-        if let Some(listen) = self.session.as_mut().and_then(|session| session.own_listen.as_mut()) {
-            listen.missed = true;
-        }
-    }
-
     /// The server has no such stream, or none for this client.
     fn own_listen_refused(&mut self, message: &str) {
-        let Some(session) = &mut self.session else { return };
-        session.standalone.exchange = None;
-        session.standalone.absent = true;
+        self.session.stream_absent(false);
         let why = crate::engine::flow::settle::clip(message);
         if self.is_translated() {
             self.log(Level::Warn, alloc::format!("the server tells of no changes: it answered \"{why}\""));
@@ -136,14 +127,9 @@ impl Engine {
     }
 
     fn on_own_acknowledged(&mut self, filter: Filter) {
-        let Some(listen) = self.session.as_mut().and_then(|session| session.own_listen.as_mut()) else { return };
-        if core::mem::replace(&mut listen.acknowledged, true) {
-            return;
-        }
+        let Some(Acknowledged { asked, missed, restored }) = self.session.own_stream_acknowledged() else { return };
         self.timers.clear(Timer::OwnListen);
-        let missing = listen.asked.missing_in(&filter);
-        let missed = core::mem::take(&mut listen.missed);
-        let restored = core::mem::take(&mut listen.restored);
+        let missing = asked.missing_in(&filter);
         if !missing.is_empty() {
             let what = crate::engine::flow::settle::clip(&missing.join(", "));
             self.log(Level::Info, alloc::format!("the server does not tell of everything that it could: {what}"));
@@ -172,18 +158,13 @@ impl Engine {
             let text = "The params hold no uri.";
             return self.answer_error(key, errors::INVALID_PARAMS, text, None);
         };
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.state = RequestState::Accepted(None);
+        self.requests.is_accepted(key, None);
+        if !self.session.subscribe(uri, subscribe) {
+            return;
         }
-        let Some(session) = &mut self.session else { return };
-        let Some(translation) = &mut session.translation else { return };
-        if subscribe {
-            translation.uris.insert(uri.clone());
-        } else {
-            translation.uris.remove(&uri);
-        }
+        let Some(session) = self.session.as_ref() else { return };
+        let (Some(translation), Some(listen)) = (&session.translation, &session.own_listen) else { return };
         let (open, absent) = (session.standalone.exchange, session.standalone.absent);
-        let listen = session.own_listen.get_or_insert_default();
         let fits = listen.asked.uris == translation.uris;
         match (fits, open, absent) {
             (_, _, true) => self.refuse_subscriptions(errors::METHOD_NOT_FOUND, "it tells of no changes"),
@@ -191,9 +172,7 @@ impl Engine {
             (true, Some(_), _) => {}
             (false, Some(exchange), _) => {
                 self.cancel(exchange);
-                if let Some(session) = &mut self.session {
-                    session.standalone.exchange = None;
-                }
+                self.session.stream_is(None);
                 self.open_for_subscription(key);
             }
             (_, None, _) => self.open_for_subscription(key),
@@ -234,7 +213,7 @@ impl Engine {
     /// A server without sessions and without a standalone stream may have a stream of the versions without sessions, which is all
     /// that tells of a restart there. True: it is tried.
     pub(crate) fn try_listen_beside(&mut self) -> bool {
-        let Some(session) = &mut self.session else { return false };
+        let Some(session) = self.session.as_ref() else { return false };
         let told = |server: &crate::engine::state::session::Server| server.tools || server.prompts || server.resources;
         if session.id.is_some()
             || session.translation.is_some()
@@ -244,7 +223,7 @@ impl Engine {
         {
             return false;
         }
-        session.own_listen = Some(crate::engine::state::translation::OwnListen::default());
+        self.session.listens();
         self.open_standalone();
         true
     }

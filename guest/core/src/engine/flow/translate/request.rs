@@ -12,8 +12,7 @@ use crate::api::errors;
 use crate::engine::Engine;
 use crate::engine::flow::modern::Own;
 use crate::engine::flow::settle::{self, End};
-use crate::engine::state::requests::{Origin, RequestKey, RequestState};
-use crate::engine::state::translation::Translated;
+use crate::engine::state::requests::RequestKey;
 use crate::policy::era;
 use crate::policy::replay::Evidence;
 use crate::wire::json::{self, Params, Parsed};
@@ -140,15 +139,12 @@ impl Engine {
         if !rebuild && !again {
             return false;
         }
-        let Some(request) = self.requests.get_mut(&key) else { return false };
-        let part = request.translated.get_or_insert_default();
+        let Some(part) = self.requests.translated(key) else { return false };
         if core::mem::replace(&mut part.corrected, true) {
             return false;
         }
-        let exchange = request.exchange();
-        let wire = request.wire_id;
-        request.state = RequestState::Accepted(None);
-        self.wire_ids.remove(&wire);
+        let exchange = self.exchange_of(key);
+        self.requests.awaits_other_sending(key);
         if let Some(exchange) = exchange {
             self.retire(exchange);
         }
@@ -167,12 +163,6 @@ impl Engine {
     pub(crate) fn translates(&self, key: RequestKey) -> bool {
         self.is_translated()
             && self.requests.get(&key).is_some_and(|request| request.epoch == self.epoch && !request.is_modern())
-    }
-
-    /// What a translated request has beside other requests.
-    pub(crate) fn translated_part(&mut self, key: RequestKey) -> Option<&mut Translated> {
-        let request = self.requests.get_mut(&key).filter(|request| request.origin == Origin::Client)?;
-        Some(request.translated.get_or_insert_default())
     }
 }
 
