@@ -14,15 +14,18 @@ use crate::{ExchangeId, Level, http};
 impl Engine {
     pub(crate) fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
-        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
+        // Some servers repeat the event that is named. Beyond that ids say nothing: some servers give one id twice.
+        let named = match &item {
+            Item::Id(_) | Item::Retry(_) => exchange.named.clone(),
+            Item::Event(_) | Item::Oversized { .. } => exchange.named.take(),
+        };
         if let Role::Resume(key) = role {
             self.resumed_stream_speaks(key);
         }
         match item {
-            Item::Id(cursor) => {
-                self.set_cursor(&role, epoch, &cursor);
-            }
+            Item::Id(cursor) => self.set_cursor(&role, epoch, &cursor, named.as_deref() == Some(cursor.as_str())),
             Item::Retry(milliseconds) => {
                 let retry = Some(milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND));
                 match role {
@@ -40,7 +43,10 @@ impl Engine {
                 }
             }
             Item::Event(event) => {
-                let repeated = event.id.as_ref().is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
+                let repeated = event.id.is_some() && event.id == named;
+                if let Some(cursor) = &event.id {
+                    self.set_cursor(&role, epoch, cursor, repeated);
+                }
                 match (event.name.as_str(), &role) {
                     ("", _) if repeated => {}
                     ("", _) => self.on_text(id, event.data),
@@ -53,7 +59,7 @@ impl Engine {
             }
             Item::Oversized { scanned, id: cursor } => {
                 if let Some(cursor) = cursor {
-                    self.set_cursor(&role, epoch, &cursor);
+                    self.set_cursor(&role, epoch, &cursor, named.as_deref() == Some(cursor.as_str()));
                 }
                 let limit = self.options.max_event_bytes;
                 let problem = alloc::format!("the event is over {limit} bytes (option max-event-bytes)");
@@ -62,8 +68,8 @@ impl Engine {
         }
     }
 
-    /// Moves the cursor of a stream. False if the event was seen before: some servers repeat the one that is named.
-    fn set_cursor(&mut self, role: &Role, epoch: u64, cursor: &str) -> bool {
+    /// Moves the cursor of a stream.
+    fn set_cursor(&mut self, role: &Role, epoch: u64, cursor: &str, repeated: bool) {
         // The id goes into a header when the stream is resumed.
         let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
         let new = usable.then(|| cursor.to_string());
@@ -76,15 +82,13 @@ impl Engine {
                 .map(|session| &mut session.standalone.cursor),
             _ => None,
         };
-        let Some(slot) = slot else { return true };
-        let seen = usable && *slot == new && !matches!(role, Role::Post(_));
+        let Some(slot) = slot else { return };
         *slot = new;
-        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role)
+        if let (false, Role::Post(key) | Role::Resume(key)) = (repeated, role)
             && let Some(request) = self.requests.get_mut(key)
         {
             request.brought = true;
         }
-        !seen
     }
 
     /// A text of the server on this exchange.

@@ -35,8 +35,12 @@ impl Engine {
     /// Starts a GET of a stream.
     pub(crate) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
         let url = self.url.clone();
-        let cursor: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
-        self.start(role, Method::Get, &url, Vec::new(), &cursor)
+        let header: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
+        let exchange = self.start(role, Method::Get, &url, Vec::new(), &header);
+        if let Some(exchange) = self.exchanges.get_mut(&exchange) {
+            exchange.named = cursor.map(str::to_string);
+        }
+        exchange
     }
 
     /// Ends the session on the server, where there is a way.
@@ -112,6 +116,7 @@ impl Engine {
                 redirects: 0,
                 sent: false,
                 headers_given: self.headers_given,
+                named: None,
                 cancel_after: None,
                 paused: false,
                 reading: Reading::Head,

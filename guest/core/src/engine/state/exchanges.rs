@@ -24,6 +24,8 @@ pub(crate) struct Exchange {
     pub sent: bool,
     /// How often the host had given headers when it was started.
     pub headers_given: u64,
+    /// The event after which the stream was asked for. Nothing of that stream was read yet.
+    pub named: Option<String>,
     /// A notification about this exchange's request that must not overtake it.
     pub cancel_after: Option<String>,
     /// The driver was told to read no more of it for now.
