@@ -3,8 +3,12 @@
 
 mod support;
 
+#[path = "modern/credentials.rs"]
+mod credentials;
 #[path = "modern/eras.rs"]
 mod eras;
+#[path = "modern/hooks.rs"]
+mod hooks;
 #[path = "modern/hostile.rs"]
 mod hostile;
 #[path = "modern/matrix.rs"]
