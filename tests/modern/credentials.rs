@@ -170,14 +170,16 @@ fn a_token_that_changes_with_a_restart() {
         let mut bridge = client.connect(&server, &["--header-command", &vault.command()]);
         client.subscribe(&mut bridge);
         let mark = bridge.mark();
+        // The command may run as soon as the server is gone.
+        vault.give("two");
         server.kill();
-        vault.change("two");
+        vault.take("two");
         server.start();
         client.hears(&bridge, mark);
         let call = bridge.call("tools/call", client.append("after"));
         assert_eq!(text(&call), "appended: after");
         assert_eq!(server.count("append after\n"), 1);
-        assert_eq!(vault.runs().len(), 2, "{client:?}: one run for the restart: {:?}", vault.runs());
+        assert_eq!(vault.runs(), ["", ""], "{client:?}: one run for the restart, and nothing was rejected");
         client.touch(&mut bridge);
         client.leave(bridge);
     }

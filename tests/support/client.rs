@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::process::Process;
 use super::servers::STARTUP;
-use super::{COMMAND, PATIENCE, RUST_CLIENT, install, tests_folder};
+use super::{PATIENCE, RUST_CLIENT, install, tests_folder};
 
 /// Which of the programs, and what it does about the era of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Client {
     }
 
     fn start(mut command: Command, bridge: &[&str]) -> Self {
-        command.arg(COMMAND).args(bridge);
+        command.arg(super::program()).args(bridge);
         Self { process: Process::start(&mut command), tags: 0 }
     }
 

@@ -50,9 +50,14 @@ pub fn is_component() -> bool {
     env!("CARGO_CRATE_NAME") == "bridge_component"
 }
 
-/// A bridge, as a program to start with arguments.
+/// The bridge under test, as a program to start with arguments.
+pub fn program() -> &'static str {
+    if is_component() { RUNTIME.expect("the tests have their feature") } else { COMMAND }
+}
+
+/// The same, about to be started.
 pub fn command() -> Command {
-    Command::new(if is_component() { RUNTIME.expect("the tests have their feature") } else { COMMAND })
+    Command::new(program())
 }
 
 /// The folder `tests/` of the repository.
