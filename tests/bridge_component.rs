@@ -1,6 +1,6 @@
 //! The component `mcp-reconnect.wasm` in stock runtimes. In the Rust crate of Wasmtime (`bridge_component/runtime.rs`) it is
 //! tested with what the native command is tested with: the table of command lines, the restarts of real servers, deploys
-//! behind proxies, the faults of scripted ones. Under jco, and under the command `wasmtime` where there is one, a restart is lived through.
+//! behind proxies, the faults of scripted ones, MCP 2026-07-28. Under jco, and under the command `wasmtime` where there is one, a restart is lived through.
 
 #![allow(clippy::duplicate_mod, reason = "each of the test programs below brings `support` along")]
 
@@ -16,6 +16,8 @@ mod faults;
 mod host;
 #[path = "large.rs"]
 mod large;
+#[path = "bridge_component/modern.rs"]
+mod modern;
 #[path = "restart.rs"]
 mod restart;
 #[path = "wire_cases.rs"]

@@ -1,5 +1,8 @@
 //! `mcp-reconnect check`: what it says of real servers, of scripted ones with known weaknesses, and of what is no MCP server.
 
+#[expect(dead_code, reason = "these servers are started, and no more")]
+#[path = "modern/servers.rs"]
+mod modern;
 mod support;
 
 use std::process::Command;
@@ -45,6 +48,30 @@ fn checked(url: &str, more: &[&str]) -> Value {
     assert_eq!(report["exit_code"], checked.code, "{report:#}");
     assert_eq!(checked.err, "", "nothing is said on stderr where that is no terminal");
     report
+}
+
+/// Servers of MCP 2026-07-28, of the versions before, and of both.
+#[test]
+fn versions_without_sessions() {
+    for (kind, versions, has_session) in [
+        (modern::Kind::TypeScript, json!(["2026-07-28"]), false),
+        (modern::Kind::TypeScriptOnly, json!(["2026-07-28"]), false),
+        (modern::Kind::Python, json!(["2026-07-28"]), true),
+        (modern::Kind::Rust, json!(["2026-07-28"]), true),
+        (modern::Kind::RustOnly, json!(["2026-07-28"]), false),
+        (modern::Kind::Everything, json!([]), true),
+    ] {
+        let server = modern::Server::started(kind);
+        let report = checked(&server.url(), &[]);
+        assert_eq!(report["outcome"], "ok", "{kind:?}: {report:#}");
+        assert_eq!(report["versions_without_sessions"], versions, "{kind:?}: {report:#}");
+        assert_eq!(report["session_id"], has_session, "{kind:?}: {report:#}");
+        assert!(report["tools"]["count"].as_u64().is_some_and(|count| count > 1), "{kind:?}: {report:#}");
+        let told = Checked::of(&[&server.url()]).out;
+        let line = told.lines().find(|line| line.trim_start().starts_with("no sessions"));
+        let says = line.is_some_and(|line| line.contains("MCP 2026-07-28"));
+        assert_eq!(says, versions != json!([]), "{kind:?}:\n{told}");
+    }
 }
 
 /// A check of a real server in which all is well.

@@ -18,6 +18,8 @@ macro_rules! matrix {
             #[test] fn fastmcp() { super::cell(Program::$program, Kind::FastMcp); }
             #[test] fn typescript() { super::cell(Program::$program, Kind::TypeScript); }
             #[test] fn typescript_only() { super::cell(Program::$program, Kind::TypeScriptOnly); }
+            #[test] fn rust() { super::cell(Program::$program, Kind::Rust); }
+            #[test] fn rust_only() { super::cell(Program::$program, Kind::RustOnly); }
             #[test] fn everything() { super::cell(Program::$program, Kind::Everything); }
         })*
     };
@@ -29,6 +31,8 @@ matrix! {
     typescript_pin: TypeScriptPin,
     typescript_legacy: TypeScriptLegacy,
     typescript_one: TypeScriptOne,
+    rust_auto: RustAuto,
+    rust_library: RustLibrary,
 }
 
 /// The resource that the servers have.
@@ -87,7 +91,7 @@ fn able(program: Program, kind: Kind, is_direct: bool) -> Able {
             news: if is_modern { News::Nothing } else { News::Tools },
         },
         // A legacy client is translated for a server that speaks MCP 2026-07-28 only, and is able to do the same.
-        Kind::Python | Kind::TypeScript | Kind::TypeScriptOnly if is_modern || kind == Kind::TypeScriptOnly => Able {
+        _ if is_modern || kind.is_modern_only() => Able {
             modern: is_modern,
             listens: true,
             hears_tools: true,
@@ -106,6 +110,16 @@ fn able(program: Program, kind: Kind, is_direct: bool) -> Able {
             cancels: true,
             asks: false,
             news: News::Tools,
+        },
+        // Its legacy part has sessions, streams and subscriptions.
+        Kind::Rust => Able {
+            modern: false,
+            listens: true,
+            hears_tools: true,
+            hears_resource: true,
+            cancels: true,
+            asks: false,
+            news: News::Once,
         },
         // Its legacy part has no session and no stream; the bridge listens in the other era.
         _ => Able {
@@ -132,18 +146,19 @@ mod direct {
             Program::TypeScriptPin,
             Program::TypeScriptLegacy,
             Program::TypeScriptOne,
+            Program::RustAuto,
         ] {
             let mut client = Client::direct(program, &server.url());
             let able = able(program, kind, true);
             match (program, kind) {
                 (Program::TypeScriptPin, Kind::Everything) => drop(client.refused()),
-                (Program::TypeScriptLegacy, Kind::TypeScriptOnly) => drop(client.refused()),
+                (Program::TypeScriptLegacy, Kind::TypeScriptOnly | Kind::RustOnly) => drop(client.refused()),
                 // It ends with an exception.
-                (Program::TypeScriptOne, Kind::TypeScriptOnly) => {}
+                (Program::TypeScriptOne, Kind::TypeScriptOnly | Kind::RustOnly) => {}
                 _ => {
                     able.check_version(&client);
                     // The TypeScript SDK says of what the server refuses that the transport failed.
-                    if able.listens || program == Program::PythonAuto {
+                    if able.listens || matches!(program, Program::PythonAuto | Program::RustAuto) {
                         able.check_listen(&mut client);
                     }
                     able.check_calls(&mut client, &server, &format!("{program:?}"));
@@ -171,6 +186,16 @@ mod direct {
     #[test]
     fn typescript_only() {
         direct(Kind::TypeScriptOnly);
+    }
+
+    #[test]
+    fn rust() {
+        direct(Kind::Rust);
+    }
+
+    #[test]
+    fn rust_only() {
+        direct(Kind::RustOnly);
     }
 
     #[test]
@@ -311,8 +336,8 @@ fn cell(program: Program, kind: Kind) {
     server.kill();
     let (name, arguments) = kind.echo("while it is down");
     let held = client.begin_tool(name, arguments);
-    if kind != Kind::Everything {
-        // There, a resume could still bring the answer.
+    // Where events have ids, a resume could still bring the answer.
+    if able.modern || !matches!(kind, Kind::Everything | Kind::Rust) {
         let lost = client.end(running);
         assert_eq!(lost["code"], -31001, "{lost}");
     }

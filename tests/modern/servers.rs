@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::support::port::Port;
 use super::support::process::{Lines, Process};
 use super::support::servers::await_start;
-use super::support::{PATIENCE, install, poll, scratch_file, tests_folder};
+use super::support::{PATIENCE, RUST_SERVER, install, poll, scratch_file, tests_folder};
 
 /// Which server. All but the last have the tools of `tests/servers/modern/server.mjs`, some without `route`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum Kind {
     TypeScript,
     /// The same, with `legacy: 'reject'`: MCP 2026-07-28 only.
     TypeScriptOnly,
+    /// Rust SDK 3.11: both eras, sessions in the legacy one. It names the versions of both in its answer to `server/discover`.
+    Rust,
+    /// The same, which takes MCP 2026-07-28 only.
+    RustOnly,
     /// Python SDK 1.30: legacy only. It has `echo`, `slow`, `append` and `progress`.
     PythonLegacy,
     /// The reference server of the TypeScript SDK: legacy only, and with tools of its own.
@@ -31,6 +35,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it speaks MCP 2026-07-28 only.
+    pub fn is_modern_only(self) -> bool {
+        matches!(self, Self::TypeScriptOnly | Self::RustOnly)
+    }
+
     /// Parameters of a `tools/call` that gives `text` back.
     pub fn echo(self, text: &str) -> (&'static str, Value) {
         let argument = if self == Self::Everything { "message" } else { "text" };
@@ -166,6 +175,12 @@ impl Server {
             Kind::FastMcp => python(install::python_oauth(), "modern.py", &["--fastmcp"]),
             Kind::TypeScript => typescript(&[]),
             Kind::TypeScriptOnly => typescript(&["--legacy", "reject"]),
+            Kind::Rust | Kind::RustOnly => {
+                let mut command = Command::new(RUST_SERVER.expect("the tests have their feature"));
+                command.args(["--port", &port, "--journal"]).arg(&self.journal);
+                command.args((self.kind == Kind::RustOnly).then_some("--only")).args(&self.options);
+                command
+            }
             Kind::PythonLegacy => python(install::python(), "server.py", &["--transport", "streamable-http"]),
             Kind::Everything => {
                 let modules =

@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::scripted::{self, good};
-use super::support::bridge::text;
+use super::support::bridge::{Bridge, text};
 use super::support::http::Stream;
 use super::support::script::Outcome;
 use super::support::{PATIENCE, poll};
@@ -141,7 +140,10 @@ fn a_refused_call_ends_the_subscriptions() {
     drop(streams);
     server.up();
     assert_eq!(text(&bridge.result(&call)), "held");
-    bridge.wait_for_method(0, TOOLS);
+    for id in [5, 6] {
+        let is_news = |message: &Value| message["method"] == TOOLS && message["params"]["_meta"][SUBSCRIPTION] == id;
+        bridge.wait_for("the news of a subscription", is_news);
+    }
     barrier(&mut bridge, "after");
     for id in ["5", "6"] {
         assert_eq!(told(&bridge, 0, id), ["notifications/subscriptions/acknowledged", TOOLS]);
@@ -150,49 +152,30 @@ fn a_refused_call_ends_the_subscriptions() {
     bridge.finish();
 }
 
-/// The user wants to begin anew.
 #[test]
-fn sighup_opens_the_subscriptions_again() {
-    let server = scripted::server(good);
-    let mut bridge = bridge(&server.url(), &[]);
-    bridge.request_as("5", "subscriptions/listen", listen(&[]));
-    acknowledged(&bridge, "5");
-    let (_, first) = server.stream(0);
-    bridge.process().signal(Signal::HUP);
-    let (_, _second) = server.stream(1);
-    poll("the old stream is closed", PATIENCE, || first.is_abandoned().then_some(()));
-    bridge.wait_for_method(0, TOOLS);
-    barrier(&mut bridge, "after");
-    bridge.cancel("5");
-    bridge.finish();
+fn the_end_of_stdin() {
+    the_client_ends(Bridge::finish);
 }
 
 /// The bridge ends with subscriptions open and a call in flight: each has its answer, and the server is told by the closed
 /// connections.
-#[test]
-fn the_end_of_the_client() {
-    for is_signal in [false, true] {
-        let held: Arc<Mutex<Option<Stream>>> = Arc::default();
-        let keep = held.clone();
-        let server = scripted::server(move |call, reply| {
-            if call.kind == "tools/call" {
-                *keep.lock().unwrap() = Some(reply.hold());
-                return Outcome::Done(None);
-            }
-            Outcome::Good(reply)
-        });
-        let mut bridge = bridge(&server.url(), &[]);
-        bridge.request_as("5", "subscriptions/listen", listen(&[]));
-        acknowledged(&bridge, "5");
-        bridge.request("tools/call", tool("mark", json!({"mark": "m"})));
-        server.wait_for("tools/call", 1);
-        let (_, stream) = server.stream(0);
-        if is_signal {
-            bridge.terminate();
-        } else {
-            bridge.finish();
+pub fn the_client_ends(end: impl FnOnce(Bridge)) {
+    let held: Arc<Mutex<Option<Stream>>> = Arc::default();
+    let keep = held.clone();
+    let server = scripted::server(move |call, reply| {
+        if call.kind == "tools/call" {
+            *keep.lock().unwrap() = Some(reply.hold());
+            return Outcome::Done(None);
         }
-        poll("the subscription is let go", PATIENCE, || stream.is_abandoned().then_some(()));
-        assert!(server.records_of("DELETE").is_empty());
-    }
+        Outcome::Good(reply)
+    });
+    let mut bridge = bridge(&server.url(), &[]);
+    bridge.request_as("5", "subscriptions/listen", listen(&[]));
+    acknowledged(&bridge, "5");
+    bridge.request("tools/call", tool("mark", json!({"mark": "m"})));
+    server.wait_for("tools/call", 1);
+    let (_, stream) = server.stream(0);
+    end(bridge);
+    poll("the subscription is let go", PATIENCE, || stream.is_abandoned().then_some(()));
+    assert!(server.records_of("DELETE").is_empty());
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::process::Process;
 use super::servers::STARTUP;
-use super::{COMMAND, PATIENCE, install, tests_folder};
+use super::{PATIENCE, RUST_CLIENT, install, tests_folder};
 
 /// Which of the programs, and what it does about the era of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub enum Program {
     TypeScriptLegacy,
     /// TypeScript SDK 1.32, which knows `initialize` only.
     TypeScriptOne,
+    /// Rust SDK 3.11, which probes `server/discover` and falls back.
+    RustAuto,
+    /// The same, on this repository's library in the place of the bridge.
+    RustLibrary,
 }
 
 /// A program of `tests/clients`, see there for the language it speaks.
@@ -75,6 +79,12 @@ impl Client {
             Program::TypeScriptAuto => typescript("auto"),
             Program::TypeScriptPin => typescript("pin"),
             Program::TypeScriptLegacy => typescript("legacy"),
+            Program::RustAuto => Command::new(RUST_CLIENT.expect("the tests have their feature")),
+            Program::RustLibrary => {
+                let mut command = Self::program(Program::RustAuto);
+                command.env("TRANSPORT", "library");
+                command
+            }
             Program::TypeScriptOne => {
                 let mut command = Command::new("node");
                 command.arg(tests_folder().join("clients/typescript.mjs"));
@@ -85,7 +95,7 @@ impl Client {
     }
 
     fn start(mut command: Command, bridge: &[&str]) -> Self {
-        command.arg(COMMAND).args(bridge);
+        command.arg(super::program()).args(bridge);
         Self { process: Process::start(&mut command), tags: 0 }
     }
 

@@ -30,6 +30,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The native command, which is also a server to test with.
 pub const NATIVE: &str = env!("CARGO_BIN_EXE_mcp-reconnect");
 
+/// A server of the official Rust SDK, see `tests/servers/rust`.
+pub const RUST_SERVER: Option<&str> = option_env!("CARGO_BIN_EXE_rust-server");
+
+/// A client of the official Rust SDK, see `tests/clients/rust_modern.rs`.
+pub const RUST_CLIENT: Option<&str> = option_env!("CARGO_BIN_EXE_rust-client");
+
 /// Whether the npm package's command is under test: in the target `npx`.
 pub const IS_NPX: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"npx");
 
@@ -44,9 +50,14 @@ pub fn is_component() -> bool {
     env!("CARGO_CRATE_NAME") == "bridge_component"
 }
 
-/// A bridge, as a program to start with arguments.
+/// The bridge under test, as a program to start with arguments.
+pub fn program() -> &'static str {
+    if is_component() { RUNTIME.expect("the tests have their feature") } else { COMMAND }
+}
+
+/// The same, about to be started.
 pub fn command() -> Command {
-    Command::new(if is_component() { RUNTIME.expect("the tests have their feature") } else { COMMAND })
+    Command::new(program())
 }
 
 /// The folder `tests/` of the repository.

@@ -4,12 +4,12 @@ import type { types } from "./engine.js";
 /** A transport of the MCP specification: Streamable HTTP (2025-03-26 and later), HTTP+SSE (2024-11-05), or one newer than this. */
 export type TransportKind = "streamable-http" | "http-sse" | "other";
 
-/** A session, for people and logs. */
+/** A session, for people and logs. In a version without sessions (MCP 2026-07-28): what is known of the server instead. */
 export interface SessionInfo {
-  /** Counts the sessions of this connection, from 1. */
+  /** Counts the sessions of this connection, from 1. Without sessions: how often the server has described itself differently, and 1. */
   epoch: number;
   transport: TransportKind;
-  /** The negotiated protocol version. */
+  /** The negotiated protocol version. Without sessions: that which the client's requests name. */
   protocolVersion: string;
   /** The server's name, or empty. */
   serverName: string;
@@ -39,7 +39,7 @@ export interface Attempt {
 /** What a reconnect led to. */
 export interface Recovery {
   session: SessionInfo;
-  /** Whether the session is a new one. */
+  /** Whether the session is a new one. False without sessions. */
   newSession: boolean;
   /** Whether the server's info, version, capabilities or instructions differ from those of the last session. */
   serverChanged: boolean;
@@ -72,9 +72,9 @@ export interface Diagnostic {
 export interface TransportEvents {
   /** The first contact with the server begins. */
   connecting: null;
-  /** The first session is ready. */
+  /** The first session is ready. Without sessions: the server has shown that it speaks such a version. */
   connected: SessionInfo;
-  /** The connection or its session is lost. */
+  /** The connection or its session is lost. Without sessions: the server cannot be reached. */
   disconnected: SessionReason;
   /** A ping went unanswered while a request is in flight: the server is busy, or gone. */
   suspect: SessionReason;

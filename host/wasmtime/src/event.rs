@@ -11,9 +11,9 @@ pub enum Event {
     Message(String),
     /// The first contact with the server begins.
     Connecting,
-    /// The first session is ready.
+    /// The first session is ready. In a version without sessions (MCP 2026-07-28): the server has shown that it speaks such a version.
     Connected(SessionInfo),
-    /// The connection or its session is lost.
+    /// The connection or its session is lost. Without sessions: the server cannot be reached.
     Disconnected {
         /// The epoch that ended.
         epoch: u64,
@@ -40,7 +40,7 @@ pub enum Event {
     Reconnected {
         /// The session.
         session: SessionInfo,
-        /// Whether the session is a new one.
+        /// Whether the session is a new one. False without sessions.
         new_session: bool,
         /// Whether the server's info, version, capabilities or instructions differ from those of the last session.
         server_changed: bool,
@@ -57,7 +57,8 @@ pub enum Event {
     /// nothing waits any longer. It is given once for each wait; for a new session as soon as the old one is lost, and
     /// again each minute that the server is away.
     HeadersNeeded {
-        /// The HTTP status, 401 or 403, that the headers in use were rejected with. `None`: a session is to be made.
+        /// The HTTP status, 401 or 403, that the headers in use were rejected with. `None`: a session is to be made, or, in a version
+        /// without sessions, the first request or the first one after the server was away.
         status: Option<u16>,
     },
     /// A request that may or may not have run is sent again, because it is safe.
@@ -137,11 +138,11 @@ impl fmt::Display for Transport {
 /// A session, for people and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
-    /// Counts the sessions of this connection, from 1.
+    /// Counts the sessions of this connection, from 1. Without sessions it is counted up when the server describes itself differently.
     pub epoch: u64,
     /// The transport.
     pub transport: Transport,
-    /// The negotiated protocol version.
+    /// The negotiated protocol version. Without sessions: that which the client's requests name.
     pub protocol_version: String,
     /// The server's name, or empty.
     pub server_name: String,

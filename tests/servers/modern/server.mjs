@@ -1,12 +1,13 @@
 // A real server of the TypeScript SDK 2.4, which speaks MCP 2026-07-28, for tests/modern.rs:
 //
-//   node server.mjs --port 9000 --journal FILE [--legacy reject] [--header Region] [--key SECRET]
+//   node server.mjs --port 9000 --journal FILE [--legacy reject] [--header Region] [--key SECRET] [--token FILE]
 //
 // Without `--legacy reject` it speaks the versions before too, without sessions. `--header` has the tool `route` mirror its
 // argument `region` in the header Mcp-Param-<name>. Request states are signed with `--key`, or with a key of this process.
+// With `--token` a request without the bearer token that stands in this file then is answered 401.
 // What could do harm appends a line to the journal. SDK_FOLDER is the `node_modules` that holds the SDK.
 import { randomBytes } from "node:crypto";
-import { appendFileSync, existsSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { setTimeout } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
     legacy: { type: "string", default: "stateless" },
     header: { type: "string" },
     key: { type: "string", default: randomBytes(32).toString("hex") },
+    token: { type: "string" },
   },
 });
 
@@ -99,4 +101,11 @@ function factory() {
 }
 
 const handler = createMcpHandler(factory, { legacy: options.legacy, onerror: (error) => console.error(String(error)) });
-createServer(toNodeHandler(handler)).listen(Number(options.port), "127.0.0.1");
+const handle = toNodeHandler(handler);
+const guarded = (request, response) => {
+  const isWelcome = !options.token || request.headers.authorization === `Bearer ${readFileSync(options.token, "utf8")}`;
+  if (isWelcome) return handle(request, response);
+  note(`401 ${request.method}`);
+  response.writeHead(401, { "WWW-Authenticate": 'Bearer error="invalid_token"' }).end();
+};
+createServer(guarded).listen(Number(options.port), "127.0.0.1");

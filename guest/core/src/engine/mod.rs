@@ -347,7 +347,7 @@ impl Engine {
             ConnectionState::Idle if modern => match &self.modern.link {
                 Link::Up if self.modern.info.is_some() => State::Ready,
                 Link::Up if !self.modern_awaits_something() => State::Idle,
-                Link::Up | Link::Checking => State::Connecting,
+                Link::Up | Link::Checking | Link::Headers => State::Connecting,
                 Link::Waiting => State::Waiting,
                 Link::Credentials(_) => State::NeedsCredentials,
             },

@@ -1,6 +1,7 @@
 //! The versions without sessions (MCP 2026-07-28): stories about what passes through, what survives a restart, and how it is
 //! found out which versions a server speaks.
 
+mod credentials;
 mod era;
 mod listen;
 mod pass_through;

@@ -89,6 +89,30 @@ fn retry_and_the_cursor_are_obeyed() {
     world.verify();
 }
 
+/// A server of the Rust SDK gives its first event the id of the one without data that opened the stream.
+#[test]
+fn an_id_that_a_server_gives_twice_costs_no_message() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let id = format!("{}/standalone/0", world.server.current);
+    let note = |n: u32| format!("id: {id}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{n}\"}}\n\n");
+    let stream = world.started("GET")[0].id;
+    world.body(stream, &format!("id: {id}\ndata:\n\n{}{}", note(1), note(2)));
+    for method in ["notifications/1", "notifications/2"] {
+        assert_eq!(world.heard(method).len(), 1, "{method}: {}", world.story());
+    }
+    // The event that a new stream was asked for by is repeated by some, and is not new.
+    world.end_exchange(stream);
+    world.run_for(5 * SECOND);
+    let stream = world.started("GET")[1].clone();
+    assert_eq!(stream.header("last-event-id"), Some(id.as_str()));
+    world.body(stream.id, &format!("id: {id}\ndata:\n\n{}{}", note(2), note(3)));
+    for method in ["notifications/2", "notifications/3"] {
+        assert_eq!(world.heard(method).len(), 1, "{method}: {}", world.story());
+    }
+    world.verify();
+}
+
 #[test]
 fn one_that_never_lasts_is_not_asked_for_without_pause() {
     for (reply, fate) in [(Some(Reply::Events(vec![], true)), None), (None, Some(Fate::CutAfter(1)))] {

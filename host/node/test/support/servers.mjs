@@ -1,5 +1,5 @@
 // Real MCP servers, killed and started again on their port.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -46,12 +46,27 @@ export const KINDS = {
   "FastMCP over HTTP+SSE": python("sse"),
 };
 
+const typescript = (...options) => ({
+  sse: false,
+  command: async (port, journal) => [
+    process.env.MCP_RECONNECT_TEST_NODE ?? "node",
+    [join(tests, "servers/modern/server.mjs"), "--port", `${port}`, "--journal", journal, ...options],
+    { SDK_FOLDER: await modules() },
+  ],
+});
+
+/** Servers of the TypeScript SDK that speak MCP 2026-07-28. */
+export const MODERN = {
+  "a server of both kinds of versions": typescript(),
+  "a server of MCP 2026-07-28 only": typescript("--legacy", "reject"),
+};
+
 export class Server {
   #process;
 
   static async start(name) {
     const server = new Server();
-    server.kind = KINDS[name];
+    server.kind = KINDS[name] ?? MODERN[name];
     server.port = await freePort();
     server.journal = join(tmpdir(), `mcp-reconnect-${process.pid}-${server.port}.journal`);
     writeFileSync(server.journal, "");
@@ -98,6 +113,32 @@ export class Server {
   }
 }
 
+let modulesPath;
+
+/** The `node_modules` with the server's SDK: those that are given, or installed in the build folder from the lock file on first use. */
+function modules() {
+  return (modulesPath ??= installModules());
+}
+
+async function installModules() {
+  const given = process.env.MCP_RECONNECT_TEST_MODERN;
+  if (given) return given;
+  const folder = join(workspace, "target", "node-modern");
+  const done = join(folder, "installed");
+  if (existsSync(done)) return join(folder, "node_modules");
+  mkdirSync(folder, { recursive: true });
+  for (const name of ["package.json", "package-lock.json"]) copyFileSync(join(tests, "servers/modern", name), join(folder, name));
+  await run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts"], "a package registry must be reachable once", { cwd: folder });
+  writeFileSync(done, "");
+  return join(folder, "node_modules");
+}
+
+async function run(command, args, mend, options) {
+  const child = new Process(command, args, options);
+  const { code } = await child.end(300_000).catch((error) => ({ code: error.message }));
+  if (code !== 0) throw new Error(`\`${command}\` failed (${code}): ${mend}\n${child.stderr}`);
+}
+
 let pythonPath;
 
 /** The Python with the SDK: the one that is given, or a virtual environment in the build folder, made from the lock file on first use. */
@@ -112,11 +153,6 @@ async function installPython() {
   const program = join(folder, "bin/python");
   const done = join(folder, "installed");
   if (existsSync(done)) return program;
-  const run = async (command, args, mend) => {
-    const child = new Process(command, args);
-    const { code } = await child.end(300_000).catch((error) => ({ code: error.message }));
-    if (code !== 0) throw new Error(`\`${command}\` failed (${code}): ${mend}\n${child.stderr}`);
-  };
   mkdirSync(folder, { recursive: true });
   await run("python3", ["-m", "venv", folder], "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`");
   const requirements = join(tests, "servers/python/requirements.txt");

@@ -9,7 +9,6 @@ use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::connection::Challenge;
 use crate::engine::state::exchanges::Role;
-use crate::engine::state::modern::Link;
 use crate::engine::state::requests::{Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
@@ -159,11 +158,7 @@ impl Engine {
     fn headers_are_fresh(&mut self) {
         self.timers.clear(Timer::Headers);
         self.headers = Headers::Fresh(self.now);
-        if matches!(self.modern.link, Link::Credentials(_)) {
-            self.timers.clear(Timer::ModernCredentials);
-            self.modern.link = Link::Up;
-            self.reopen_listens();
-        }
+        self.modern_headers_came();
         if self.connection.awaits_headers() {
             self.timers.clear(Timer::Credentials);
             self.attempt();

@@ -15,14 +15,17 @@ impl Engine {
     pub(crate) fn on_item(&mut self, id: ExchangeId, item: Item) {
         // An earlier item may have ended the exchange.
         let Some(exchange) = self.exchanges.get(id) else { return };
-        let (role, epoch) = (exchange.role.clone(), exchange.context.epoch);
+        let (role, epoch, named) = (exchange.role.clone(), exchange.context.epoch, exchange.named.clone());
+        // Some servers repeat the event that is named. Beyond that ids say nothing: some servers give one id twice.
+        let named = match &item {
+            Item::Id(_) | Item::Retry(_) => named,
+            Item::Event(_) | Item::Oversized { .. } => self.exchanges.take_named(id),
+        };
         if let Role::Resume(key) = role {
             self.resumed_stream_speaks(key);
         }
         match item {
-            Item::Id(cursor) => {
-                self.set_cursor(&role, epoch, &cursor);
-            }
+            Item::Id(cursor) => self.set_cursor(&role, epoch, &cursor, named.as_deref() == Some(cursor.as_str())),
             Item::Retry(milliseconds) => {
                 let retry = milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND);
                 match role {
@@ -32,7 +35,10 @@ impl Engine {
                 }
             }
             Item::Event(event) => {
-                let repeated = event.id.as_ref().is_some_and(|cursor| !self.set_cursor(&role, epoch, cursor));
+                let repeated = event.id.is_some() && event.id == named;
+                if let Some(cursor) = &event.id {
+                    self.set_cursor(&role, epoch, cursor, repeated);
+                }
                 match (event.name.as_str(), &role) {
                     ("", _) if repeated => {}
                     ("", _) => self.on_text(id, event.data),
@@ -45,7 +51,7 @@ impl Engine {
             }
             Item::Oversized { scanned, id: cursor } => {
                 if let Some(cursor) = cursor {
-                    self.set_cursor(&role, epoch, &cursor);
+                    self.set_cursor(&role, epoch, &cursor, named.as_deref() == Some(cursor.as_str()));
                 }
                 let limit = self.options.max_event_bytes;
                 let problem = alloc::format!("the event is over {limit} bytes (option max-event-bytes)");
@@ -54,8 +60,8 @@ impl Engine {
         }
     }
 
-    /// Moves the cursor of a stream. False if the event was seen before: some servers repeat the one that is named.
-    fn set_cursor(&mut self, role: &Role, epoch: u64, cursor: &str) -> bool {
+    /// Moves the cursor of a stream.
+    fn set_cursor(&mut self, role: &Role, epoch: u64, cursor: &str, repeated: bool) {
         // The id goes into a header when the stream is resumed.
         let usable = !cursor.is_empty() && http::header_value_ok(cursor) && cursor.len() <= 1024;
         let new = usable.then(|| cursor.to_string());
@@ -64,12 +70,11 @@ impl Engine {
             Role::Standalone => self.session.stream_cursor(epoch, new.clone()),
             _ => None,
         };
-        let Some(before) = before else { return true };
-        let seen = usable && before == new && !matches!(role, Role::Post(_));
-        if let (false, Role::Post(key) | Role::Resume(key)) = (seen, role) {
+        if before.is_some()
+            && let (false, Role::Post(key) | Role::Resume(key)) = (repeated, role)
+        {
             self.requests.brought_something(*key);
         }
-        !seen
     }
 
     /// A text of the server on this exchange.

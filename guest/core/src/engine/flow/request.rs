@@ -34,8 +34,10 @@ impl Engine {
     /// Starts a GET of a stream.
     pub(crate) fn get_stream(&mut self, role: Role, cursor: Option<&str>) -> ExchangeId {
         let url = self.url.clone();
-        let cursor: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
-        self.start(role, Method::Get, &url, Vec::new(), &cursor)
+        let header: Vec<_> = cursor.map(|id| ("last-event-id".to_string(), id.to_string())).into_iter().collect();
+        let exchange = self.start(role, Method::Get, &url, Vec::new(), &header);
+        self.exchanges.named(exchange, cursor);
+        exchange
     }
 
     /// Ends the session on the server, where there is a way.

@@ -58,6 +58,7 @@ impl Exchanges {
             redirects: 0,
             sent: false,
             headers_given,
+            named: None,
             cancel_after: None,
             paused: false,
             reading: Reading::Head,
@@ -102,6 +103,18 @@ impl Exchanges {
         let exchange = self.table.get_mut(&id)?;
         exchange.sent = true;
         Some((exchange.context.epoch, exchange.cancel_after.take()?))
+    }
+
+    /// It asks for a stream from this event on.
+    pub fn named(&mut self, id: ExchangeId, event: Option<&str>) {
+        if let Some(exchange) = self.table.get_mut(&id) {
+            exchange.named = event.map(Into::into);
+        }
+    }
+
+    /// The first event of its stream has come. Gives the event that was named.
+    pub fn take_named(&mut self, id: ExchangeId) -> Option<String> {
+        self.table.get_mut(&id)?.named.take()
     }
 
     /// A notification about its request goes out once its body is written.
@@ -193,6 +206,8 @@ pub(crate) struct Exchange {
     pub sent: bool,
     /// How often the host had given headers when it was started.
     pub headers_given: u64,
+    /// The event after which the stream was asked for. Nothing of that stream was read yet.
+    pub named: Option<String>,
     /// A notification about this exchange's request that must not overtake it.
     pub cancel_after: Option<String>,
     /// The driver was told to read no more of it for now.

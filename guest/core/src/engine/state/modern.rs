@@ -64,6 +64,8 @@ pub(crate) enum Link {
     Checking,
     /// The next attempt has its time.
     Waiting,
+    /// The host was asked for headers, before the first request or after the server was away.
+    Headers,
     /// The server wants other credentials.
     Credentials(Challenge),
 }

@@ -36,8 +36,12 @@ impl Engine {
         if self.refused_for_the_close(&request) || !self.has_room(&request) {
             return;
         }
-        if self.modern.meta.replace(meta).is_none() && self.client.initialize.is_none() && self.modern.info.is_none() {
+        let is_first = self.modern.meta.replace(meta).is_none();
+        if is_first && self.client.initialize.is_none() && self.modern.info.is_none() {
             self.emit(Event::Connecting);
+        }
+        if is_first && self.session.is_none() {
+            self.modern_awaits_headers();
         }
         let key = self.admit(request);
         self.start_hold(key, self.options.hold_timeout);

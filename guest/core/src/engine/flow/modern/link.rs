@@ -27,7 +27,7 @@ impl Engine {
 
     /// Asks the server whether it is there. What waits to be sent waits for the answer.
     pub(crate) fn check_modern_link(&mut self) {
-        if matches!(self.modern.link, Link::Waiting | Link::Credentials(_)) {
+        if matches!(self.modern.link, Link::Waiting | Link::Headers | Link::Credentials(_)) {
             return;
         }
         self.modern.link = Link::Checking;
@@ -60,6 +60,9 @@ impl Engine {
         }
         if self.modern.down.is_none() {
             self.modern.down = Some(Down { since: self.now, told_at: None });
+            if self.modern_is_alone() {
+                self.headers_are_stale();
+            }
             if let Some(info) = self.modern.info.as_ref().filter(|_| self.modern_is_alone()) {
                 let epoch = info.epoch;
                 self.emit(Event::Disconnected { epoch, reason: reason.clone() });
@@ -91,6 +94,37 @@ impl Engine {
     fn modern_wait(&mut self, delay: Nanos) {
         self.modern.link = Link::Waiting;
         self.timers.set(Timer::ModernAttempt, self.now + delay);
+        // Meanwhile, so that the attempt need not wait for them.
+        if self.modern.down.is_some() {
+            self.ask_for_headers();
+        }
+    }
+
+    /// The first request, or the first one after the server was away, waits for headers where the host gives them.
+    pub(crate) fn modern_awaits_headers(&mut self) -> bool {
+        let asks = self.ask_for_headers();
+        if asks {
+            self.modern.link = Link::Headers;
+        }
+        asks
+    }
+
+    /// The host gave headers, or has none.
+    pub(crate) fn modern_headers_came(&mut self) {
+        match self.modern.link {
+            Link::Headers => {
+                self.modern.link = Link::Up;
+                if self.modern.down.is_some() {
+                    self.check_modern_link();
+                }
+            }
+            Link::Credentials(_) => {
+                self.timers.clear(Timer::ModernCredentials);
+                self.modern.link = Link::Up;
+                self.reopen_listens();
+            }
+            Link::Up | Link::Checking | Link::Waiting => {}
+        }
     }
 
     /// The delay before the next attempt: short while somebody waits.
@@ -119,6 +153,9 @@ impl Engine {
         }
         if !self.modern_waits() {
             self.modern.link = Link::Up;
+            return;
+        }
+        if self.modern.down.is_some() && self.modern_awaits_headers() {
             return;
         }
         self.modern.link = Link::Checking;

@@ -16,6 +16,9 @@ use crate::{ExchangeId, Method};
 impl Engine {
     /// Sends what waits, in order, while the server can be reached.
     pub(crate) fn pump_modern(&mut self) {
+        if self.modern.link == Link::Up && self.modern.down.is_some() && !self.modern.queue.is_empty() {
+            self.modern_awaits_headers();
+        }
         while self.modern.link == Link::Up
             && let Some(&key) = self.modern.queue.front()
         {
