@@ -314,7 +314,7 @@ fn many_at_once() {
     let name = |number: usize| format!("server-{number}");
     let servers: serde_json::Map<String, Value> =
         (0..12).map(|number| (name(number), json!({"type": "http", "url": format!("http://h{number}/mcp")}))).collect();
-    let fixture = Fixture::new(&serde_json::to_string_pretty(&json!({"mcpServers": servers})).unwrap());
+    let fixture = Fixture::new(serde_json::to_string_pretty(&json!({"mcpServers": servers})).unwrap());
     let runs: Vec<_> = (0..12)
         .map(|number| {
             let mut command = fixture.command();
