@@ -209,7 +209,7 @@ class HttpExchange {
     if (refused) return { failure: "tls", detail: refused.message };
     const suspicion = this.#connector.suspicion();
     if (error.code === "HPE_HEADER_OVERFLOW") return { failure: "lost", detail: TOO_LARGE };
-    const words = unreadable(error.code);
+    const words = unreadable(error);
     if (words) return { failure: "lost", detail: words === NOT_HTTP ? `${words}${suspicion}` : words };
     return { failure: "lost", detail: `${fault(error).detail}${suspicion}` };
   }

@@ -31,8 +31,9 @@ export const TOO_LARGE = `the head of the answer has over ${HEAD_BYTES >> 10} Ki
 export const NOT_HTTP = "what the server answers is not HTTP";
 
 /** What an error of Node's parser, which `fetch` and `http` have in common, says of an answer. Undefined: it is none. */
-export function unreadable(code: string | undefined): string | undefined {
-  if (!code?.startsWith("HPE_")) return undefined;
+export function unreadable({ code = "", name = "" }: Cause): string | undefined {
+  // Newer versions of `fetch` leave the code out.
+  if (!code.startsWith("HPE_") && name !== "HTTPParserError") return undefined;
   // Also where both are the same, which Node cannot be told to read.
   return code === "HPE_UNEXPECTED_CONTENT_LENGTH" ? "the answer has Content-Length twice, or beside chunks" : NOT_HTTP;
 }
@@ -115,12 +116,13 @@ const WORDS: Record<string, string> = {
   ETIMEDOUT: "the network took too long",
   UND_ERR_CONNECT_TIMEOUT: "connecting timed out",
   UND_ERR_HEADERS_OVERFLOW: "the head of the answer is over the limit of the dispatcher that the program has set",
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "the body of the answer is not as long as its Content-Length says",
   UND_ERR_SOCKET: "the connection was closed or reset",
 };
 
 /** An error in words. No URL: servers of HTTP+SSE put the session's id there. */
 function describe({ code = "", message = "", name = "Error" }: Cause = {}): string {
-  const words = WORDS[code] ?? unreadable(code);
+  const words = WORDS[code] ?? unreadable({ code, name });
   if (words) return words;
   const line = message.split("\n", 1)[0]!.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)"']+/gi, "the URL").slice(0, 200);
   return [line || name, code && !line.includes(code) ? ` (${code})` : ""].join("");
