@@ -115,7 +115,7 @@ const WORDS: Record<string, string> = {
   EPIPE: "the connection was closed or reset",
   ETIMEDOUT: "the network took too long",
   UND_ERR_CONNECT_TIMEOUT: "connecting timed out",
-  UND_ERR_HEADERS_OVERFLOW: "the head of the answer is over the limit of the dispatcher that the program has set",
+  UND_ERR_HEADERS_OVERFLOW: "the head of the answer is over the limit of the dispatcher that the application has set",
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "the body of the answer is not as long as its Content-Length says",
   UND_ERR_SOCKET: "the connection was closed or reset",
 };
