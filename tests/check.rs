@@ -4,6 +4,8 @@
 #[path = "modern/servers.rs"]
 mod modern;
 mod support;
+#[path = "check/weak.rs"]
+mod weak;
 
 use std::process::Command;
 use std::time::Duration;
@@ -146,8 +148,8 @@ fn nothing_is_left_on_the_server() {
     let mut pinged: Vec<_> =
         server.records_of("notifications/initialized").into_iter().map(|r| r.session.unwrap()).collect();
     assert_eq!(server.records_of("initialize").len(), 2);
-    // Five are timed, one goes to a session that does not exist.
-    assert_eq!(server.records_of("ping").len(), 6);
+    // Five are timed, four have connections of their own, one goes to a session that does not exist.
+    assert_eq!(server.records_of("ping").len(), 10);
     pinged.sort();
     let mut sorted = ended.clone();
     sorted.sort();
@@ -156,7 +158,7 @@ fn nothing_is_left_on_the_server() {
     let server = Script::sse().start();
     let report = checked(&server.url(), &[]);
     assert_eq!(report["outcome"], "ok", "{report:#}");
-    assert_eq!(server.records_of("ping").len(), 6);
+    assert_eq!(server.records_of("ping").len(), 10);
     server.wait_until("both streams are gone", |records| {
         (records.iter().filter(|record| record.kind == "GET").count() == 2).then_some(())
     });
@@ -178,13 +180,26 @@ fn a_server_without_sessions_and_streams() {
 
 #[test]
 fn a_server_that_speaks_of_lost_sessions_in_its_own_words() {
-    let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32602, "message": "what do you want?"}});
-    let server = Script::http().gone(move |_, reply| Outcome::Done(reply.json(400, &body))).start();
-    let report = checked(&server.url(), &[]);
-    assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("degraded"), &json!(1)), "{report:#}");
-    assert_eq!(report["dead_session"]["verdict"], "not-recognised");
-    let problem = report["problems"][0].as_str().expect("a problem");
-    assert!(problem.contains("not recognised") && problem.contains("what do you want?"), "{problem}");
+    for (id, verdict, outcome) in [(false, "verified", "ok"), (true, "not-recognised", "degraded")] {
+        let server = Script::http()
+            .gone(move |call, reply| {
+                let mut body = call.error(-32602, "what do you want?");
+                if !id {
+                    body["id"] = Value::Null;
+                }
+                Outcome::Done(reply.json(400, &body))
+            })
+            .start();
+        let report = checked(&server.url(), &[]);
+        assert_eq!(
+            (&report["outcome"], &report["dead_session"]["verdict"]),
+            (&json!(outcome), &json!(verdict)),
+            "{report:#}"
+        );
+        let said = if id { &report["problems"][0] } else { &report["dead_session"]["says"] };
+        let said = said.as_str().expect("a text");
+        assert!(said.contains("what do you want?") && (!id || said.contains("not recognised")), "{said}");
+    }
 }
 
 #[test]

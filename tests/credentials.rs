@@ -227,6 +227,43 @@ fn a_header_file_is_read_again() {
     bridge.finish();
 }
 
+/// A pipe gives them while somebody writes to it. Nobody does: those there were stay, and no thread waits at the pipe.
+#[test]
+fn a_header_file_that_is_a_pipe() {
+    let vault = Vault::with("one");
+    let server = vault.guard(Script::http());
+    let pipe = Scratch::new("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, pipe.path(), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+        .expect("the build folder can have pipes");
+    // Ends when somebody has opened the other end.
+    let write = |token: &str| {
+        let (path, text) = (pipe.path().to_owned(), format!("Authorization: Bearer {token}"));
+        std::thread::spawn(move || std::fs::write(path, text))
+    };
+    let writer = write("one");
+    let file = pipe.path().to_str().expect("a plain path");
+    let mut bridge = Bridge::connected(&[&server.url(), "--header-file", file, "--header-timeout", "200ms"]);
+    must_run_once(&server, &mut bridge, "before");
+    writer.join().expect("no panic").expect("it was read");
+    let threads = |bridge: &mut Bridge| {
+        std::fs::read_dir(format!("/proc/{}/task", bridge.process().id())).expect("Linux has /proc").count()
+    };
+    let begun = threads(&mut bridge);
+    for _ in 0..5 {
+        let mark = bridge.log_mark();
+        bridge.process().signal(rustix::process::Signal::HUP);
+        bridge.wait_for_log(mark, &["was not read within 200ms"]);
+        bridge.wait_for_log(mark, &["reconnected, new session"]);
+    }
+    let now = threads(&mut bridge);
+    assert!(now <= begun + 1, "{begun} threads have become {now}");
+    vault.accept("two");
+    let writer = write("two");
+    must_run_once(&server, &mut bridge, "after");
+    writer.join().expect("no panic").expect("it was read");
+    bridge.finish();
+}
+
 /// The request fails as without a command, at once, and the headers there are stay.
 #[test]
 fn a_command_that_fails() {
@@ -240,13 +277,15 @@ fn a_command_that_fails() {
         ("echo 'Content-Length: 12345'", "set by the transport itself"),
         ("true", "no header"),
         ("no-such-command-anywhere", "not found"),
+        ("kill -KILL $$", "SIGKILL"),
+        ("yes s3cret >&2", "did not end within 1s"),
     ];
     for (line, said) in cases {
         let vault = Vault::with("one");
         let server = vault.guard(Script::http());
         let sealed = Scratch::new("sealed");
         let line = format!("if [ -e '{}' ]; then {line}; else {}; fi", sealed.path().display(), vault.command());
-        let mut bridge = Bridge::connected(&[&server.url(), "--header-command", &line]);
+        let mut bridge = Bridge::connected(&[&server.url(), "--header-command", &line, "--header-timeout", "1s"]);
         must_run_once(&server, &mut bridge, "before");
         sealed.write("");
         vault.accept("two");

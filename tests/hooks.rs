@@ -429,6 +429,23 @@ fn a_hook_that_fails_is_told_once() {
     bridge.finish();
 }
 
+/// One that kills itself, and one that writes to stderr without end.
+#[test]
+fn a_hook_that_is_killed_and_one_that_floods() {
+    for (command, said) in [
+        ("kill -KILL $$", "--on-event failed (signal: "),
+        ("exec yes noise >&2", "--on-event did not end within 500ms and was killed"),
+    ] {
+        let server = Script::http().start();
+        let mut bridge = Bridge::connected(&[&server.url(), "--on-event", command, "--event-timeout", "500ms"]);
+        mark(&mut bridge, "before");
+        bridge.wait_for_log(0, &[said]);
+        mark(&mut bridge, "after");
+        assert!(bridge.stderr().len() < 10_000, "{}", bridge.stderr().len());
+        bridge.finish();
+    }
+}
+
 /// Standard output is the client's, and the event need not be read.
 #[test]
 fn a_hook_that_prints_and_does_not_read() {

@@ -1,6 +1,8 @@
 //! Servers that say nothing: frozen, behind a network that drops everything, or busy. And much traffic at once, and what a
 //! user does by signals meanwhile. Real servers, both transports.
 
+#[path = "liveness/herd.rs"]
+mod herd;
 mod support;
 
 use std::collections::BTreeSet;

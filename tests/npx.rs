@@ -13,8 +13,12 @@ mod hooks;
 mod large;
 #[path = "modern.rs"]
 mod modern;
+#[path = "network.rs"]
+mod network;
 #[path = "proxy.rs"]
 mod proxy;
+#[path = "stdio.rs"]
+mod stdio;
 #[path = "tls.rs"]
 mod tls;
 #[path = "wire_cases.rs"]

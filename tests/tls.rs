@@ -138,6 +138,22 @@ fn wrong_certificates() {
     }
 }
 
+/// A server that speaks what nobody should any more.
+#[test]
+fn old_versions() {
+    let authority = Authority::new("right");
+    let certified = authority.certify(&["127.0.0.1"], Purpose::Server);
+    for version in ["TLSv1", "TLSv1.1"] {
+        let front = Front::start(&certified, 1, &[("MAX_VERSION", version)]);
+        let url = url(&front, Kind::EverythingHttp);
+        refused(
+            Bridge::start(&[&url, "--ca-cert", authority.file.path()]),
+            &["the server speaks TLS older than 1.2 only"],
+        );
+        assert!(front.requests().is_empty(), "a request was sent all the same");
+    }
+}
+
 /// The certificate goes wrong while a session lives: the call that waits is told why, and goes on when it is mended.
 #[test]
 fn a_certificate_that_expires_under_a_session() {

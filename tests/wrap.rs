@@ -264,6 +264,75 @@ fn the_file_and_its_backups() {
     assert_eq!(fixture.names(), [".mcp.json", "link.json"], "nothing is left in the folder");
 }
 
+/// A link that leads through others, one that leads nowhere, one that leads to itself; and a file with two names.
+#[test]
+fn links() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    let wrap = |path: &Path| finish(fixture.command().arg("wrap").arg(path));
+    let link = |name: &str, to: &Path| {
+        let path = fixture.folder.join(name);
+        symlink(to, &path).unwrap();
+        path
+    };
+    let first = link("first", &fixture.file);
+    let second = link("second", &first);
+    assert_eq!(wrap(&second).0, 0);
+    assert!(fixture.text().contains("MCP_RECONNECT_WRAPPED"));
+    assert!([&first, &second].iter().all(|path| fs::symlink_metadata(path).unwrap().is_symlink()));
+    fixture.good("unwrap", &[]);
+
+    let (code, said) = wrap(&link("nowhere", &fixture.folder.join("gone")));
+    assert!(code == 1 && said.contains("does not exist"), "{said}");
+    let (code, said) = wrap(&link("itself", &fixture.folder.join("itself")));
+    assert!(code == 1 && said.contains("cannot be read"), "{said}");
+    let (code, said) = wrap(&link("folder", &fixture.folder));
+    assert!(code == 1 && said.contains("is no file"), "{said}");
+
+    // The other name goes on to be what it was: it may be somebody's copy.
+    let other = fixture.folder.join("other");
+    fs::hard_link(&fixture.file, &other).unwrap();
+    assert_eq!(wrap(&fixture.file).0, 0);
+    assert_eq!(fs::read_to_string(&other).unwrap(), CLAUDE_CODE);
+}
+
+/// Whoever made it read-only wants it to stay as it is, or something else writes it.
+#[test]
+fn a_file_that_is_read_only() {
+    let fixture = Fixture::new(CLAUDE_CODE);
+    fs::set_permissions(&fixture.file, fs::Permissions::from_mode(0o444)).unwrap();
+    let (code, said) = fixture.run("wrap", &[]);
+    assert!(code == 1 && said.contains("is read-only") && said.contains("nothing was changed"), "{said}");
+    assert!(!said.contains("jarvis: wrapped"), "it was not: {said}");
+    assert_eq!(fixture.text(), CLAUDE_CODE);
+    assert_eq!(fixture.names(), [".mcp.json"]);
+    fixture.good("wrap", &["--dry-run"]);
+}
+
+/// Many at once: what one says that it has done no other undoes.
+#[test]
+fn many_at_once() {
+    let name = |number: usize| format!("server-{number}");
+    let servers: serde_json::Map<String, Value> =
+        (0..12).map(|number| (name(number), json!({"type": "http", "url": format!("http://h{number}/mcp")}))).collect();
+    let fixture = Fixture::new(serde_json::to_string_pretty(&json!({"mcpServers": servers})).unwrap());
+    let runs: Vec<_> = (0..12)
+        .map(|number| {
+            let mut command = fixture.command();
+            command.arg("wrap").arg(&fixture.file).args(["--only", &name(number)]);
+            std::thread::spawn(move || finish(&mut command))
+        })
+        .collect();
+    for run in runs {
+        let (code, said) = run.join().expect("no panic");
+        assert_eq!(code, 0, "{said}");
+    }
+    let json = fixture.json();
+    for number in 0..12 {
+        assert!(json["mcpServers"][name(number)]["command"].is_string(), "{} is not wrapped: {json:#}", name(number));
+    }
+    assert_eq!(fixture.names(), [".mcp.json"]);
+}
+
 /// Without a place for a copy nothing is changed.
 #[test]
 fn no_home() {

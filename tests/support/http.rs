@@ -85,6 +85,11 @@ impl Reply {
         self.open(200, &all)
     }
 
+    /// The port of the other side, which tells connections apart.
+    pub fn peer(&self) -> u16 {
+        self.0.peer_addr().map_or(0, |address| address.port())
+    }
+
     /// Bytes as they are, in place of a proper response.
     pub fn raw(self, bytes: &[u8]) -> Next {
         let _ = (&*self.0).write_all(bytes);

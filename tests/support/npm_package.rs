@@ -10,13 +10,17 @@ use super::{install, tests_folder};
 const PACKAGE: [&str; 8] =
     ["README.md", "cli", "package-lock.json", "package.json", "scripts", "src", "test", "tsconfig.json"];
 
+/// Names the test program for which the package is built already, where a program runs itself again.
+pub const BUILT_FOR: &str = "MCP_RECONNECT_TEST_BUILT_FOR";
+
 /// The folder of the npm package, built as it is published.
 pub fn build() -> PathBuf {
     let folder = install::node_package();
     let guard = File::create(folder.join("build.lock")).expect("the build folder is writable");
     guard.lock().expect("file locks work in the build folder");
     // Once for each test program.
-    let (stamp, program) = (folder.join("built-for"), std::process::id().to_string());
+    let (stamp, program) =
+        (folder.join("built-for"), std::env::var(BUILT_FOR).unwrap_or_else(|_| std::process::id().to_string()));
     if fs::read_to_string(&stamp).is_ok_and(|built| built == program) {
         return folder;
     }

@@ -6,7 +6,7 @@ import { constants, createBrotliDecompress, createGunzip, createInflate } from "
 
 import type { Report, Start } from "../src/connection.js";
 import type { sansIo } from "../src/engine.js";
-import { fault, unsendable, type Fault } from "../src/failure.js";
+import { fault, HEAD_BYTES, HEADERS, NOT_HTTP, TOO_LARGE, unreadable, unsendable, type Fault } from "../src/failure.js";
 import { inTurn } from "../src/turn.js";
 import { NotConnected, proxyAuthorization, unauthorized, type Connector } from "./connector.js";
 import { identityFailure } from "./tls.js";
@@ -14,12 +14,6 @@ import { VERSION } from "./version.js";
 
 /** Node.js and uvicorn hang up after 5 s without a request; one that meets the hang-up has an unknown outcome. In milliseconds. */
 const IDLE = 4000;
-
-/** The most bytes, and headers, of a response's head: as the native command takes them. */
-const HEAD_BYTES = 408 << 10;
-const HEADERS = 1000;
-
-const TOO_LARGE = `the head of the answer has over ${HEAD_BYTES >> 10} KiB, or over ${HEADERS} headers`;
 
 /** Where messages go, which may be full. */
 export interface Room {
@@ -159,7 +153,9 @@ class HttpExchange {
       this.#request?.destroy();
       return;
     }
-    if (status < 100) return this.#unusable(`what the server answers is not HTTP${this.#connector.suspicion()}`);
+    // Node's parser is lenient here, for lines that end with LF alone; the native host takes neither of these.
+    const odd = response.httpVersionMajor !== 1 || response.httpVersionMinor > 1 || response.rawHeaders.some((text) => text.includes("\0"));
+    if (status < 100 || odd) return this.#unusable(`${NOT_HTTP}${this.#connector.suspicion()}`);
     if (response.rawHeaders.length > 2 * HEADERS) return this.#unusable(TOO_LARGE);
     this.#connector.answered = true;
     const decoder = decoderOf(response);
@@ -213,9 +209,8 @@ class HttpExchange {
     if (refused) return { failure: "tls", detail: refused.message };
     const suspicion = this.#connector.suspicion();
     if (error.code === "HPE_HEADER_OVERFLOW") return { failure: "lost", detail: TOO_LARGE };
-    // Also where both are the same, which Node cannot be told to read.
-    if (error.code === "HPE_UNEXPECTED_CONTENT_LENGTH") return { failure: "lost", detail: "the answer has Content-Length twice" };
-    if (error.code?.startsWith("HPE_")) return { failure: "lost", detail: `what the server answers is not HTTP${suspicion}` };
+    const words = unreadable(error);
+    if (words) return { failure: "lost", detail: words === NOT_HTTP ? `${words}${suspicion}` : words };
     return { failure: "lost", detail: `${fault(error).detail}${suspicion}` };
   }
 

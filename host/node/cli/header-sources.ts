@@ -1,6 +1,8 @@
 // Where the headers come from: `--header`, `--header-env`, `--header-file` and `--header-command`, of which a later one replaces headers
 // of the same name. The file and the command are asked again and again; what they gave last stays when they fail.
+import { constants } from "node:fs";
 import { open } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { JobFailure, run, shown } from "./child.js";
 import { Refused } from "./duration.js";
@@ -10,6 +12,9 @@ import { log } from "./log.js";
 
 /** The most that a file may hold, or a command print, in bytes. */
 const MAX_BYTES = 64 << 10;
+
+/** How often a pipe is looked at, in milliseconds. */
+const LOOK = 20;
 
 /** What the command line says of headers. */
 export interface HeaderArgs {
@@ -31,6 +36,8 @@ export class HeaderSources {
   readonly #check: CheckHeaders;
   readonly #stop = new AbortController();
   #fromFile: Header[] = [];
+  /** A file system of the network may not answer: so long no other of Node's few threads waits for it too. */
+  #pending: Promise<string> | undefined;
   #fromCommand: Header[] = [];
 
   /** `serverUrl` is told to the command, so it holds no secret. A file is to be read with `open`. */
@@ -98,11 +105,15 @@ export class HeaderSources {
   }
 
   async #read(path: string): Promise<Header[]> {
+    const late = new AbortController();
     try {
-      const text = await inTime(readText(path), this.#args.timeout);
+      this.#pending ??= readText(path, late.signal).finally(() => (this.#pending = undefined));
+      const text = await inTime(this.#pending, this.#args.timeout);
       return this.#parse(text, "is not usable", (value) => expand(value, this.#lookup));
     } catch (error) {
       throw new Refused(`--header-file ${path} ${problem(error)}`);
+    } finally {
+      late.abort();
     }
   }
 
@@ -131,14 +142,27 @@ function problem(error: unknown): string {
   throw error;
 }
 
-async function readText(path: string): Promise<string> {
+async function readText(path: string, late: AbortSignal): Promise<string> {
   let bytes;
   try {
-    const file = await open(path);
+    // A pipe must not hold one of Node's few threads until somebody writes to it.
+    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
+      const isPipe = (await file.stat()).isFIFO();
       const buffer = Buffer.alloc(MAX_BYTES + 1);
       let length = 0;
-      for (let read; length < buffer.length && (read = (await file.read(buffer, length)).bytesRead) > 0; ) length += read;
+      while (length < buffer.length) {
+        const read = await file.read(buffer, length).then(({ bytesRead }) => bytesRead, (error: NodeJS.ErrnoException) => {
+          if (error.code === "EAGAIN") return undefined;
+          throw error;
+        });
+        length += read ?? 0;
+        if (read) continue;
+        // A pipe to which nobody writes yet looks like one that has ended, and nothing tells of the change.
+        if (read === 0 && (!isPipe || length > 0)) break;
+        if (late.aborted) throw new Error("nobody wrote to it");
+        await sleep(LOOK);
+      }
       bytes = buffer.subarray(0, length);
     } finally {
       await file.close();

@@ -1,7 +1,7 @@
 // One HTTP exchange: a request made, its response read, both reported to the engine.
 import type { sansIo } from "./engine.js";
 import type { Report } from "./connection.js";
-import { fault, unsendable, type Fault } from "./failure.js";
+import { fault, HEADERS, NOT_HTTP, switchesProtocols, TOO_LARGE, unsendable, type Fault } from "./failure.js";
 import type { Send } from "./fetch.js";
 
 export class Exchange {
@@ -44,11 +44,21 @@ export class Exchange {
       if ("failure" in prepared) return failed(prepared);
       const response = await send(prepared.url, prepared.init, () => this.#tell({ tag: "sent", val: exchange }));
       if (response.type === "opaqueredirect") return failed(unsendable("the server redirects, and a browser does not say where to"));
-      this.#tell({ tag: "response", val: { exchange, status: response.status, headers: fields(response.headers) } });
+      const headers = fields(response.headers);
+      const unusable = response.status < 200 ? NOT_HTTP : headers.length > HEADERS ? TOO_LARGE : undefined;
+      if (unusable) {
+        failed({ failure: "lost", detail: unusable });
+        return this.#controller.abort();
+      }
+      this.#tell({ tag: "response", val: { exchange, status: response.status, headers } });
       await this.#read(response.body);
       this.#tell({ tag: "end", val: exchange }, true);
     } catch (error) {
-      if (!this.#over) failed(fault(error));
+      if (this.#over) return;
+      if (!switchesProtocols(error)) return failed(fault(error));
+      // The status tells.
+      this.#tell({ tag: "response", val: { exchange, status: 101, headers: [] } });
+      this.#tell({ tag: "end", val: exchange }, true);
     }
   }
 

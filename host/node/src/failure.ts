@@ -23,6 +23,31 @@ export function fault(error: unknown): Fault {
   return { failure: failures.size === 1 ? [...failures][0]! : "lost", detail: describe(first) };
 }
 
+/** The most bytes, and headers, of a response's head: as the native host takes them. */
+export const HEAD_BYTES = 408 << 10;
+export const HEADERS = 1000;
+
+export const TOO_LARGE = `the head of the answer has over ${HEAD_BYTES >> 10} KiB, or over ${HEADERS} headers`;
+export const NOT_HTTP = "what the server answers is not HTTP";
+
+/** What an error of Node's parser, which `fetch` and `http` have in common, says of an answer. Undefined: it is none. */
+export function unreadable({ code = "", name = "" }: Cause): string | undefined {
+  // Newer versions of `fetch` leave the code out.
+  if (!code.startsWith("HPE_") && name !== "HTTPParserError") return undefined;
+  // Also where both are the same, which Node cannot be told to read.
+  return code === "HPE_UNEXPECTED_CONTENT_LENGTH" ? "the answer has Content-Length twice, or beside chunks" : NOT_HTTP;
+}
+
+/** Whether the answer was "101 Switching Protocols", of which `fetch` makes an error: nobody has asked for that. */
+export function switchesProtocols(error: unknown): boolean {
+  return innermost(error).some(({ code, message }) => code === "UND_ERR_SOCKET" && message === "bad upgrade");
+}
+
+/** Whether the head of the answer was over the limit of Node's `fetch`. */
+export function isTooLarge(error: unknown): boolean {
+  return innermost(error).some(({ code }) => code === "UND_ERR_HEADERS_OVERFLOW");
+}
+
 /** What refuses a request before it is sent. */
 export function unsendable(detail: string): Fault {
   return { failure: "unsendable", detail };
@@ -86,15 +111,18 @@ const WORDS: Record<string, string> = {
   EHOSTUNREACH: "no route to the destination",
   ENETUNREACH: "no route to the destination",
   ENOTFOUND: "the name was not found",
+  ERR_ASSERTION: "the runtime's fetch cannot read the answer",
   EPIPE: "the connection was closed or reset",
   ETIMEDOUT: "the network took too long",
   UND_ERR_CONNECT_TIMEOUT: "connecting timed out",
+  UND_ERR_HEADERS_OVERFLOW: "the head of the answer is over the limit of the dispatcher that the application has set",
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "the body of the answer is not as long as its Content-Length says",
   UND_ERR_SOCKET: "the connection was closed or reset",
 };
 
 /** An error in words. No URL: servers of HTTP+SSE put the session's id there. */
 function describe({ code = "", message = "", name = "Error" }: Cause = {}): string {
-  const words = WORDS[code];
+  const words = WORDS[code] ?? unreadable({ code, name });
   if (words) return words;
   const line = message.split("\n", 1)[0]!.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)"']+/gi, "the URL").slice(0, 200);
   return [line || name, code && !line.includes(code) ? ` (${code})` : ""].join("");

@@ -38,7 +38,16 @@ impl Probe {
     ///
     /// [`OpenError::InvalidOption`] and [`OpenError::Component`], as [`crate::connect`].
     pub fn new(options: &HttpOptions, url: &str) -> Result<Self, OpenError> {
-        HttpClient::new(options, url).map(|client| Self(client.client))
+        HttpClient::new(options, url).map(|client| Self(client.client()))
+    }
+
+    /// The same, whose responses are given as they come: a `Content-Encoding` stays, and the body is not decoded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::new`].
+    pub fn undecoded(options: &HttpOptions, url: &str) -> Result<Self, OpenError> {
+        HttpClient::undecoded(options, url).map(|client| Self(client.client()))
     }
 
     /// Makes one request and waits for the head of its response, without a bound on time. Redirects are not followed.

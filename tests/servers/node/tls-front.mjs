@@ -10,7 +10,8 @@ import { createServer } from "node:https";
 const { HOST = "127.0.0.1", PORT, TARGET, CERT, KEY, CLIENT_CA, MAX_VERSION, HTTP_1 } = process.env;
 const options = { cert: readFileSync(CERT), key: readFileSync(KEY), allowHTTP1: true };
 if (CLIENT_CA) Object.assign(options, { ca: readFileSync(CLIENT_CA), requestCert: true, rejectUnauthorized: true });
-if (MAX_VERSION) options.maxVersion = MAX_VERSION;
+// OpenSSL's own level refuses the oldest.
+if (MAX_VERSION) Object.assign(options, { maxVersion: MAX_VERSION, minVersion: "TLSv1", ciphers: "DEFAULT@SECLEVEL=0" });
 
 /** Headers of one connection only (RFC 9110 § 7.6.1), and those of HTTP/2 that HTTP/1.1 has elsewhere. */
 const own = /^(:.*|connection|keep-alive|transfer-encoding|upgrade|http2-settings|host)$/;

@@ -21,6 +21,7 @@ pub fn run(input: &[u8]) {
         (String::from("Mcp-Session-Id"), session.to_vec()),
         (String::from("Location"), location.to_vec()),
         (String::from("WWW-Authenticate"), location.to_vec()),
+        (String::from("Set-Cookie"), session.to_vec()),
     ];
     let mut answer = Answer::new(status, &headers);
     for piece in body.chunks(if choice & 2 == 0 { body.len().max(1) } else { 3 }) {
@@ -31,6 +32,7 @@ pub fn run(input: &[u8]) {
     check(&survey.open(&initialize("fuzz", "1")));
     survey.redirected(&answer);
     let opened = survey.opened(&answer).is_ok();
+    survey.learn_cookies(&answer);
     let requests = [
         survey.initialize("{}"),
         Some(survey.initialized()),
@@ -39,6 +41,7 @@ pub fn run(input: &[u8]) {
         survey.event_stream(),
         survey.resume(&answer),
         survey.delete(),
+        Some(survey.list("tools/list")),
     ];
     for request in requests.iter().flatten() {
         check(request);
@@ -46,6 +49,7 @@ pub fn run(input: &[u8]) {
     assert!(!survey.has_session_id() || opened || transport == Transport::HttpSse);
     survey.judge_dead_session(Some(&answer)).name();
     survey.judge_resume(&answer).name();
+    survey.is_lost(&answer);
     assert!(!answer.describe().contains(['\n', '\r']), "{:?}", answer.describe());
     answer.body_kind().name();
 }

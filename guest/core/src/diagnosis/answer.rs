@@ -15,6 +15,9 @@ const MAX_BODY: usize = 64 << 10;
 /// The largest event that is read, in bytes. Larger ones are skipped.
 const MAX_EVENT: usize = 1 << 20;
 
+/// The most cookies that are looked at.
+const MAX_COOKIES: usize = 50;
+
 /// A response as it comes in, with the parts that mean something.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -23,6 +26,9 @@ pub struct Answer {
     pub(super) session_id: Option<String>,
     challenge: String,
     retry_after: Option<crate::Nanos>,
+    /// `Content-Encoding`, unless it says that there is none.
+    coding: Option<String>,
+    pub(super) cookies: Vec<Vec<u8>>,
     body: Vec<u8>,
     events: Option<Parser>,
     pub(super) event_ids: Vec<String>,
@@ -87,6 +93,13 @@ impl Answer {
             session_id: header("mcp-session-id").and_then(http::session_id),
             challenge: text("www-authenticate").unwrap_or_default(),
             retry_after: header("retry-after").and_then(|value| http::retry_after(value, header("date"))),
+            coding: text("content-encoding").filter(|coding| !matches!(coding.trim(), "" | "identity")),
+            cookies: headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+                .map(|(_, value)| value.clone())
+                .take(MAX_COOKIES)
+                .collect(),
             body: Vec::new(),
             events,
             event_ids: Vec::new(),
@@ -163,6 +176,27 @@ impl Answer {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// Whether it says when to come back (`Retry-After`).
+    pub fn has_retry_after(&self) -> bool {
+        self.retry_after.is_some()
+    }
+
+    /// How its body is compressed, though nobody asked for that: its `Content-Encoding`. `None`: it is not.
+    pub fn coding(&self) -> Option<&str> {
+        self.coding.as_deref()
+    }
+
+    /// The names of the cookies that it sets. Their values may be secrets.
+    pub fn cookie_names(&self) -> impl Iterator<Item = &str> {
+        let lines = self.cookies.iter().filter_map(|line| core::str::from_utf8(line).ok());
+        lines.filter_map(|line| line.split(';').next()?.split_once('=')).map(|(name, _)| name.trim())
+    }
+
+    /// Whether it is a JSON-RPC error, whatever the status: the words of an MCP server.
+    pub fn is_error(&self) -> bool {
+        matches!(self.reply, Some(Reply::Error { .. }))
     }
 
     /// Whether it is a stream of server-sent events.

@@ -35,12 +35,15 @@ pub fn initialize(client: &str, version: &str) -> String {
 pub enum DeadSession {
     /// That the session is lost: a new one is made, and the request is sent again.
     Recognised,
+    /// That it may be: a list that the server offers and then an `initialize` find out, before the request is sent again.
+    Verified,
     /// The server does not look at session ids: there is nothing that could be lost.
     Ignored,
     /// The server takes the message in silence. On HTTP+SSE a lost session shows in its stream, on Streamable HTTP the next
     /// ping finds out.
     Silent,
-    /// Other credentials are wanted.
+    /// Other credentials are wanted, though those that there are were good: fresh ones are asked for where there are any, and then
+    /// an `initialize` finds out.
     Unauthorized,
     /// Come back later.
     Busy,
@@ -55,6 +58,7 @@ impl DeadSession {
     pub fn name(self) -> &'static str {
         match self {
             Self::Recognised => "recognised",
+            Self::Verified => "verified",
             Self::Ignored => "ignored",
             Self::Silent => "silent",
             Self::Unauthorized => "unauthorized",

@@ -8,7 +8,9 @@ use super::made_up::{made_up, made_up_endpoint};
 use super::{DeadSession, Resumption};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
+use crate::wire::cookies::Jar;
 use crate::wire::http;
+use crate::wire::json;
 use crate::wire::modern;
 use crate::wire::url::Url;
 use crate::{Method, Request, Transport};
@@ -27,6 +29,7 @@ pub struct Survey {
     session: Option<String>,
     endpoint: Option<Url>,
     redirects: u32,
+    cookies: Jar,
     /// The id of the last request.
     id: u64,
 }
@@ -36,8 +39,8 @@ impl Survey {
     /// wrong with the URL.
     pub fn new(url: &str, headers: Vec<(String, String)>, transport: Transport, version: &str) -> Result<Self, String> {
         let url = Url::parse(url)?;
-        let version = version.into();
-        Ok(Self { url, headers, transport, version, session: None, endpoint: None, redirects: 0, id: 1 })
+        let (version, cookies) = (version.into(), Jar::default());
+        Ok(Self { url, headers, transport, version, session: None, endpoint: None, redirects: 0, cookies, id: 1 })
     }
 
     /// What opens the session: the POST of [`super::initialize`], or the GET of the HTTP+SSE stream, which has to stay open until
@@ -106,6 +109,28 @@ impl Survey {
         }
     }
 
+    /// Takes the cookies of a response of the session, which later requests carry as the engine's do. A survey has no clock: none of
+    /// them expires.
+    pub fn learn_cookies(&mut self, answer: &Answer) {
+        for line in &answer.cookies {
+            // What does not fit is not sent.
+            let _ = self.cookies.set(line, &self.url, None, 0);
+        }
+    }
+
+    /// A list, as the verification of a session asks for one: `tools/list` and the like. On HTTP+SSE its answer comes on the stream.
+    pub fn list(&mut self, method: &str) -> Request {
+        self.id += 1;
+        let text = alloc::format!(r#"{{"jsonrpc":"2.0","id":{},"method":{}}}"#, self.id, json::quote(method));
+        self.request(Method::Post, self.post_url(), &text, &self.session_headers(self.session.as_deref()))
+    }
+
+    /// Whether the answer to a request of the session says that there is no such session, which was begun a moment ago.
+    pub fn is_lost(&self, answer: &Answer) -> bool {
+        use DeadSession::{Recognised, Unauthorized, Verified};
+        matches!(self.judge_dead_session(Some(answer)), Recognised | Verified | Unauthorized)
+    }
+
     /// Whether the server gave the session an id.
     pub fn has_session_id(&self) -> bool {
         self.session.is_some()
@@ -168,8 +193,10 @@ impl Survey {
     pub fn judge_dead_session(&self, answer: Option<&Answer>) -> DeadSession {
         let Some(answer) = answer else { return DeadSession::Silent };
         if !(200..300).contains(&answer.status) {
-            return match answer.refusal().evidence(self.transport, true) {
+            let refusal = answer.refusal();
+            return match refusal.evidence(self.transport, true) {
                 Evidence::SessionLost => DeadSession::Recognised,
+                Evidence::Refused if refusal.may_mean_loss() => DeadSession::Verified,
                 Evidence::Unauthorized => DeadSession::Unauthorized,
                 Evidence::Busy { .. } => DeadSession::Busy,
                 Evidence::Unknown | Evidence::NotSent => DeadSession::Unclear,
@@ -180,7 +207,7 @@ impl Survey {
             _ if self.transport == Transport::HttpSse => DeadSession::Silent,
             Some(Reply::Result) => DeadSession::Ignored,
             Some(Reply::Error { code, message }) if session_loss::error_may_mean_loss(*code, message) => {
-                DeadSession::Recognised
+                DeadSession::Verified
             }
             Some(Reply::Error { .. }) => DeadSession::NotRecognised,
             None => DeadSession::Silent,
@@ -219,6 +246,13 @@ impl Survey {
         let standard = http::standard_headers(method).iter();
         headers.extend(standard.map(|(name, value)| (name.to_string(), value.to_string())));
         headers.extend_from_slice(extra);
+        let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+        let own = own.map(|(_, value)| value.trim().trim_end_matches(';').to_string()).unwrap_or_default();
+        if let Some(cookies) = self.cookies.header(url, &own, 0) {
+            let whole = if own.is_empty() { cookies } else { alloc::format!("{own}; {cookies}") };
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case("cookie"));
+            headers.push(("cookie".to_string(), whole));
+        }
         Request {
             method,
             https: url.https(),
@@ -298,13 +332,10 @@ mod tests {
                 r#"{"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#,
                 Recognised,
             ),
-            (400, json, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#, NotRecognised),
-            (
-                200,
-                json,
-                r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":2}"#,
-                Recognised,
-            ),
+            (400, json, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#, Verified),
+            (400, json, r#"{"id":2,"error":{"code":-32602,"message":"bad cursor"}}"#, NotRecognised),
+            (410, "", "", Verified),
+            (200, json, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":2}"#, Verified),
             (200, json, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"no"},"id":2}"#, NotRecognised),
             (200, json, r#"{"jsonrpc":"2.0","result":{},"id":2}"#, Ignored),
             (202, "", "", Silent),
@@ -316,6 +347,30 @@ mod tests {
             assert_eq!(survey.judge_dead_session(Some(&answer)), meaning, "{status} {body}");
         }
         assert_eq!(survey.judge_dead_session(None), Silent);
+    }
+
+    #[test]
+    fn the_cookies_of_a_session_go_with_its_requests() {
+        let mut survey = opened();
+        let cookie = ("Set-Cookie".to_string(), b"node=a; Path=/; HttpOnly".to_vec());
+        let answer = Answer::new(200, &[cookie, ("set-cookie".into(), b"\xff".to_vec())]);
+        assert_eq!(answer.cookie_names().collect::<Vec<_>>(), ["node"]);
+        survey.learn_cookies(&answer);
+        assert_eq!(header(&survey.ping(), "cookie"), Some("node=a"));
+        survey.headers = Vec::from([("Cookie".to_string(), "theme=dark;".to_string())]);
+        assert_eq!(header(&survey.list("tools/list"), "cookie"), Some("theme=dark; node=a"));
+        survey.headers = Vec::from([("Cookie".to_string(), "node=b".to_string())]);
+        assert_eq!(header(&survey.ping(), "Cookie"), Some("node=b"));
+    }
+
+    #[test]
+    fn what_an_answer_says_of_itself() {
+        let of = |name: &str, value: &str| Answer::new(503, &[(name.to_string(), value.as_bytes().to_vec())]);
+        assert!(of("Retry-After", "1").has_retry_after() && !of("Retry-After", "soon").has_retry_after());
+        assert_eq!(of("Content-Encoding", "gzip").coding(), Some("gzip"));
+        assert_eq!(of("Content-Encoding", "identity").coding(), None);
+        assert!(answer(400, "", r#"{"error":{"code":-32600,"message":"no"}}"#).is_error());
+        assert!(!answer(400, "", "no").is_error());
     }
 
     #[test]

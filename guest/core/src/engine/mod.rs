@@ -119,6 +119,8 @@ pub struct Engine {
     initialize_next: bool,
     /// The session that was lost last, and the words of the server that turned out to mean it.
     lost_session: Option<(u64, String)>,
+    /// Notifications and answers of the client for which the queue had no room.
+    overflowed: u64,
     /// A notification was refused in a session that lived, and none was taken since.
     notifications_refused: bool,
     /// Sessions in a row whose `notifications/initialized` was refused.
@@ -232,6 +234,7 @@ impl Engine {
             suspect: false,
             probes: Probes::default(),
             refused_pings: 0,
+            overflowed: 0,
             broken_pings: 0,
             ping_missed: false,
             verified_loss: false,

@@ -325,6 +325,27 @@ fn notifications_count_against_the_queue() {
     world.verify();
 }
 
+/// A client that writes without end must not write the log without end: how many were dropped is said at 1, 2, 4, 8, …
+#[test]
+fn messages_that_are_dropped_are_counted() {
+    let mut options = Options::new(URL);
+    options.max_queue_messages = 4;
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    world.run_for(SECOND);
+    for _ in 0..1004 {
+        world.notify("notifications/custom");
+    }
+    let said = |world: &World, words: &str| {
+        world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains(words)))
+    };
+    assert_eq!(said(&world, "a notification or answer of the client was dropped"), 10, "{}", world.story());
+    assert_eq!(said(&world, "(1 so far)"), 1);
+    assert_eq!(said(&world, "(512 so far)"), 1);
+    world.verify();
+}
+
 #[test]
 fn roots_changes_that_collapse_take_the_room_of_one() {
     let mut options = Options::new(URL);

@@ -17,6 +17,10 @@ pub enum Trouble {
     Unreachable(String),
     /// 401 or 403.
     Unauthorized { status: u64, challenge: String },
+    /// The server answers `initialize` with an error of its own.
+    Refused(String),
+    /// It answers `initialize`, and no session comes of it.
+    Incomplete(String),
     /// An answer that no MCP server gives.
     NotMcp(String),
 }
@@ -91,7 +95,7 @@ impl Client {
                 return Err(Trouble::Unauthorized { status, challenge });
             }
             if let Some(reason) = self.unreachable.take() {
-                return Err(Trouble::NotMcp(format!("the handshake could not be completed: {reason}")));
+                return Err(Trouble::Incomplete(reason));
             }
         }
         if let Some(session) = &self.session {
@@ -230,9 +234,11 @@ fn trouble(code: i64, message: String, data: &Value) -> Trouble {
             status: data["status"].as_u64().unwrap_or_default(),
             challenge: data["challenge"].as_str().unwrap_or_default().to_owned(),
         },
-        errors::HTTP_ERROR if data["status"].is_null() => Trouble::Unreachable(message),
+        errors::HTTP_ERROR if data["status"].as_u64().is_none_or(|status| status >= 500) => {
+            Trouble::Unreachable(message)
+        }
         errors::HTTP_ERROR => Trouble::NotMcp(format!("{message} Is the path right? It often ends in /mcp or /sse.")),
         errors::UNAVAILABLE | errors::TIMED_OUT | errors::CLOSED => Trouble::Unreachable(message),
-        _ => Trouble::NotMcp(format!("the server refuses initialize: {message} ({code})")),
+        _ => Trouble::Refused(format!("{message} ({code})")),
     }
 }

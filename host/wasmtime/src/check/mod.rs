@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mcp_reconnect::oauth::{FailureKind, Session};
-use mcp_reconnect::{HttpOptions, OpenError};
+use mcp_reconnect::{HttpOptions, OpenError, Transport};
 use mcp_reconnect_core::text::Secrets;
 use tracing::level_filters::LevelFilter;
 
@@ -174,22 +174,69 @@ impl Check {
     }
 
     async fn ask(&mut self) {
-        let Self { client: Some(client), report, progress, .. } = self else { return };
-        progress.step("connect");
-        if let Err(trouble) = client.initialize(report).await {
-            return report.failed(trouble);
+        let Some(client) = &mut self.client else { return };
+        self.progress.step("connect");
+        let session = match client.initialize(&mut self.report).await {
+            Ok(()) => client.session(),
+            Err(trouble) => return self.look_into(trouble).await,
+        };
+        let Some((transport, version)) = session else { return };
+        self.progress.step("list what it offers");
+        client.lists(&mut self.report).await;
+        self.progress.step("look at TLS");
+        certificate::look(&self.http, &self.url, self.limit, &mut self.report).await;
+        self.survey(transport, &version).await;
+        if let Some(client) = &mut self.client {
+            client.losses(&mut self.report);
         }
-        progress.step("list what it offers");
-        client.lists(report).await;
-        progress.step("look at TLS");
-        certificate::look(&self.http, &self.url, self.limit, report).await;
-        progress.step("open a second session");
-        let Some((transport, version)) = client.session() else { return };
-        match Survey::new(&self.http, &self.url, self.headers.clone(), transport, &version) {
-            Ok(survey) => self.survey.insert(survey).run(report, progress).await,
-            Err(problem) => report.problem(format!("the server's sessions could not be looked at: {problem}")),
+    }
+
+    /// Opens a second session, and asks in it.
+    async fn survey(&mut self, transport: Transport, version: &str) {
+        self.progress.step("open a second session");
+        match Survey::new(&self.http, &self.url, self.headers.clone(), transport, version) {
+            Ok(survey) => self.survey.insert(survey).run(&mut self.report, &mut self.progress).await,
+            Err(problem) => self.report.problem(format!("the server's sessions could not be looked at: {problem}")),
         }
-        client.losses(report);
+    }
+
+    /// There is no session: why, and what else can be seen.
+    async fn look_into(&mut self, trouble: Trouble) {
+        match &trouble {
+            // Single requests show what became of it.
+            Trouble::Incomplete(_) => {
+                if let Some(client) = self.client.take() {
+                    let _ = tokio::time::timeout(GOODBYE, client.close()).await;
+                }
+                let version = self.report.protocol_version.clone().unwrap_or_default();
+                self.report.failed(trouble);
+                self.survey(Transport::StreamableHttp, &version).await;
+            }
+            Trouble::Unreachable(_) | Trouble::NotMcp(_) => {
+                self.progress.step("look at its answer");
+                let survey = Survey::new(&self.http, &self.url, self.headers.clone(), Transport::StreamableHttp, "");
+                let answer = match survey {
+                    Ok(survey) => self.survey.insert(survey).first_answer().await,
+                    Err(_) => None,
+                };
+                // Of a server that refuses by status and error.
+                match answer.as_ref().filter(|answer| answer.is_error()) {
+                    Some(answer) => self.report.failed(Trouble::Refused(answer.describe())),
+                    None => self.report.failed(trouble),
+                }
+                if let Some(answer) = answer
+                    && matches!(answer.status(), 429 | 503)
+                    && !answer.has_retry_after()
+                {
+                    self.report.problem(format!(
+                        "it does not say when to come back: have it, or the proxy before it, send Retry-After with \
+                         HTTP {}, so that requests are held for that time and none has an unknown outcome",
+                        answer.status()
+                    ));
+                }
+            }
+            Trouble::Unauthorized { .. } | Trouble::Refused(_) => self.report.failed(trouble),
+        }
     }
 
     /// Ends the sessions, and gives the result.
@@ -249,6 +296,14 @@ impl Report {
                 self.credentials = Some(report::Credentials { status, challenge });
                 self.fail(Outcome::Unauthorized, format!("the server wants other credentials (HTTP {status})"));
             }
+            Trouble::Refused(words) => self.fail(
+                Outcome::Broken,
+                format!("the server answers initialize with an error: {words}. These are its own words; its log may say more"),
+            ),
+            Trouble::Incomplete(reason) => self.fail(
+                Outcome::Broken,
+                format!("the server answers initialize, and what follows fails: {reason}"),
+            ),
             Trouble::NotMcp(reason) => self.fail(Outcome::NotMcp, reason),
         }
     }

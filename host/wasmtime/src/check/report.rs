@@ -19,6 +19,8 @@ pub enum Outcome {
     Unreachable,
     /// Other credentials are wanted.
     Unauthorized,
+    /// An MCP server, with which no session can be made.
+    Broken,
     /// Something answers that is no MCP server.
     NotMcp,
 }
@@ -28,7 +30,7 @@ impl Outcome {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Ok => 0,
-            Self::Degraded => 1,
+            Self::Degraded | Self::Broken => 1,
             Self::Unreachable => 3,
             Self::Unauthorized => 4,
             Self::NotMcp => 5,
@@ -90,6 +92,14 @@ pub struct DeadSession {
     pub status: Option<u16>,
     pub body: Option<&'static str>,
     pub says: Option<String>,
+}
+
+/// Whether the requests of a session reach the server that began it, over connections of their own too.
+#[derive(Debug, Serialize)]
+pub struct Stickiness {
+    pub asked: usize,
+    /// Requests that were answered as if there were no such session.
+    pub lost: usize,
 }
 
 /// The end of a session.
@@ -175,6 +185,11 @@ pub struct Report {
     pub resources: Option<Count>,
     pub resource_templates: Option<Count>,
     pub session_id: Option<bool>,
+    /// The names of the cookies that the server sets.
+    pub cookies: Option<Vec<String>>,
+    pub stickiness: Option<Stickiness>,
+    /// How answers are compressed although nobody asked for that.
+    pub compression: Option<String>,
     pub ping: Option<Ping>,
     pub event_stream: Option<EventStream>,
     pub resumable: Option<Resumable>,
@@ -216,6 +231,9 @@ impl Report {
             resources: None,
             resource_templates: None,
             session_id: None,
+            cookies: None,
+            stickiness: None,
+            compression: None,
             ping: None,
             event_stream: None,
             resumable: None,

@@ -9,12 +9,14 @@ use mcp_reconnect_core::diagnosis::{self, Answer, DeadSession, Resumption};
 use mcp_reconnect_core::{self as core, Method, Request};
 
 use super::progress::Progress;
-use super::report::{self, EventStream, Goodbye, Ping, Report, Resumable};
+use super::report::{self, EventStream, Goodbye, Ping, Report, Resumable, Stickiness};
 
 /// How long an answer may take. A POST to a dead session of some servers is never answered.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a ping is sent.
 const PINGS: usize = 5;
+/// How many of its requests have a connection of their own: what tells servers apart by connection shows only then.
+const CONNECTIONS: usize = 4;
 /// How long a stream may stay silent before it is left alone.
 const SILENCE: Duration = Duration::from_millis(300);
 
@@ -22,9 +24,14 @@ const SILENCE: Duration = Duration::from_millis(300);
 pub struct Survey {
     core: diagnosis::Survey,
     probe: Probe,
+    http: HttpOptions,
+    url: String,
     /// The stream of HTTP+SSE, on which everything comes, and with which its session ends.
     stream: Option<(Answer, Response)>,
     open: bool,
+    /// How its requests fared, and what the first of those was answered that were answered as if there were no such session.
+    stickiness: Stickiness,
+    stray: Option<String>,
 }
 
 impl Survey {
@@ -42,7 +49,18 @@ impl Survey {
             Transport::Other => return Err("the transport is newer than this program".to_owned()),
         };
         let probe = Probe::new(options, url).map_err(|error| error.to_string())?;
-        Ok(Self { core: diagnosis::Survey::new(url, headers, transport, version)?, probe, stream: None, open: false })
+        let core = diagnosis::Survey::new(url, headers, transport, version)?;
+        let (http, url) = (options.clone(), url.to_owned());
+        Ok(Self {
+            core,
+            probe,
+            http,
+            url,
+            stream: None,
+            open: false,
+            stickiness: Stickiness { asked: 0, lost: 0 },
+            stray: None,
+        })
     }
 
     /// Asks everything.
@@ -63,6 +81,8 @@ impl Survey {
         };
         progress.step("ping");
         let pinged = self.pings(report).await;
+        progress.step("ask over other connections");
+        self.connections(report).await;
         progress.step("ask with a session id that does not exist");
         self.dead_session(report).await;
         if let Some(request) = self.core.event_stream() {
@@ -76,6 +96,8 @@ impl Survey {
             }
             progress.step("ask for a stream again");
             self.resume(pinged.filter(Answer::has_event_ids).unwrap_or(opened), report).await;
+            progress.step("look at compression");
+            self.compression(report).await;
         } else {
             report.note("HTTP+SSE: an answer that is cut off cannot be had again; its outcome is then unknown".into());
         }
@@ -101,6 +123,8 @@ impl Survey {
             }
         };
         self.core.opened(&answer)?;
+        self.core.learn_cookies(&answer);
+        report.cookies = Some(answer.cookie_names().map(str::to_owned).collect());
         self.open = true;
         if let Some(request) = self.core.initialize(&initialize) {
             self.stream = Some((answer.clone(), response));
@@ -109,7 +133,8 @@ impl Survey {
                 return Err(result.describe());
             }
         }
-        self.make(self.core.initialized(), SILENCE).await?;
+        let (initialized, _) = self.make(self.core.initialized(), SILENCE).await?;
+        self.note(&initialized);
         Ok(answer)
     }
 
@@ -121,9 +146,11 @@ impl Survey {
             let begun = Instant::now();
             match self.answer_to(request).await {
                 Ok(answer) if answer.is_result() => {
+                    self.note(&answer);
                     times.push(begun.elapsed().as_secs_f64() * 1000.0);
                     last = Some(answer);
                 }
+                Ok(answer) if self.note(&answer) => {}
                 Ok(answer) => {
                     report.problem(format!("ping fails: {}", answer.describe()));
                     break;
@@ -140,6 +167,79 @@ impl Survey {
             report.ping = Some(Ping { count: times.len(), median_ms, min_ms: *min, max_ms: *max });
         }
         last
+    }
+
+    /// Takes note of how a request of the session fared. True: as if there were no such session.
+    fn note(&mut self, answer: &Answer) -> bool {
+        let lost = !answer.is_result() && self.core.is_lost(answer);
+        self.stickiness.asked += 1;
+        self.stickiness.lost += usize::from(lost);
+        if lost && self.stray.is_none() {
+            self.stray = Some(answer.describe());
+        }
+        lost
+    }
+
+    /// Whether all requests of the session reach the server that began it.
+    async fn connections(&mut self, report: &mut Report) {
+        if self.core.ping_dead_session().is_none() {
+            return;
+        }
+        for _ in 0..CONNECTIONS {
+            let Ok(probe) = Probe::new(&self.http, &self.url) else { break };
+            let shared = std::mem::replace(&mut self.probe, probe);
+            let request = self.core.ping();
+            let answer = self.answer_to(request).await;
+            self.probe = shared;
+            match answer {
+                Ok(answer) => drop(self.note(&answer)),
+                Err(_) => break,
+            }
+        }
+        let Stickiness { asked, lost } = self.stickiness;
+        if let Some(said) = &self.stray {
+            report.problem(if lost == asked {
+                format!("every request of a session that was just begun is answered as if there were none ({said}): the server does not keep sessions that it gives ids to")
+            } else {
+                format!(
+                    "{lost} of {asked} requests of a session that was just begun were answered as if there were none \
+                     ({said}): behind this address are several servers, each with its own sessions. Have the balancer send the requests \
+                     of a session to one server, by a cookie or by Mcp-Session-Id, or run one"
+                )
+            });
+        }
+        report.stickiness = Some(Stickiness { asked, lost });
+    }
+
+    /// Whether answers are compressed although `identity` is asked for. A list is long enough for servers that spare short answers.
+    async fn compression(&mut self, report: &mut Report) {
+        let offered =
+            ["tools", "prompts", "resources"].into_iter().find(|name| report.capabilities.get(name).is_some());
+        let Ok(probe) = Probe::undecoded(&self.http, &self.url) else { return };
+        let shared = std::mem::replace(&mut self.probe, probe);
+        let request = match offered {
+            Some(of) => self.core.list(&format!("{of}/list")),
+            None => self.core.ping(),
+        };
+        let answer = self.make(request, PATIENCE).await;
+        self.probe = shared;
+        let Ok((answer, _)) = answer else { return };
+        if let Some(coding) = answer.coding() {
+            report.problem(format!(
+                "answers are compressed ({coding}) although identity is asked for: a compressed stream may come late, and the \
+                 WebAssembly command cannot read it. Turn compression off for this path, in the server or the proxy before it"
+            ));
+            report.compression = Some(coding.to_owned());
+        }
+    }
+
+    /// The answer to `initialize` where no session came of one. `None`: there is none.
+    pub async fn first_answer(&mut self) -> Option<Answer> {
+        let initialize = diagnosis::initialize("mcp-reconnect-check", env!("CARGO_PKG_VERSION"));
+        let (answer, _) = self.make(self.core.open(&initialize), SILENCE).await.ok()?;
+        // It may be there again by now.
+        self.open = self.core.opened(&answer).is_ok();
+        Some(answer)
     }
 
     /// Makes a request of the session and waits for its answer, wherever that comes.
@@ -174,7 +274,17 @@ impl Survey {
         let verdict = self.core.judge_dead_session(answer.as_ref());
         let says = answer.as_ref().map(Answer::describe);
         match verdict {
-            DeadSession::Recognised | DeadSession::Unauthorized | DeadSession::Busy => {}
+            DeadSession::Recognised | DeadSession::Busy => {}
+            DeadSession::Verified => report.note(
+                "a session that does not exist is answered in the server's own words: after a restart a list and an \
+                 initialize find out whether it is gone, before anything is sent again. With 404 there is no need to"
+                    .into(),
+            ),
+            DeadSession::Unauthorized => report.problem(format!(
+                "a session that does not exist is answered as if the credentials were wrong ({}), which they are not: after \
+                 a restart clients ask for fresh ones, or for a sign-in, before they find out. Have the server answer 404",
+                says.as_deref().unwrap_or_default()
+            )),
             DeadSession::Ignored => report.note("the server does not look at session ids".into()),
             // There the stream tells.
             DeadSession::Silent if self.core.event_stream().is_none() => {}
@@ -185,7 +295,7 @@ impl Survey {
             ),
             DeadSession::Unclear | DeadSession::NotRecognised => report.problem(format!(
                 "the answer to a session that does not exist is not recognised as such ({}): after a restart the client \
-                 may see errors",
+                 may see errors. Have the server answer 404",
                 says.as_deref().unwrap_or("no answer")
             )),
         }
@@ -235,7 +345,7 @@ impl Survey {
         match self.make(request, SILENCE).await {
             Ok((answer, _)) => {
                 let accepted = (200..300).contains(&answer.status());
-                if !accepted {
+                if !accepted && self.stray.is_none() {
                     report.note(format!(
                         "the server does not let its clients end a session ({}): sessions stay until it forgets them",
                         answer.describe()

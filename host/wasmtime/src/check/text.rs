@@ -29,6 +29,7 @@ pub fn of(report: &Report) -> String {
             Some(command) => &format!("The server wants a sign-in: {command}"),
             None => "The server wants other credentials: give them with --header 'Authorization: Bearer …'.",
         },
+        Outcome::Broken => "It is an MCP server, and no session can be made with it.",
         Outcome::NotMcp => "There is no MCP server at this URL.",
     };
     let _ = writeln!(text, "\n{verdict}");
@@ -90,12 +91,14 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         }),
     );
     fact("session id", report.session_id.map(|has| (if has { "yes" } else { "no" }).to_owned()));
+    fact("cookies", report.cookies.as_ref().filter(|names| !names.is_empty()).map(|names| names.join(", ")));
     fact(
         "dead session",
         report.dead_session.as_ref().map(|dead| {
             let says = dead.says.as_deref().unwrap_or("no answer");
             match dead.verdict {
                 "recognised" => format!("recognised ({says}): a new session is made and the request sent again"),
+                "verified" => format!("looked into ({says}): a new session is made where the old one is gone"),
                 "ignored" => format!("not looked at ({says})"),
                 "silent" => format!("silence ({says})"),
                 verdict => format!("{verdict} ({says})"),

@@ -1,11 +1,12 @@
 //! Where the headers come from: `--header`, `--header-file` and `--header-command`, of which a later one replaces headers of
 //! the same name. The file and the command are asked again and again; what they gave last stays when they fail.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::child::{self, Job};
@@ -19,7 +20,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// All headers, and how to get fresh ones.
 pub struct HeaderSources {
     fixed: Vec<Header>,
-    file: Option<Source<PathBuf>>,
+    file: Option<Source<HeaderFile>>,
     command: Option<Source<String>>,
     /// For the command; without secrets.
     server_url: String,
@@ -41,7 +42,7 @@ impl HeaderSources {
         server_url: String,
         timeout: Duration,
     ) -> Self {
-        let file = file.map(|place| Source { place, last: Vec::new() });
+        let file = file.map(|path| Source { place: HeaderFile { path, pending: None }, last: Vec::new() });
         let command = command.map(|place| Source { place, last: Vec::new() });
         Self { fixed, file, command, server_url, timeout }
     }
@@ -66,7 +67,7 @@ impl HeaderSources {
     /// Reads the file for the first time. An error says what is wrong, on one line and without a value.
     pub async fn open(&mut self) -> Result<(), String> {
         if let Some(file) = &mut self.file {
-            file.last = read(file.place.clone(), self.timeout).await?;
+            file.last = file.place.read(self.timeout).await?;
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl HeaderSources {
     /// is told on stderr and leaves what there was.
     pub async fn refresh(&mut self, status: Option<u16>) {
         if let Some(file) = &mut self.file {
-            match read(file.place.clone(), self.timeout).await {
+            match file.place.read(self.timeout).await {
                 Ok(headers) => file.last = headers,
                 Err(problem) => tracing::warn!("{problem}; its old headers are kept"),
             }
@@ -115,31 +116,88 @@ impl HeaderSources {
     }
 }
 
-async fn read(path: PathBuf, limit: Duration) -> Result<Vec<Header>, String> {
-    let shown = format!("--header-file {}", path.display());
-    // A pipe or a file system of the network may not answer.
-    let text = timeout(limit, tokio::task::spawn_blocking(move || read_text(&path)));
-    let text = match text.await {
-        Ok(Ok(text)) => text,
-        Ok(Err(_)) => Err("cannot be read".into()),
-        Err(_) => Err(format!("was not read within {limit:?}")),
-    };
-    let parsed = text.and_then(|text| {
-        header::parse_all(&text, |value| expand(value, environment::lookup))
-            .map_err(|problem| format!("is not usable: {problem}"))
-    });
-    parsed.map_err(|problem| format!("{shown} {problem}"))
+/// The file of `--header-file`, which may be a pipe.
+struct HeaderFile {
+    path: PathBuf,
+    /// A file system of the network may not answer: so long no other thread waits for it too.
+    pending: Option<JoinHandle<Result<Opened, String>>>,
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() > MAX_BYTES {
-        return Err(format!("is over {MAX_BYTES} bytes"));
+/// What is behind a path.
+enum Opened {
+    Text(Vec<u8>),
+    /// A named pipe, or `<(command)` of a shell: whoever writes to it may take time, or never come.
+    #[cfg(unix)]
+    Pipe(File),
+}
+
+impl HeaderFile {
+    async fn read(&mut self, limit: Duration) -> Result<Vec<Header>, String> {
+        let text = match timeout(limit, self.read_text()).await {
+            Ok(text) => text,
+            Err(_) => Err(format!("was not read within {limit:?}")),
+        };
+        let parsed = text.and_then(|text| {
+            header::parse_all(&text, |value| expand(value, environment::lookup))
+                .map_err(|problem| format!("is not usable: {problem}"))
+        });
+        parsed.map_err(|problem| format!("--header-file {} {problem}", self.path.display()))
     }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".into())
+
+    async fn read_text(&mut self) -> Result<String, String> {
+        let path = &self.path;
+        let pending = self.pending.get_or_insert_with(|| {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || open(&path).map_err(|error| format!("cannot be read: {error}")))
+        });
+        let opened = pending.await;
+        self.pending = None;
+        let bytes = match opened.map_err(|_| "cannot be read".to_owned())?? {
+            Opened::Text(bytes) => bytes,
+            #[cfg(unix)]
+            Opened::Pipe(pipe) => drain(pipe).await.map_err(|error| format!("cannot be read: {error}"))?,
+        };
+        if bytes.len() > MAX_BYTES {
+            return Err(format!("is over {MAX_BYTES} bytes"));
+        }
+        String::from_utf8(bytes).map_err(|_| "is not UTF-8".into())
+    }
+}
+
+/// Opens a file, and reads it unless it is a pipe.
+fn open(path: &Path) -> std::io::Result<Opened> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&file.metadata()?.file_type()) {
+        return Ok(Opened::Pipe(file));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Opened::Text(bytes))
+}
+
+/// Reads what is written to a pipe up to the end, without a thread that waits for it.
+#[cfg(unix)]
+async fn drain(pipe: File) -> std::io::Result<Vec<u8>> {
+    use tokio::io::AsyncReadExt;
+    /// A pipe to which nobody writes yet looks like one that has ended, and nothing tells of the change.
+    const LOOK: Duration = Duration::from_millis(20);
+    let mut pipe = tokio::net::unix::pipe::Receiver::from_file(pipe)?;
+    let mut bytes = Vec::new();
+    loop {
+        (&mut pipe).take((MAX_BYTES + 1 - bytes.len()) as u64).read_to_end(&mut bytes).await?;
+        if !bytes.is_empty() {
+            return Ok(bytes);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Runs the command; an error may hold what it wrote on stderr, and nothing of what it printed.

@@ -60,7 +60,7 @@ impl Http {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
         };
-        let mut outgoing = client.client.request(method, url);
+        let mut outgoing = client.client().request(method, url);
         for (name, value) in request.headers {
             outgoing = outgoing.header(name, value.0);
         }

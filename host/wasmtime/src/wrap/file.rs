@@ -1,8 +1,9 @@
 //! Reading a file whole and replacing it whole: nobody ever sees half of it, and what it was is kept.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mcp_reconnect::oauth::FileStore;
 
@@ -26,6 +27,47 @@ pub struct Original {
 /// Where the files as they were are kept, beside the credentials; `None`: there is no home.
 fn backups() -> Option<PathBuf> {
     Some(FileStore::of_user()?.folder().parent()?.join("wrapped"))
+}
+
+/// How long another run is waited for.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Makes sure that no other run of `wrap` or `unwrap` is between reading a file and replacing it, until the value is dropped: of two
+/// that read the same, one would undo what the other did. Without a home there is no place for it, and none for a backup.
+pub fn lock() -> Result<Option<File>, String> {
+    let Some(folder) = FileStore::of_user().and_then(|store| Some(store.folder().parent()?.to_owned())) else {
+        return Ok(None);
+    };
+    let open = || {
+        create_folder(&folder)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(folder.join("wrap.lock"))
+    };
+    // What is wrong with the folder the backup says.
+    let Ok(file) = open() else { return Ok(None) };
+    let end = Instant::now() + LOCK_LIMIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => {
+                return Err("another mcp-reconnect is changing a configuration file; try again".to_owned());
+            }
+            // Some file systems have none.
+            Err(TryLockError::Error(_)) => return Ok(None),
+        }
+    }
+}
+
+/// For nobody else to read.
+fn create_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
 }
 
 /// Writes a file that does not exist yet, for nobody else to read.
@@ -69,6 +111,10 @@ impl Original {
     pub fn replace(&self, text: &str) -> Result<PathBuf, String> {
         let failed =
             |what: &str, error: std::io::Error| format!("{what} cannot be written: {error}; nothing was changed");
+        // A file beside it could take its place all the same, against the will of whoever made it so.
+        if self.metadata.permissions().readonly() {
+            return Err(format!("{} is read-only; make it writable first, nothing was changed", self.path.display()));
+        }
         let backup = self.back_up().map_err(|error| failed("a backup", error))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = self.path.with_file_name(format!(".{name}.mcp-reconnect-{}", std::process::id()));
@@ -95,10 +141,7 @@ impl Original {
     /// Copies it to a name that is free in the user's own folder: it may hold secrets, and a project's folder is shared.
     fn back_up(&self) -> std::io::Result<PathBuf> {
         let folder = backups().ok_or_else(|| std::io::Error::other("set HOME: there is no place for it"))?;
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&folder)?;
+        create_folder(&folder)?;
         // The whole path, so that it can be told whose copy it is.
         let path = self.path.display().to_string();
         let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };

@@ -93,24 +93,14 @@ fn finish(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String
 fn change(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String]) -> Vec<Done>) -> Result<(), String> {
     let place = Place::find(selection.file.as_deref(), selection.scope)?;
     let shown = place.file.display();
+    let _lock = if selection.dry_run { None } else { file::lock()? };
     let file = file::read(&place.file)?;
     let config = Config::parse(&file.text, &place).map_err(|problem| format!("{shown}: {problem}"))?;
     let done = edit(&config, &selection.only);
     if let Some(missing) = selection.only.iter().find(|name| !done.iter().any(|done| &done.name == *name)) {
         return Err(format!("{shown} has no server named '{missing}'; nothing was changed"));
     }
-    for done in &done {
-        match &done.change {
-            Change::Edited(edit) if selection.dry_run => {
-                say(&format!("{}: would be {verb}\n{}", done.name, edit.diff()))
-            }
-            Change::Edited(_) => say(&format!("{}: {verb}", done.name)),
-            Change::Already if verb == "unwrapped" => say(&format!("{}: is not wrapped", done.name)),
-            Change::Already => say(&format!("{}: is wrapped already", done.name)),
-            Change::Skipped(reason) => say(&format!("{}: left alone: {reason}", done.name)),
-            Change::Local => {}
-        }
-    }
+    let tell = || tell(&done, verb, selection.dry_run);
     // A server that stays wrapped is no success; one that cannot be wrapped goes on without.
     let left = match done.iter().filter(|done| matches!(done.change, Change::Skipped(_))).count() {
         count if count > 0 && verb == "unwrapped" => Err(format!("{shown}: {count} could not be unwrapped")),
@@ -118,18 +108,35 @@ fn change(selection: &Selection, verb: &str, edit: impl Fn(&Config<'_>, &[String
     };
     let changed = done.iter().filter(|done| matches!(done.change, Change::Edited(_))).count();
     if changed == 0 {
+        tell();
         say(&format!("{shown}: nothing to do"));
         return left;
     }
     let new = config.with(&done);
     if selection.dry_run {
+        tell();
         say(&format!("{shown}: {changed} would be {verb}; nothing was changed"));
         return left;
     }
     let backup = file.replace(&new)?;
+    tell();
     say(&format!("{shown}: {changed} {verb}; the file as it was: {}", backup.display()));
     say("Restart the client, so that it reads the file again.");
     left
+}
+
+/// Says what became of each server.
+fn tell(all: &[Done], verb: &str, dry_run: bool) {
+    for done in all {
+        match &done.change {
+            Change::Edited(edit) if dry_run => say(&format!("{}: would be {verb}\n{}", done.name, edit.diff())),
+            Change::Edited(_) => say(&format!("{}: {verb}", done.name)),
+            Change::Already if verb == "unwrapped" => say(&format!("{}: is not wrapped", done.name)),
+            Change::Already => say(&format!("{}: is wrapped already", done.name)),
+            Change::Skipped(reason) => say(&format!("{}: left alone: {reason}", done.name)),
+            Change::Local => {}
+        }
+    }
 }
 
 /// Writes a line for a person; a closed stdout is nobody's loss. Names come from a file: nothing in them is an order to the

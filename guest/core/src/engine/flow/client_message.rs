@@ -339,7 +339,13 @@ impl Engine {
         }
         let bytes = message.text().map_or(0, str::len);
         if self.queue_is_full() || self.held_bytes() + bytes > self.options.max_queue_bytes {
-            self.log(Level::Warn, "the queue is full: a notification or answer of the client was dropped");
+            self.overflowed = self.overflowed.saturating_add(1);
+            let count = self.overflowed;
+            // A line for each would be the client's to write without end.
+            if count.is_power_of_two() {
+                let what = "a notification or answer of the client was dropped";
+                self.log(Level::Warn, alloc::format!("the queue is full: {what} ({count} so far)"));
+            }
             return;
         }
         let order = self.order();

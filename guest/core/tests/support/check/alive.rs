@@ -51,8 +51,9 @@ impl World {
     /// Takes note of what an input says of the waits that are allowed after it.
     pub(in super::super) fn note_input(&mut self, input: &Input) {
         match input {
-            Input::Response { status, headers, .. } => {
+            Input::Response { exchange, status, headers } => {
                 self.watch.statuses.insert(*status);
+                self.note_first_head(*exchange, *status);
                 if let Some((_, value)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after")) {
                     // A date may be as far away as is allowed.
                     let seconds = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()).unwrap_or(300);
