@@ -1,5 +1,5 @@
 //! Random runs against a server of the versions without sessions that is killed, stopped, replaced by another one and put behind
-//! proxies, with a client of either kind. Whatever happens: each request is answered once, none that must not runs twice, an
+//! proxies, that asks for input in its results, with a client of either kind and a driver that is late. Whatever happens: each request is answered once, none that must not runs twice, an
 //! error that says that it did not run is true, a server that takes no connections is let go of, and when the world has been
 //! kind for a while each stream of notifications is open and everything it missed was told.
 
@@ -42,6 +42,15 @@ enum Happening {
     Start,
     Client,
     List,
+    /// The client says this.
+    Say(Value),
+}
+
+impl Happening {
+    /// Whether the driver has to be awake for it.
+    fn is_for_driver(&self) -> bool {
+        !matches!(self, Self::Fault | Self::Start)
+    }
 }
 
 /// What the client asked for.
@@ -51,7 +60,8 @@ struct Asked {
     safe: bool,
     cancelled: bool,
     answers: Vec<Value>,
-    runs: u32,
+    /// How often the server ran it: without input, and with it.
+    runs: [u32; 2],
     progress: f64,
 }
 
@@ -74,6 +84,8 @@ struct World {
     weather: u64,
     /// The client uses sessions, and its messages are translated.
     old_client: bool,
+    /// The driver does nothing before this.
+    asleep_until: Nanos,
     asked: BTreeMap<u64, Asked>,
     /// The client was told that a list changed, and has not got it since.
     stale: bool,
@@ -92,6 +104,8 @@ impl World {
         let old_client = random.percent(40);
         let mut options = Options::new(URL);
         options.heartbeat_interval = [5, 30][random.below(2) as usize] * SECOND;
+        options.listen_check_interval = [0, 1, 1, 20][random.below(4) as usize] * SECOND;
+        options.discover_first = random.percent(30);
         options.hold_timeout = [20, 180][random.below(2) as usize] * SECOND;
         Self {
             engine: Engine::new(options, seed, 0).expect("options are valid"),
@@ -107,6 +121,7 @@ impl World {
             generation: 1,
             weather: 0,
             old_client,
+            asleep_until: 0,
             asked: BTreeMap::new(),
             stale: true,
             replaced: 0,
@@ -184,6 +199,12 @@ impl World {
             }
             asked.progress = progress.unwrap_or_default();
         }
+        if method == "elicitation/create" {
+            // The user takes some time, or for ever.
+            let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"action": "accept", "content": {}}});
+            let delay = self.random.below(10 * SECOND);
+            self.after(delay, Happening::Say(answer));
+        }
         if message["id"] == "i" && message.get("result").is_some() {
             self.initialized = true;
             self.acknowledged.insert(0, self.now);
@@ -196,11 +217,14 @@ impl World {
                 self.listed = self.now;
             }
             self.acknowledged.remove(&message["id"].as_u64().unwrap_or_default());
-            let (cancelled, answers, runs) = (asked.cancelled, asked.answers.len(), asked.runs);
+            let (cancelled, answers, runs) = (asked.cancelled, asked.answers.len(), asked.runs.iter().sum::<u32>());
             if cancelled || answers > 1 {
                 self.fault("an answer that nobody is owed");
             }
             let code = message["error"]["code"].as_i64();
+            if message["error"]["message"].as_str().is_some_and(|text| text.contains("It did not run")) && runs > 0 {
+                self.fault("it ran, and the error says that it did not");
+            }
             if matches!(code, Some(errors::UNAVAILABLE | errors::UNAUTHORIZED)) && runs > 0 {
                 self.fault("it ran, and the error says that it did not");
             }
@@ -262,8 +286,9 @@ impl World {
     fn run(&mut self, message: &Value, method: &str) {
         let tag = message["params"]["arguments"]["tag"].as_u64();
         if let Some(asked) = tag.filter(|_| method == "tools/call").and_then(|tag| self.asked.get_mut(&tag)) {
-            asked.runs += 1;
-            if asked.runs > 1 {
+            let round = usize::from(message["params"].get("requestState").is_some());
+            asked.runs[round] += 1;
+            if asked.runs[round] > 1 {
                 self.fault("it ran twice");
             }
         }
@@ -298,7 +323,15 @@ impl World {
             }
             _ => {
                 self.run(message, method);
-                let result = answer(json!({"resultType": "complete"}));
+                let asks = method == "tools/call" && self.random.percent(20);
+                let result = if asks && message["params"].get("requestState").is_none() && self.old_client {
+                    let question = json!({"method": "elicitation/create", "params": {"message": "?"}});
+                    answer(
+                        json!({"resultType": "input_required", "inputRequests": {"q": question}, "requestState": "s"}),
+                    )
+                } else {
+                    answer(json!({"resultType": "complete"}))
+                };
                 let delay = self.random.below(2000 * MILLISECOND);
                 if self.random.percent(50) {
                     self.after(
@@ -338,9 +371,10 @@ impl World {
 
     /// Something happens to the server.
     fn on_fault(&mut self) {
-        let what = self.random.below(6);
+        let what = self.random.below(7);
         self.note(format!("======= fault {what}"));
         match what {
+            6 => self.asleep_until = self.now + self.random.below(20 * SECOND),
             0 | 1 => self.kill(),
             // It takes no connections any more, and waits for the streams that are open.
             2 => {
@@ -417,7 +451,7 @@ impl World {
             _ => json!({"name": "t", "arguments": {"tag": tag}, "_meta": {"progressToken": tag}}),
         };
         let safe = method != "tools/call";
-        let asked = Asked { method, safe, cancelled: false, answers: Vec::new(), runs: 0, progress: 0.0 };
+        let asked = Asked { method, safe, cancelled: false, answers: Vec::new(), runs: [0; 2], progress: 0.0 };
         self.asked.insert(tag, asked);
         if self.old_client {
             self.say(json!({"jsonrpc": "2.0", "id": tag, "method": method, "params": params}));
@@ -457,6 +491,7 @@ impl World {
                 let tag = self.asked.len() as u64 + 1;
                 self.ask(tag, "tools/list");
             }
+            Happening::Say(message) => self.say(message),
             Happening::Head(..) | Happening::Bytes(..) | Happening::Fault => {}
         }
     }
@@ -469,12 +504,18 @@ impl World {
                 self.fault("timers fire without end");
             }
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= end);
-            let deadline = self.engine.deadline().filter(|at| *at <= end);
+            // A driver that is late for a timer takes note of it when it is back.
+            let deadline = self.engine.deadline().map(|at| at.max(self.asleep_until)).filter(|at| *at <= end);
             match (next, deadline) {
                 (Some(at), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
                     let (_, what) = self.agenda.pop_first().expect("there is one");
                     self.now = self.now.max(at);
-                    self.happen(what);
+                    if self.now < self.asleep_until && what.is_for_driver() {
+                        self.happenings += 1;
+                        self.agenda.insert((self.asleep_until, self.happenings), what);
+                    } else {
+                        self.happen(what);
+                    }
                 }
                 (_, Some(at)) => {
                     self.now = self.now.max(at);
@@ -492,7 +533,8 @@ impl World {
 
     fn run_all(&mut self) {
         if self.old_client {
-            let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
+            let capabilities = json!({"elicitation": {}});
+            let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "c", "version": "1"}});
             self.say(json!({"jsonrpc": "2.0", "id": "i", "method": "initialize", "params": params}));
             self.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         } else {
@@ -525,8 +567,8 @@ impl World {
                 self.fault(&format!("{} of tag {tag} has {} answers", asked.method, asked.answers.len()));
             }
             let result = asked.answers.first().is_some_and(|answer| answer.get("result").is_some());
-            if result && asked.runs != 1 && !asked.safe {
-                self.fault(&format!("tag {tag} has a result and ran {} times", asked.runs));
+            if result && asked.runs[0] != 1 && !asked.safe {
+                self.fault(&format!("tag {tag} has a result and ran {:?} times", asked.runs));
             }
         }
         let expected = if self.old_client { usize::from(self.initialized) } else { listening.len() };
