@@ -210,7 +210,9 @@ impl World {
             self.acknowledged.insert(0, self.now);
             self.after(0, Happening::Client);
         }
-        if let Some(asked) = message["id"].as_u64().and_then(|tag| self.asked.get_mut(&tag)) {
+        if method.is_empty()
+            && let Some(asked) = message["id"].as_u64().and_then(|tag| self.asked.get_mut(&tag))
+        {
             asked.answers.push(message.clone());
             if asked.method == "tools/list" && message.get("result").is_some() {
                 self.stale = false;

@@ -399,6 +399,53 @@ fn what_the_server_asks_for_in_a_result_the_client_is_asked() {
     assert_eq!((told.len(), &told[0]["params"]["requestId"]), (1, &question["id"]), "{told:?}");
 }
 
+/// The answer that asks comes when something else has shown that the server is gone, and what it asks for cannot be sent any more.
+#[test]
+fn input_that_is_asked_for_while_the_server_goes_is_asked_for_and_what_it_was_for_has_begun() {
+    let (mut rig, _) = session();
+    let (exchange, wire, _) = call(&mut rig, json!(1));
+    rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}));
+    let (list, _) = rig.find("tools/list");
+    rig.answer(list, 503, "text/plain", "upstream connect error");
+    assert!(matches!(rig.engine.status().state, State::Waiting | State::Connecting));
+    let question = json!({"method": "elicitation/create", "params": {}});
+    let asks = json!({"resultType": "input_required", "inputRequests": {"q": question}, "requestState": "s"});
+    rig.reply(exchange, 200, &json!({"jsonrpc": "2.0", "id": wire, "result": asks}));
+    let told = rig.take();
+    assert_eq!(told[0]["method"], "elicitation/create", "{told:?}");
+    rig.say(json!({"jsonrpc": "2.0", "id": told[0]["id"], "result": {"action": "accept"}}));
+    rig.until_asked();
+    let (own, _) = rig.find("server/discover");
+    rig.answer(own, 401, "text/plain", "");
+    let told = rig.take();
+    let error = told.iter().find(|message| message["id"] == 1).expect("it is answered")["error"].clone();
+    assert_eq!(error["code"], errors::OUTCOME_UNKNOWN);
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("the server had begun it")), "{error}");
+}
+
+#[test]
+fn progress_does_not_go_back_when_the_input_is_there() {
+    let (mut rig, _) = session();
+    let mut told = Vec::new();
+    let (mut exchange, mut wire, _) = call(&mut rig, json!(1));
+    for round in [[1, 5], [2, 6]] {
+        rig.head(exchange, 200, "text/event-stream");
+        for progress in round {
+            let params = json!({"progressToken": "p", "progress": progress});
+            rig.event(exchange, &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
+        }
+        let question = json!({"method": "elicitation/create", "params": {}});
+        let asks = json!({"resultType": "input_required", "inputRequests": {"q": question}});
+        rig.event(exchange, &json!({"jsonrpc": "2.0", "id": wire, "result": asks}));
+        let messages = rig.take();
+        let asked = messages.last().expect("a question")["id"].clone();
+        told.extend(messages.iter().filter_map(|message| message["params"]["progress"].as_u64()));
+        rig.say(json!({"jsonrpc": "2.0", "id": asked, "result": {}}));
+        (exchange, wire) = rig.find("tools/call");
+    }
+    assert_eq!(told, [1, 5, 6]);
+}
+
 #[test]
 fn what_the_client_cannot_be_asked_and_what_never_ends_is_told() {
     let (mut rig, _) = session();

@@ -77,9 +77,14 @@ impl Engine {
         let denies =
             matches!(code, errors::UNAVAILABLE | errors::UNAUTHORIZED | errors::SESSION_UNSTABLE | errors::CLOSED);
         let sent_now = code == errors::CLOSED && request.state != RequestState::Held;
-        if denies && request.replays > 0 && !sent_now && !request.cancelled {
+        let begun = request.translated.as_ref().is_some_and(|part| part.rounds > 0);
+        if denies && (begun || request.replays > 0) && !sent_now && !request.cancelled {
             let why = if self.last_error.is_empty() { "the connection was closed" } else { &self.last_error };
-            let reason = alloc::format!("it was sent, the connection broke, and it could not be sent again ({why})");
+            let reason = if begun {
+                alloc::format!("the server had begun it and asked for input, which could not be sent ({why})")
+            } else {
+                alloc::format!("it was sent, the connection broke, and it could not be sent again ({why})")
+            };
             let accepted = request.accepted;
             return self.answer_unknown(key, accepted, reason);
         }

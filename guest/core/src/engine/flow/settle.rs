@@ -150,7 +150,7 @@ impl Engine {
     /// Sends a request, for the first time or again, under a fresh id.
     pub(crate) fn post_request(&mut self, key: RequestKey) {
         let Some(body) = self.begin_sending(key) else { return };
-        self.requests.is_in(key, self.epoch);
+        self.requests.is_in(key, self.epoch, self.is_translated());
         let Some(sent_at) = self.requests.first_sent(key, self.now) else { return };
         let exchange = if self.is_translated() {
             let Some(outbound) = self.translate_request(key, body) else { return };

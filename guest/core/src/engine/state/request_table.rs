@@ -116,9 +116,14 @@ impl Requests {
         });
     }
 
-    /// The session that it is sent in.
-    pub fn is_in(&mut self, key: RequestKey, epoch: u64) {
-        self.change(key, |request| request.epoch = epoch);
+    /// The session that it is sent in, and whether that is a translated one.
+    pub fn is_in(&mut self, key: RequestKey, epoch: u64, translated: bool) {
+        self.change(key, |request| {
+            request.epoch = epoch;
+            if translated || request.translated.is_some() {
+                request.translated.get_or_insert_default().is_sent = translated;
+            }
+        });
     }
 
     /// When it was first sent, which is now if it was not sent before.

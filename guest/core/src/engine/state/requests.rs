@@ -179,11 +179,12 @@ impl Request {
         }
     }
 
-    /// Whether progress is news to the client: a request that was sent again begins anew, and progress only grows (MCP,
-    /// "Progress"). It is then told.
+    /// Whether progress is news to the client: a request that was sent again, or with the input that it asked for, begins anew,
+    /// and progress only grows (MCP, "Progress"). It is then told.
     pub fn progress_goes_on(&mut self, progress: Option<f64>) -> bool {
         let Some(progress) = progress else { return true };
-        let news = self.replays == 0 || self.progress.is_none_or(|before| progress > f64::from_bits(before));
+        let once = self.replays == 0 && self.translated.as_ref().is_none_or(|part| part.rounds == 0);
+        let news = once || self.progress.is_none_or(|before| progress > f64::from_bits(before));
         if news {
             self.progress = Some(progress.to_bits());
         }

@@ -30,6 +30,8 @@ pub(crate) struct OwnListen {
 /// What a translated request has beside other requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Translated {
+    /// Its last sending was translated, whatever has become of the session since.
+    pub is_sent: bool,
     /// It was sent once more after the server said that its headers or its version do not fit.
     pub corrected: bool,
     /// What the server asked for in its result, while the client is being asked.

@@ -159,10 +159,11 @@ impl Engine {
         true
     }
 
-    /// Whether this request is of a translated session.
+    /// Whether this request was sent in a translated session, or waits to be sent in the one there is.
     pub(crate) fn translates(&self, key: RequestKey) -> bool {
-        self.is_translated()
-            && self.requests.get(&key).is_some_and(|request| request.epoch == self.epoch && !request.is_modern())
+        let Some(request) = self.requests.get(&key).filter(|request| !request.is_modern()) else { return false };
+        let is_sent = request.translated.as_ref().is_some_and(|part| part.is_sent);
+        is_sent || self.is_translated() && request.epoch == self.epoch
     }
 }
 
