@@ -349,7 +349,7 @@ mod tests {
     fn sent() -> Requests {
         let mut requests = with(Origin::Client, "tools/call", true);
         requests.begins(KEY, 7, Some(50));
-        requests.is_in(KEY, 1);
+        requests.is_in(KEY, 1, false);
         requests.is_sent(KEY, EXCHANGE);
         check(&requests);
         requests
