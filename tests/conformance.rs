@@ -41,8 +41,7 @@ fn sse_retry() {
     passes("sse-retry");
 }
 
-/// The suite's OAuth scenarios: the bridge signs in by itself, with `curl` as its browser. Those that are left out need MCP
-/// 2026-07-28 after the sign-in: their servers take no `initialize`.
+/// The suite's OAuth scenarios: the bridge signs in by itself, with `curl` as its browser.
 const OAUTH: [&str; 23] = [
     "auth/metadata-default",
     "auth/metadata-var1",
@@ -73,6 +72,23 @@ const OAUTH: [&str; 23] = [
 fn oauth() {
     for scenario in OAUTH {
         passes(scenario);
+    }
+}
+
+/// The suite's OAuth scenarios of MCP 2026-07-28, whose servers take no `initialize`.
+const OAUTH_MODERN: [&str; 5] = [
+    "auth/offline-access-scope",
+    "auth/offline-access-not-supported",
+    "auth/authorization-server-migration",
+    "auth/iss-supported",
+    "auth/iss-not-advertised",
+];
+
+#[test]
+fn oauth_modern() {
+    for scenario in OAUTH_MODERN {
+        let options = "--credentials-timeout 20s --oauth-tab-interval 1ms";
+        passes_as(scenario, Some(Modern { era: "auto", bridge: Some(options) }));
     }
 }
 
@@ -121,7 +137,7 @@ translated! {
 struct Modern {
     /// The negotiation of the TypeScript SDK.
     era: &'static str,
-    /// With the bridge and this option, or to the server itself.
+    /// With the bridge and these options, or to the server itself.
     bridge: Option<&'static str>,
 }
 
@@ -156,7 +172,7 @@ fn passes_as(scenario: &str, modern: Option<Modern>) -> usize {
     }
     if let Some(modern) = &modern {
         command.args(["--spec-version", "2026-07-28"]).env("ERA", modern.era);
-        command.env("BRIDGE_OPTION", modern.bridge.unwrap_or_default());
+        command.env("BRIDGE_OPTIONS", modern.bridge.unwrap_or_default()).env("BROWSER", "curl -sL");
         command.env("SDK_FOLDER", install::node_modern().join("node_modules"));
     } else {
         command.env("SDK_FOLDER", suite.join("node_modules/@modelcontextprotocol/sdk"));

@@ -1,6 +1,6 @@
 // The client program of the official conformance suite's scenarios of MCP 2026-07-28: a client on the official TypeScript SDK
-// 2.4. Its stdio server is the bridge that BRIDGE names, with the option BRIDGE_OPTION; without BRIDGE it connects to the server
-// itself. ERA is the SDK's negotiation (`auto` or `legacy`), SDK_FOLDER the `node_modules` that holds the SDK. It lists all there
+// 2.4. Its stdio server is the bridge that BRIDGE names, with the options BRIDGE_OPTIONS (a space between), and signs in by itself
+// with BROWSER and a folder for its credentials, STATE; without BRIDGE it connects to the server itself. ERA is the SDK's negotiation (`auto` or `legacy`), SDK_FOLDER the `node_modules` that holds the SDK. It lists all there
 // is, reads and gets it, and calls the tools: with what the scenario's context says, or with what their schemas ask for. The user
 // accepts everything.
 import { pathToFileURL } from "node:url";
@@ -10,9 +10,10 @@ const { Client, StreamableHTTPClientTransport } = await import(new URL("index.mj
 const { StdioClientTransport } = await import(new URL("stdio.mjs", sdk));
 
 const url = process.argv.at(-1);
-const options = process.env.BRIDGE_OPTION ? [process.env.BRIDGE_OPTION] : [];
+const options = (process.env.BRIDGE_OPTIONS ?? "").split(" ").filter(Boolean);
+const env = { ...process.env, XDG_STATE_HOME: process.env.STATE };
 const transport = process.env.BRIDGE
-  ? new StdioClientTransport({ command: process.env.BRIDGE, args: [url, "--log", "debug", ...options], stderr: "inherit" })
+  ? new StdioClientTransport({ command: process.env.BRIDGE, args: [url, "--log", "debug", ...options], env, stderr: "inherit" })
   : new StreamableHTTPClientTransport(new URL(url));
 const client = new Client(
   { name: "mcp-reconnect-conformance", version: "1" },
