@@ -21,5 +21,3 @@ mod proxy;
 mod stdio;
 #[path = "tls.rs"]
 mod tls;
-#[path = "wire_cases.rs"]
-mod wire_cases;

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -42,11 +43,53 @@ pub(crate) fn overrides(
     Ok(found)
 }
 
-/// The system's resolver.
+/// The system's resolver. It is asked for each connection: a server may come back with another address.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     /// A name that leads into a private network is refused.
     pub public_only: bool,
+    /// What is known of the way to the server.
+    pub family: Arc<Family>,
+}
+
+/// The family of addresses, IPv4 or IPv6, over which the server answered last. Where the other one leads nowhere, a connection that is
+/// refused by the server itself would count as failed only when the other has come to nothing too, after the whole time that
+/// connecting may take: so the other family is left out most of the time.
+#[derive(Debug, Default)]
+pub(crate) struct Family(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    good: Option<IpAddr>,
+    /// Lookups since it answered.
+    lookups: u32,
+}
+
+/// So many lookups in a row leave the other family out; the next one does not: the server may be there only.
+const SAME_FAMILY: u32 = 15;
+
+impl Family {
+    /// The server answered from this address.
+    pub(crate) fn answered(&self, from: IpAddr) {
+        *self.known() = Known { good: Some(from), lookups: 0 };
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of a name's addresses that are worth a try.
+    fn choose(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let mut known = self.known();
+        let good = known.good.filter(|good| addresses.iter().any(|address| address.ip() == *good));
+        known.lookups += 1;
+        match good {
+            Some(_) if known.lookups > SAME_FAMILY => known.lookups = 0,
+            Some(good) => addresses.retain(|address| address.is_ipv4() == good.is_ipv4()),
+            None => {}
+        }
+        addresses
+    }
 }
 
 /// A name leads to an address that is not looked at.
@@ -92,6 +135,7 @@ impl Error for LookupError {}
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let public_only = self.public_only;
+        let family = Arc::clone(&self.family);
         Box::pin(async move {
             let lookup = tokio::task::spawn_blocking(move || (name.as_str(), 0).to_socket_addrs());
             let addresses: Vec<SocketAddr> = match lookup.await {
@@ -105,7 +149,29 @@ impl Resolve for Resolver {
             }
             #[cfg(not(feature = "oauth"))]
             let _ = public_only;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            Ok(Box::new(family.choose(addresses).into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_family_that_answered_is_tried_alone_most_of_the_time() {
+        let all: Vec<SocketAddr> =
+            ["[2001:db8::9]:1", "192.0.2.1:1", "192.0.2.2:1"].map(|address| address.parse().unwrap()).into();
+        let family = Family::default();
+        assert_eq!(family.choose(all.clone()), all);
+        family.answered(all[2].ip());
+        for round in 0..3 {
+            for lookup in 0..SAME_FAMILY {
+                assert_eq!(family.choose(all.clone()), all[1..], "{round} {lookup}");
+            }
+            assert_eq!(family.choose(all.clone()), all, "{round}");
+        }
+        // A name that leads elsewhere by now.
+        assert_eq!(family.choose(all[..2].to_vec()), all[..2]);
     }
 }

@@ -15,7 +15,7 @@ use reqwest::{Client, Url};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::OpenError;
-use crate::dns::{self, Resolver};
+use crate::dns::{self, Family, Resolver};
 use crate::http_error::{Route, response_error};
 use crate::http_options::HttpOptions;
 use crate::proxy::Proxy;
@@ -40,6 +40,7 @@ pub(crate) struct HttpClient {
 
 /// A pool of connections, and how to get another one.
 struct Connections {
+    family: Arc<Family>,
     client: Mutex<Client>,
     make: Box<dyn Fn() -> reqwest::Result<Client> + Send + Sync>,
 }
@@ -114,11 +115,13 @@ impl HttpClient {
         };
         let connect_timeout = options.connect_timeout.unwrap_or(Duration::from_secs(10));
         let public_only = public_only && proxy.is_none();
+        let family = Arc::<Family>::default();
+        let known = Arc::clone(&family);
         let make = move || {
             let mut builder = Client::builder()
                 .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
                 .tls_backend_preconfigured(tls.config.clone())
-                .dns_resolver(Resolver { public_only })
+                .dns_resolver(Resolver { public_only, family: Arc::clone(&known) })
                 // The component decides what a redirect means, and whether it may be followed.
                 .redirect(Policy::none())
                 .referer(false)
@@ -150,7 +153,7 @@ impl HttpClient {
         let https = url.is_some_and(|url| url.scheme() == "https");
         let route = Arc::new(Route { identity: tls.identity, proxy, https, answered: AtomicBool::new(false) });
         let client = Mutex::new(make().map_err(invalid)?);
-        let connections = Arc::new(Connections { client, make: Box::new(make) });
+        let connections = Arc::new(Connections { family, client, make: Box::new(make) });
         Ok(Self { connections, route, posts: Arc::default() })
     }
 
@@ -185,6 +188,9 @@ impl WasiHttpHooks for HttpClient {
             let response = client.execute(request).await;
             waiting.answered = true;
             let response = response.map_err(|error| route.request_error(&error))?;
+            if let Some(from) = response.remote_addr() {
+                waiting.connections.family.answered(from.ip());
+            }
             route.judge(response.status())?;
             let response = http::Response::<reqwest::Body>::from(response)
                 .map(|body| body.map_err(|error| response_error(&error)).boxed_unsync());
