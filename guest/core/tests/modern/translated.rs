@@ -27,7 +27,7 @@ fn server() -> Value {
 }
 
 /// A session, as the client sees it, and the exchange of the engine's stream of notifications.
-fn session() -> (Rig, ExchangeId) {
+pub fn session() -> (Rig, ExchangeId) {
     session_with(Options::new(URL))
 }
 
@@ -43,7 +43,7 @@ fn session_with(options: Options) -> (Rig, ExchangeId) {
 }
 
 /// A call that is open: its exchange, its id on the wire, and what was sent.
-fn call(rig: &mut Rig, id: Value) -> (ExchangeId, Value, Value) {
+pub fn call(rig: &mut Rig, id: Value) -> (ExchangeId, Value, Value) {
     let params = json!({"name": "t", "arguments": {"a": 1}, "_meta": {"progressToken": "p"}});
     rig.say(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}));
     let (exchange, wire) = rig.find("tools/call");
@@ -468,7 +468,8 @@ fn a_stream_that_is_refused_in_a_batch_is_not_asked_for_again() {
     let mut rig = without_a_stream();
     let (listen, message) = rig.find("subscriptions/listen");
     let body = json!([{"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no such method"}}]);
-    rig.answer(listen, 200, "application/json", &body.to_string());
+    rig.head(listen, 200, "text/event-stream");
+    rig.event(listen, &body);
     for _ in 0..20 {
         rig.pass(SECOND);
         assert!(!rig.is_open("subscriptions/listen"));
