@@ -59,6 +59,10 @@ test-node *NAMES: build-node
 simulate N="100000":
     cargo run --release -p mcp-reconnect-core --example simulate -- --seeds {{N}}
 
+# Which lines of the engine its own tests reach; fails below 98 %. `just coverage lines` shows the others
+coverage *SHOW:
+    .ci/coverage {{SHOW}}
+
 # Form and lints, as the CI has them and more
 lint:
     cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings

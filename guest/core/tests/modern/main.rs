@@ -7,5 +7,6 @@ mod listen;
 mod pass_through;
 mod restarts;
 mod rig;
+mod seldom;
 mod simulated;
 mod translated;

@@ -27,7 +27,7 @@ fn server() -> Value {
 }
 
 /// A session, as the client sees it, and the exchange of the engine's stream of notifications.
-fn session() -> (Rig, ExchangeId) {
+pub fn session() -> (Rig, ExchangeId) {
     session_with(Options::new(URL))
 }
 
@@ -43,7 +43,7 @@ fn session_with(options: Options) -> (Rig, ExchangeId) {
 }
 
 /// A call that is open: its exchange, its id on the wire, and what was sent.
-fn call(rig: &mut Rig, id: Value) -> (ExchangeId, Value, Value) {
+pub fn call(rig: &mut Rig, id: Value) -> (ExchangeId, Value, Value) {
     let params = json!({"name": "t", "arguments": {"a": 1}, "_meta": {"progressToken": "p"}});
     rig.say(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}));
     let (exchange, wire) = rig.find("tools/call");
@@ -493,17 +493,57 @@ fn an_idle_stream_is_let_go_when_the_server_takes_no_connections() {
     assert!(rig.cancelled.contains(&listen));
 }
 
-#[test]
-fn a_server_without_sessions_and_without_a_stream_is_listened_to_beside() {
+fn without_sessions() -> serde_json::Value {
+    json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}})
+}
+
+/// Connected to a server of a version with sessions that keeps none and has no standalone stream.
+fn without_a_stream() -> Rig {
     let mut rig = Rig::with(Options::new(URL));
     initialize(&mut rig);
-    let result = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}});
-    rig.result("initialize", result.clone());
+    rig.result("initialize", without_sessions());
     rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
     let (exchange, _) = rig.find("notifications/initialized");
     rig.answer(exchange, 202, "text/plain", "");
     let (get, _) = rig.last();
     rig.answer(get, 405, "text/plain", "");
+    rig
+}
+
+#[test]
+fn a_stream_that_is_refused_in_a_batch_is_not_asked_for_again() {
+    let mut rig = without_a_stream();
+    let (listen, message) = rig.find("subscriptions/listen");
+    let body = json!([{"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no such method"}}]);
+    rig.head(listen, 200, "text/event-stream");
+    rig.event(listen, &body);
+    for _ in 0..20 {
+        rig.pass(SECOND);
+        assert!(!rig.is_open("subscriptions/listen"));
+    }
+}
+
+#[test]
+fn a_stream_whose_place_is_taken_is_asked_for_again_and_so_is_the_session() {
+    let mut rig = without_a_stream();
+    let (listen, _) = rig.find("subscriptions/listen");
+    rig.answer(listen, 409, "text/plain", "");
+    // A server with sessions refuses so what names none.
+    assert!(rig.is_open("ping"));
+    rig.result("ping", json!({}));
+    for _ in 0..50 {
+        if rig.is_open("subscriptions/listen") {
+            return;
+        }
+        rig.pass(SECOND / 10);
+    }
+    panic!("the stream is not asked for again");
+}
+
+#[test]
+fn a_server_without_sessions_and_without_a_stream_is_listened_to_beside() {
+    let mut rig = without_a_stream();
+    let result = without_sessions();
     let listen = rig.acknowledge(json!({"toolsListChanged": true}));
     rig.take();
     // The server is killed and is back before anybody notices.

@@ -89,6 +89,10 @@ impl Engine {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
                     .max(refusal.retry_after.unwrap_or(0));
                 self.timers.set(Timer::Standalone, self.now + delay);
+                // But a stream of the engine's own needs no place: perhaps the server has become one with sessions.
+                if self.has_own_listen() && refusal.status == 409 {
+                    self.then(Consequence::Probe);
+                }
             }
             // It is not the server that says so.
             ConnectionError::Refused(refusal) if proxy::nobody_took_it(&refusal, true) => {

@@ -62,8 +62,16 @@ impl Engine {
 
     /// A JSON text on the stream.
     pub(crate) fn on_own_listen_text(&mut self, id: ExchangeId, text: &str) {
-        let Ok(Parsed::One(envelope)) = json::parse(json::without_bom(text)) else {
-            return self.log_dropped("a message of the server", "it is not one JSON-RPC message");
+        let envelope = match json::parse(json::without_bom(text)) {
+            Ok(Parsed::One(envelope)) => envelope,
+            // A server with sessions may have it: 2025-03-26 knows batches.
+            Ok(Parsed::Batch(items)) if !items.is_empty() => {
+                for item in items.into_iter().filter(|item| !item.starts_with('[')) {
+                    self.on_own_listen_text(id, item);
+                }
+                return;
+            }
+            _ => return self.log_dropped("a message of the server", "it is not JSON-RPC"),
         };
         let Kind::Notification { method } = &envelope.kind else {
             if let Some(error) = envelope.error {
