@@ -1,7 +1,8 @@
 //! The bridge beside its peers and the direct call, in one run on one machine: `cargo bench --bench peers`.
 //!
-//! A whole run writes its part of `docs/benchmarks.md` and `docs/benchmarks.svg`. Options, after `--`:
-//! `--quick` measures little, `--only NAME` and `--figure NAME` (both repeatable) measure a part; these print only.
+//! A whole run writes its parts of `docs/benchmarks.md` and `docs/benchmarks.svg`. Options, after `--`:
+//! `--quick` measures little, `--only NAME` and `--figure NAME` (both repeatable) measure a part; these print only. `--eras` measures
+//! and writes only what the versions without sessions cost.
 
 #[path = "../document.rs"]
 mod document;
@@ -10,6 +11,7 @@ mod support;
 
 mod client;
 mod competitor;
+mod eras;
 mod figures;
 mod messages;
 mod peers;
@@ -32,6 +34,13 @@ fn main() {
         return server::serve(port.parse().expect("a port"));
     }
     let options = Options::read(&arguments);
+    let docs = support::tests_folder().join("../docs");
+    if options.eras || options.is_whole() {
+        write_eras(&options, &docs);
+    }
+    if options.eras {
+        return;
+    }
     let (competitors, missing) =
         competitor::all(|name| options.only.is_empty() || options.only.iter().any(|only| only == name));
     let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
@@ -48,7 +57,6 @@ fn main() {
     let part = report::markdown(&bench.competitors, &bench.results, minutes, &missing);
     println!("{part}");
     let plot = report::plot(&bench.competitors, &bench.results);
-    let docs = support::tests_folder().join("../docs");
     if options.is_whole() {
         document::replace(&docs.join("benchmarks.md"), "peers", &part);
         std::fs::write(docs.join("benchmarks.svg"), plot).expect("docs/ is writable");
@@ -59,9 +67,21 @@ fn main() {
     }
 }
 
+/// What the versions without sessions cost.
+fn write_eras(options: &Options, docs: &Path) {
+    let (commands, _) = competitor::all(|name| name == competitor::NATIVE);
+    let scale = if options.quick { eras::Scale::QUICK } else { eras::Scale::FULL };
+    let part = eras::measure(&commands[0], scale).unwrap_or_else(|why| panic!("the eras cannot be measured: {why}"));
+    println!("{part}");
+    if !options.quick {
+        document::replace(&docs.join("benchmarks.md"), "eras", &part);
+    }
+}
+
 #[derive(Default)]
 struct Options {
     quick: bool,
+    eras: bool,
     only: Vec<String>,
     figures: Vec<String>,
 }
@@ -79,11 +99,12 @@ impl Options {
             let mut value = || arguments.next().unwrap_or_else(|| stop(&format!("{argument} wants a value"))).clone();
             match argument.as_str() {
                 "--quick" => options.quick = true,
+                "--eras" => options.eras = true,
                 "--only" => options.only.push(value()),
                 "--figure" => options.figures.push(value()),
                 // What cargo says to every benchmark.
                 "--bench" => {}
-                other => stop(&format!("{other} is unknown; there are --quick, --only NAME and --figure NAME")),
+                other => stop(&format!("{other} is unknown; there are --quick, --eras, --only NAME and --figure NAME")),
             }
         }
         options

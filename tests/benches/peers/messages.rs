@@ -6,10 +6,53 @@ use serde_json::value::RawValue;
 use crate::server::PADDING;
 
 /// What starts a session.
-pub const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
 
 /// What follows.
-pub const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// What takes their place in a version without sessions.
+const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{META}}"#;
+
+/// What every request of such a version holds.
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+/// The versions of MCP that the load generator speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Era {
+    /// Those with `initialize` and a session.
+    #[default]
+    Sessions,
+    /// MCP 2026-07-28, which knows neither.
+    Stateless,
+}
+
+impl Era {
+    /// What a client sends first, and waits for the answer to.
+    pub fn first(self) -> String {
+        match self {
+            Self::Sessions => INITIALIZE.to_owned(),
+            Self::Stateless => DISCOVER.replace("META", META),
+        }
+    }
+
+    /// What it sends then.
+    pub fn then(self) -> Option<&'static str> {
+        (self == Self::Sessions).then_some(INITIALIZED)
+    }
+
+    /// The call with this id; its number is the id too.
+    pub fn call(self, id: u64, tool: Tool) -> String {
+        let mut text = call(id, tool);
+        if self == Self::Stateless {
+            text.truncate(text.len() - "}}".len());
+            text.push(',');
+            text.push_str(META);
+            text.push_str("}}");
+        }
+        text
+    }
+}
 
 /// A tool call.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +65,7 @@ pub enum Tool {
     Notify(usize),
 }
 
-/// The call with this id; its number is the id too.
-pub fn call(id: u64, tool: Tool) -> String {
+fn call(id: u64, tool: Tool) -> String {
     let (name, argument) = match tool {
         Tool::Echo => ("echo", format!(r#""padding":"{}""#, "x".repeat(PADDING))),
         Tool::Big(bytes) => ("big", format!(r#""bytes":{bytes}"#)),

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
 use super::{Failure, Load, Notes, PATIENCE, Tally, Underway};
-use crate::messages::{INITIALIZE, INITIALIZED, Incoming, Tool, call, read};
+use crate::messages::{Era, Incoming, Tool, read};
 use crate::transport::Transport;
 
 /// A session with the server.
@@ -29,6 +29,7 @@ pub struct Direct {
 }
 
 struct Session {
+    era: Era,
     port: u16,
     path: String,
     id: Option<HeaderValue>,
@@ -47,14 +48,21 @@ struct Inbox {
 impl Direct {
     /// Begins a session.
     pub fn start(transport: Transport, port: u16) -> Result<(Self, Duration), Failure> {
+        Self::start_in(Era::Sessions, transport, port)
+    }
+
+    /// Begins as a client of these versions does.
+    pub fn start_in(era: Era, transport: Transport, port: u16) -> Result<(Self, Duration), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let local = LocalSet::new();
         let began = Instant::now();
-        let session = local.block_on(&runtime, bounded(Session::begin(transport, port)))?;
+        let session = local.block_on(&runtime, bounded(Session::begin(era, transport, port)))?;
         let time = began.elapsed();
         let session = Rc::new(session);
-        local.block_on(&runtime, bounded(session.post(INITIALIZED.to_owned(), None)))?;
-        if transport.is_streamable() {
+        if let Some(then) = era.then() {
+            local.block_on(&runtime, bounded(session.post(then.to_owned(), None)))?;
+        }
+        if transport.is_streamable() && era == Era::Sessions {
             local.block_on(&runtime, bounded(session.listen(transport.path())))?;
         }
         Ok((Self { runtime, local, session, next: 1 }, time))
@@ -72,7 +80,7 @@ impl Direct {
                     tokio::task::spawn_local(async move {
                         while underway.borrow().wants_more(&load) {
                             let id = underway.borrow_mut().begin();
-                            bounded(session.post(call(id, Tool::Echo), Some(id))).await?;
+                            bounded(session.post(session.era.call(id, Tool::Echo), Some(id))).await?;
                             underway.borrow_mut().end(id)?;
                         }
                         Ok::<_, Failure>(())
@@ -94,7 +102,9 @@ impl Direct {
         let id = self.next;
         self.next += 1;
         let began = Instant::now();
-        let (_, arrived) = self.local.block_on(&self.runtime, bounded(self.session.post(call(id, tool), Some(id))))?;
+        let (_, arrived) = self
+            .local
+            .block_on(&self.runtime, bounded(self.session.post(self.session.era.call(id, tool), Some(id))))?;
         Ok(arrived - began)
     }
 
@@ -117,13 +127,13 @@ impl Direct {
 }
 
 impl Session {
-    async fn begin(transport: Transport, port: u16) -> Result<Self, Failure> {
-        let mut session =
-            Self { port, path: transport.path().to_owned(), id: None, idle: RefCell::default(), inbox: Rc::default() };
+    async fn begin(era: Era, transport: Transport, port: u16) -> Result<Self, Failure> {
+        let path = transport.path().to_owned();
+        let mut session = Self { era, port, path, id: None, idle: RefCell::default(), inbox: Rc::default() };
         if transport == Transport::Sse {
             session.path = session.listen(transport.path()).await?;
         }
-        session.id = session.post(INITIALIZE.to_owned(), Some(0)).await?.0;
+        session.id = session.post(era.first(), Some(0)).await?.0;
         Ok(session)
     }
 
@@ -181,6 +191,11 @@ impl Session {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         if let Some(id) = &self.id {
             headers.insert("mcp-session-id", id.clone());
+        }
+        if self.era == Era::Stateless {
+            headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
+            headers.insert("mcp-method", HeaderValue::from_static("tools/call"));
+            headers.insert("mcp-name", HeaderValue::from_static("echo"));
         }
         request
     }

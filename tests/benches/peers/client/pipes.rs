@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::{Failure, Load, Notes, PATIENCE, Tally, Underway};
-use crate::messages::{INITIALIZE, INITIALIZED, Incoming, Tool, call, read};
+use crate::messages::{Era, Incoming, Tool, read};
 
 /// What is read at once; a pipe holds 64 KiB.
 const CHUNK: usize = 128 << 10;
@@ -26,11 +26,17 @@ pub struct Pipes {
     searched: usize,
     outgoing: Vec<u8>,
     next: u64,
+    era: Era,
 }
 
 impl Pipes {
     /// Starts it, and its session; the time is that from exec to the answer to `initialize`.
     pub fn start(command: &mut Command) -> Result<(Self, Duration), Failure> {
+        Self::start_in(Era::Sessions, command)
+    }
+
+    /// Starts it for a client of these versions; the time is that from exec to the first answer.
+    pub fn start_in(era: Era, command: &mut Command) -> Result<(Self, Duration), Failure> {
         let began = Instant::now();
         let mut child = command
             .stdin(Stdio::piped())
@@ -50,12 +56,15 @@ impl Pipes {
             searched: 0,
             outgoing: Vec::new(),
             next: 1,
+            era,
         };
-        pipes.queue(INITIALIZE);
+        pipes.queue(&era.first());
         pipes.answer(0, PATIENCE)??;
         let time = began.elapsed();
-        pipes.queue(INITIALIZED);
-        pipes.flush()?;
+        if let Some(then) = era.then() {
+            pipes.queue(then);
+            pipes.flush()?;
+        }
         Ok((pipes, time))
     }
 
@@ -70,7 +79,7 @@ impl Pipes {
         loop {
             while underway.wants_more(load) {
                 let id = underway.begin();
-                self.queue(&call(id, Tool::Echo));
+                self.queue(&self.era.call(id, Tool::Echo));
             }
             if underway.open == 0 {
                 self.next += underway.begun.len() as u64;
@@ -101,7 +110,7 @@ impl Pipes {
     pub fn send(&mut self, tool: Tool) -> Result<u64, Failure> {
         let id = self.next;
         self.next += 1;
-        self.queue(&call(id, tool));
+        self.queue(&self.era.call(id, tool));
         self.flush()?;
         Ok(id)
     }

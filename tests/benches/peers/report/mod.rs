@@ -1,7 +1,7 @@
 //! What is made of the results: this benchmark's part of `docs/benchmarks.md`, and the plot.
 
 mod aims;
-mod machine;
+pub mod machine;
 mod plot;
 mod tables;
 
@@ -72,7 +72,7 @@ where another core has to wake; both are shown, as its 10th percentile and its m
 }
 
 /// A value in its unit, as short as it can be.
-fn value(value: f64, unit: Unit) -> String {
+pub fn value(value: f64, unit: Unit) -> String {
     let number = match value.abs() {
         100.0.. => thousands(value),
         10.0.. => format!("{value:.1}"),

@@ -80,6 +80,9 @@ impl Message<'_> {
                     r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{"listChanged":true}},"logging":{{}}}},"serverInfo":{{"name":"bench","version":"1"}}}}"#
                 )
             }
+            "server/discover" => {
+                r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench","version":"1"}}}"#.to_owned()
+            }
             "ping" | "logging/setLevel" => "{}".to_owned(),
             "tools/list" => TOOLS.replace('\n', ""),
             "tools/call" => {

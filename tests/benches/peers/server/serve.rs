@@ -99,7 +99,10 @@ impl State {
         let Ok(body) = body.collect().await else { return status(StatusCode::BAD_REQUEST) };
         let body = body.to_bytes();
         let Ok(message) = serde_json::from_slice::<Message<'_>>(&body) else { return status(StatusCode::BAD_REQUEST) };
-        let session = if message.method.as_deref() == Some("initialize") {
+        let is_stateless = headers.get("mcp-protocol-version").is_some_and(|version| version == "2026-07-28");
+        let session = if is_stateless {
+            String::new()
+        } else if message.method.as_deref() == Some("initialize") {
             self.sessions.lock().expect("no panic").begin(None)
         } else {
             match self.session(headers) {
@@ -122,7 +125,9 @@ impl State {
         } else {
             response(EVENTS, Answer::Pieces(event(reply.pieces).into()))
         };
-        response.headers_mut().insert(SESSION, HeaderValue::from_str(&session).expect("digits"));
+        if !is_stateless {
+            response.headers_mut().insert(SESSION, HeaderValue::from_str(&session).expect("digits"));
+        }
         response
     }
 
