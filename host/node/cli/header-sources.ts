@@ -36,8 +36,8 @@ export class HeaderSources {
   readonly #check: CheckHeaders;
   readonly #stop = new AbortController();
   #fromFile: Header[] = [];
-  /** A file system of the network may not answer: so long no other of Node's few threads waits for it too. */
-  #pending: Promise<string> | undefined;
+  /** The last reading. A file system of the network may not answer: so long no other of Node's few threads waits for it too. */
+  #reading: Promise<unknown> = Promise.resolve();
   #fromCommand: Header[] = [];
 
   /** `serverUrl` is told to the command, so it holds no secret. A file is to be read with `open`. */
@@ -107,8 +107,10 @@ export class HeaderSources {
   async #read(path: string): Promise<Header[]> {
     const late = new AbortController();
     try {
-      this.#pending ??= readText(path, late.signal).finally(() => (this.#pending = undefined));
-      const text = await inTime(this.#pending, this.#args.timeout);
+      // One that was given up ends in a moment, unless it never does.
+      const reading = this.#reading.then(() => readText(path, late.signal));
+      this.#reading = reading.catch(() => undefined);
+      const text = await inTime(reading, this.#args.timeout);
       return this.#parse(text, "is not usable", (value) => expand(value, this.#lookup));
     } catch (error) {
       throw new Refused(`--header-file ${path} ${problem(error)}`);
