@@ -162,8 +162,8 @@ async function readText(path: string, late: AbortSignal): Promise<string> {
         if (read) continue;
         // A pipe to which nobody writes yet looks like one that has ended, and nothing tells of the change.
         if (read === 0 && (!isPipe || length > 0)) break;
-        if (late.aborted) throw new Error("nobody wrote to it");
-        await sleep(LOOK);
+        // Once nobody waits for it, it must not take what is written for the next reading.
+        await sleep(LOOK, undefined, { signal: late });
       }
       bytes = buffer.subarray(0, length);
     } finally {
