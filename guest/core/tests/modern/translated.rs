@@ -540,6 +540,33 @@ fn a_stream_whose_place_is_taken_is_asked_for_again_and_so_is_the_session() {
     panic!("the stream is not asked for again");
 }
 
+/// The look that falls due while there is no stream is not the last one for a long time.
+#[test]
+fn a_stream_that_is_opened_again_is_looked_after_as_before() {
+    let (mut rig, listen) = session();
+    rig.pass(SECOND / 2);
+    rig.end(listen);
+    rig.pass(SECOND);
+    let again = rig.acknowledge(json!({"toolsListChanged": true}));
+    assert!(!rig.is_open("server/discover"), "there was nothing to look after: {:?}", rig.methods());
+    rig.pass(SECOND);
+    let (own, _) = rig.find("server/discover");
+    rig.fail(own, Failure::Connect);
+    assert!(rig.cancelled.contains(&again));
+}
+
+/// Without a heartbeat nothing is asked while there is no stream.
+#[test]
+fn looking_after_a_stream_is_no_heartbeat() {
+    let (mut rig, listen) = session_with(Options { heartbeat_interval: 0, ..Options::new(URL) });
+    rig.pass(SECOND / 2);
+    rig.end(listen);
+    rig.pass(9 * SECOND / 10);
+    assert!(rig.open.is_empty(), "{:?}", rig.methods());
+    rig.pass(SECOND / 5);
+    assert!(rig.is_open("subscriptions/listen"));
+}
+
 #[test]
 fn a_server_without_sessions_and_without_a_stream_is_listened_to_beside() {
     let mut rig = without_a_stream();

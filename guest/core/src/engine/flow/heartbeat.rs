@@ -120,17 +120,18 @@ impl Engine {
         if !self.connection.is_ready() {
             return;
         }
-        let mut due = self.heard_at + self.options.heartbeat_interval;
-        if self.has_open_listen() {
-            due = due.min(self.now);
+        let interval = self.options.heartbeat_interval;
+        let silence = (interval > 0).then(|| self.heard_at + interval);
+        // Comments on an open stream are signs of life, and say nothing of new connections.
+        let due = if self.has_open_listen() { Some(self.now) } else { silence };
+        if due.is_some_and(|due| due <= self.now) && !self.is_pinging() {
+            self.post_ping();
         }
-        if due > self.now {
-            self.timers.set(Timer::Heartbeat, due);
-        } else {
-            if !self.is_pinging() {
-                self.post_ping();
-            }
-            self.arm_heartbeat();
+        self.arm_heartbeat();
+        if let Some(at) = silence.filter(|at| *at > self.now)
+            && self.timers.next_of(Timer::Heartbeat).is_some_and(|planned| at < planned)
+        {
+            self.timers.set(Timer::Heartbeat, at);
         }
     }
 
