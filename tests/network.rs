@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -308,10 +309,12 @@ fn is_connecting(pid: u32, port: u16) -> bool {
 /// taken, and nothing is lost.
 #[test]
 fn a_bridge_that_stood_still() {
+    let (answer, gate) = mpsc::channel();
+    let gate = Mutex::new(gate);
     let server = Script::http()
-        .on(|call, reply| {
+        .on(move |call, reply| {
             if call.kind == "tools/call" {
-                std::thread::sleep(Duration::from_millis(500));
+                gate.lock().expect("no panic").recv_timeout(PATIENCE).expect("the bridge stands still");
             }
             Outcome::Good(reply)
         })
@@ -323,9 +326,14 @@ fn a_bridge_that_stood_still() {
         server.wait_until("the call is there", |records| {
             records.iter().any(|record| record.message["params"]["arguments"]["mark"] == round).then_some(())
         });
+        let pid = bridge.process().id();
         bridge.process().signal(Signal::STOP);
-        // Longer than heartbeat and timeout; the answer comes in the middle of it.
-        std::thread::sleep(Duration::from_millis(2500));
+        poll("it stands still", PATIENCE, || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.contains(") T ").then_some(())
+        });
+        answer.send(()).expect("the server waits");
+        // That the bridge's own clocks run out meanwhile is what this is about: heartbeat and timeout, and a little.
+        std::thread::sleep(Duration::from_millis(1200));
         bridge.process().signal(Signal::CONT);
         must_run_once(&server, &bridge, &call, round);
     }

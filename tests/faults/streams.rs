@@ -319,7 +319,7 @@ fn progress_extends_the_deadline() {
             for step in 0..8 {
                 let params = json!({"progressToken": token, "progress": step});
                 stream.event(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
-                // Time is what this test is about.
+                // Time is what this test is about: eight of these are more than the timeout, one is much less.
                 std::thread::sleep(std::time::Duration::from_millis(300));
             }
             stream.event(&call.response(json!({"content": [{"type": "text", "text": "long"}]})));
@@ -327,7 +327,7 @@ fn progress_extends_the_deadline() {
             Outcome::Done(None)
         })
         .start();
-    let mut bridge = connected(&server, &["--request-timeout", "1s"]);
+    let mut bridge = connected(&server, &["--request-timeout", "2s"]);
     let params = json!({"name": "mark", "arguments": {"mark": "long"}, "_meta": {"progressToken": "p"}});
     assert_eq!(bridge.tool(params), "long");
     assert_eq!(bridge.messages_of("notifications/progress").len(), 8);

@@ -145,6 +145,8 @@ function problem(error: unknown): string {
 }
 
 async function readText(path: string, late: AbortSignal): Promise<string> {
+  // Once nobody waits for it, it must not take what is written for the next reading.
+  if (late.aborted) throw new Refused("was given up");
   let bytes;
   try {
     // A pipe must not hold one of Node's few threads until somebody writes to it.
@@ -162,7 +164,6 @@ async function readText(path: string, late: AbortSignal): Promise<string> {
         if (read) continue;
         // A pipe to which nobody writes yet looks like one that has ended, and nothing tells of the change.
         if (read === 0 && (!isPipe || length > 0)) break;
-        // Once nobody waits for it, it must not take what is written for the next reading.
         await sleep(LOOK, undefined, { signal: late });
       }
       bytes = buffer.subarray(0, length);

@@ -123,14 +123,22 @@ function modules() {
 async function installModules() {
   const given = process.env.MCP_RECONNECT_TEST_MODERN;
   if (given) return given;
-  const folder = join(workspace, "target", "node-modern");
-  const done = join(folder, "installed");
-  if (existsSync(done)) return join(folder, "node_modules");
-  mkdirSync(folder, { recursive: true });
-  for (const name of ["package.json", "package-lock.json"]) copyFileSync(join(tests, "servers/modern", name), join(folder, name));
-  await run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts"], "a package registry must be reachable once", { cwd: folder });
-  writeFileSync(done, "");
+  const folder = await installed("node-modern", async (folder) => {
+    for (const name of ["package.json", "package-lock.json"]) copyFileSync(join(tests, "servers/modern", name), join(folder, name));
+    await run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts"], "a package registry must be reachable once", { cwd: folder });
+  });
   return join(folder, "node_modules");
+}
+
+/** A folder of the build folder that `install` fills on first use. */
+async function installed(name, install) {
+  const folder = join(workspace, "target", name);
+  const done = join(folder, "installed");
+  if (existsSync(done)) return folder;
+  mkdirSync(folder, { recursive: true });
+  await install(folder);
+  writeFileSync(done, "");
+  return folder;
 }
 
 async function run(command, args, mend, options) {
@@ -149,14 +157,11 @@ function pythonProgram() {
 async function installPython() {
   const given = process.env.MCP_RECONNECT_TEST_PYTHON;
   if (given) return given;
-  const folder = join(workspace, "target", "node-python");
-  const program = join(folder, "bin/python");
-  const done = join(folder, "installed");
-  if (existsSync(done)) return program;
-  mkdirSync(folder, { recursive: true });
-  await run("python3", ["-m", "venv", folder], "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`");
-  const requirements = join(tests, "servers/python/requirements.txt");
-  await run(program, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", requirements], "a package index must be reachable once");
-  writeFileSync(done, "");
-  return program;
+  const folder = await installed("node-python", async (folder) => {
+    await run("python3", ["-m", "venv", folder], "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`");
+    const requirements = join(tests, "servers/python/requirements.txt");
+    const install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", requirements];
+    await run(join(folder, "bin/python"), install, "a package index must be reachable once");
+  });
+  return join(folder, "bin/python");
 }
