@@ -120,6 +120,25 @@ fn how_often_the_server_is_asked_while_a_stream_is_open_can_be_set() {
     }
 }
 
+/// So does a server that goes down: a call that is sent into that would have an unknown outcome.
+#[test]
+fn after_a_stream_ended_in_order_what_must_not_run_twice_waits_for_a_sign_of_life() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    let listen = rig.listening(json!(1));
+    rig.end(listen);
+    rig.ask(json!(2), "tools/list", json!({}));
+    assert!(rig.is_open("tools/list"));
+    rig.ask(json!(3), "tools/call", json!({"name": "t"}));
+    assert!(!rig.is_open("tools/call"));
+    let (own, _) = rig.find("server/discover");
+    rig.fail(own, Failure::Connect);
+    rig.until_asked();
+    rig.result("server/discover", discover_result());
+    rig.result("tools/call", json!({"resultType": "complete"}));
+    assert!(rig.take().iter().any(|message| message["id"] == 3 && message["result"].is_object()));
+}
+
 #[test]
 fn a_stream_that_cannot_be_opened_for_its_credentials_is_not_forgotten() {
     let mut rig = Rig::new();

@@ -555,6 +555,17 @@ fn a_stream_that_is_opened_again_is_looked_after_as_before() {
     assert!(rig.cancelled.contains(&again));
 }
 
+#[test]
+fn after_the_stream_ended_in_order_what_must_not_run_twice_waits_for_a_sign_of_life() {
+    let (mut rig, listen) = session();
+    rig.end(listen);
+    rig.say(json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "t"}}));
+    assert!(!rig.is_open("tools/call"));
+    rig.result("server/discover", server());
+    rig.result("tools/call", json!({"resultType": "complete"}));
+    assert_eq!(rig.take()[0]["id"], 1);
+}
+
 /// Without a heartbeat nothing is asked while there is no stream.
 #[test]
 fn looking_after_a_stream_is_no_heartbeat() {

@@ -22,6 +22,8 @@ const HEALTHY: Nanos = 10 * SECOND;
 impl Engine {
     /// A stream ended, however it did: it is opened again, at once if it had lasted.
     pub(crate) fn listen_lost(&mut self, key: RequestKey, why: &str) {
+        // A server ends its streams when it goes down, also in order.
+        self.modern.suspect = true;
         let exchange = self.exchange_of(key);
         if let Some(exchange) = exchange {
             self.cancel(exchange);
