@@ -9,32 +9,39 @@
 mod flow;
 mod state;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 
 use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
 use crate::engine::state::asides::Asides;
+use crate::engine::state::attempts::Attempts;
 use crate::engine::state::connection::{Connection, ConnectionState};
 use crate::engine::state::consequences::Consequences;
 use crate::engine::state::cookies::Cookies;
+use crate::engine::state::credentials::Credentials;
 use crate::engine::state::current::Current;
 use crate::engine::state::cursors::Cursors;
+use crate::engine::state::inbox::Inbox;
 use crate::engine::state::lateness::Lateness;
+use crate::engine::state::liveness::Liveness;
 use crate::engine::state::modern::{Link, Modern};
+use crate::engine::state::notifications::Notifications;
+use crate::engine::state::outage::Outage;
 use crate::engine::state::outbox::Outbox;
 use crate::engine::state::pause::Pause;
+use crate::engine::state::pings::Pings;
 use crate::engine::state::probes::Probes;
 use crate::engine::state::progress_tokens::ProgressTokens;
 use crate::engine::state::request_table::Requests;
-use crate::engine::state::session::{Client, ServerRequest, Session, ToolHints};
+use crate::engine::state::session::{Client, Session, ToolHints};
 use crate::engine::state::settings::Settings;
 use crate::engine::state::timers::{Timer, Timers};
+use crate::engine::state::verification::Verification;
 use crate::policy::backoff::Rng;
 use crate::text::{Secrets, visible};
 use crate::wire::url::Url;
-use crate::{Event, ExchangeId, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
+use crate::{Event, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
 
 use state::exchanges::Exchanges;
 
@@ -53,7 +60,6 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     next_wire: u64,
     next_order: u64,
-    next_server_request: u64,
 
     connection: Connection,
     consequences: Consequences,
@@ -74,8 +80,7 @@ pub struct Engine {
     tool_hints: ToolHints,
     settings: Settings,
     cursors: Cursors,
-    /// What the server said before the client had its answer to `initialize`.
-    early: Vec<(u64, String)>,
+    inbox: Inbox,
 
     exchanges: Exchanges,
     bodies: flow::bodies::Bodies,
@@ -85,56 +90,19 @@ pub struct Engine {
     progress_tokens: ProgressTokens,
     outbox: Outbox,
     asides: Asides,
-    notifying: Option<ExchangeId>,
-    server_requests: BTreeMap<u64, ServerRequest>,
+    notifications: Notifications,
 
-    /// Attempts since the last progress.
-    attempts: u32,
-    /// Sessions in a row that ended before a request of the client was answered.
-    unproductive: u32,
-    down: Option<flow::reconnect::Down>,
-    last_attempt: Nanos,
-    /// The server asked for rest until then.
-    not_before: Nanos,
+    attempts: Attempts,
+    outage: Outage,
     pause: Pause,
-    /// When the server was last heard.
-    heard_at: Nanos,
-    /// Something broke since the server was last heard: a request that must not run twice waits for a ping.
-    suspect: bool,
+    liveness: Liveness,
     /// What the engine's own pings and lists tell.
     probes: Probes,
-    /// Pings in a row that were refused.
-    refused_pings: u32,
-    /// Pings in a row that broke off.
-    broken_pings: u32,
-    /// A ping was refused or not answered, and none was answered since.
-    ping_missed: bool,
-    /// The session ends because a verification found it lost: what was answered in a like manner did not run.
-    verified_loss: bool,
-    /// What the list that was to verify the session was answered with, while an `initialize` decides.
-    list_failure: Option<state::requests::UnverifiedAnswer>,
-    /// Lists in a row that were to verify a session and broke off.
-    broken_verifications: u32,
-    /// The next attempt is an `initialize`, though there is a session.
-    initialize_next: bool,
-    /// The session that was lost last, and the words of the server that turned out to mean it.
-    lost_session: Option<(u64, String)>,
-    /// Notifications and answers of the client for which the queue had no room.
-    overflowed: u64,
-    /// A notification was refused in a session that lived, and none was taken since.
-    notifications_refused: bool,
-    /// Sessions in a row whose `notifications/initialized` was refused.
-    refused_sessions: u32,
+    pings: Pings,
+    verification: Verification,
     /// `list_changed` was sent and nothing of the client was answered since.
     told_without_progress: bool,
-    /// When fresh headers were asked for because the old ones were rejected, if nothing was answered since.
-    asked_for_headers: Option<Nanos>,
-    /// Where the headers of the next session come from.
-    headers: flow::credentials::Headers,
-    /// How often the host gave headers.
-    headers_given: u64,
-    /// What a person can do so that there will be others.
-    sign_in: Option<crate::SignIn>,
+    credentials: Credentials,
     closing: bool,
     reconnects: u64,
     replays: u64,
@@ -198,7 +166,6 @@ impl Engine {
             outputs: VecDeque::new(),
             next_wire: 1,
             next_order: 1,
-            next_server_request: 1,
             connection: Connection::default(),
             consequences: Consequences::default(),
             epoch: 0,
@@ -213,7 +180,7 @@ impl Engine {
             tool_hints: ToolHints::default(),
             settings: Settings::default(),
             cursors: Cursors::default(),
-            early: Vec::new(),
+            inbox: Inbox::default(),
             exchanges: Exchanges::default(),
             bodies: flow::bodies::Bodies::default(),
             secrets: Secrets::default(),
@@ -222,33 +189,16 @@ impl Engine {
             progress_tokens: ProgressTokens::default(),
             outbox: Outbox::default(),
             asides: Asides::default(),
-            notifying: None,
-            server_requests: BTreeMap::new(),
-            attempts: 0,
-            unproductive: 0,
-            down: None,
-            last_attempt: 0,
-            not_before: 0,
+            notifications: Notifications::default(),
+            attempts: Attempts::default(),
+            outage: Outage::default(),
             pause: Pause::default(),
-            heard_at: now,
-            suspect: false,
+            liveness: Liveness::new(now),
             probes: Probes::default(),
-            refused_pings: 0,
-            overflowed: 0,
-            broken_pings: 0,
-            ping_missed: false,
-            verified_loss: false,
-            list_failure: None,
-            broken_verifications: 0,
-            initialize_next: false,
-            lost_session: None,
-            notifications_refused: false,
-            refused_sessions: 0,
+            pings: Pings::default(),
+            verification: Verification::default(),
             told_without_progress: false,
-            asked_for_headers: None,
-            headers: flow::credentials::Headers::default(),
-            headers_given: 0,
-            sign_in: None,
+            credentials: Credentials::default(),
             closing: false,
             reconnects: 0,
             replays: 0,
@@ -296,7 +246,7 @@ impl Engine {
             Input::Tick => {}
             Input::Message(text) => self.on_client_message(text),
             Input::SetHeaders(headers) => self.on_headers(headers),
-            Input::SignIn(sign_in) => self.sign_in = sign_in,
+            Input::SignIn(sign_in) => self.credentials.set_sign_in(sign_in),
             Input::Reconnect => self.on_reconnect(),
             Input::Probe => self.on_probe(),
             Input::Close => self.on_close(),
@@ -357,7 +307,7 @@ impl Engine {
             ConnectionState::Idle => State::Idle,
             ConnectionState::Handshake(_) | ConnectionState::Headers => State::Connecting,
             ConnectionState::AwaitInitialized | ConnectionState::Ready => State::Ready,
-            ConnectionState::Probing(_) if self.down.is_none() => State::Ready,
+            ConnectionState::Probing(_) if !self.outage.is_on() => State::Ready,
             ConnectionState::Probing(_) => State::Connecting,
             ConnectionState::Waiting => State::Waiting,
             ConnectionState::Credentials(_) => State::NeedsCredentials,
@@ -391,7 +341,7 @@ impl Engine {
             Timer::Resume(key) => self.resume(key),
             Timer::Reopen(key) => self.reopen(key),
             Timer::Standalone => self.open_standalone(),
-            Timer::Notify => self.notifying = None,
+            Timer::Notify => self.notifications.need_not_wait(),
             Timer::NotificationHold => self.drop_late_notifications(),
             Timer::Endpoint => self.on_handshake_late(),
             Timer::Start => self.answer_provisionally(),

@@ -115,7 +115,7 @@ impl Engine {
             },
             Kind::Notification { method } => self.on_notification(&method, text, &envelope.params),
             Kind::Response { id: Some(id) } => {
-                let asked = spelling::integer(id.raw).and_then(|id| self.server_requests.remove(&id));
+                let asked = spelling::integer(id.raw).and_then(|id| self.inbox.take(id));
                 match asked {
                     Some(ServerRequest { input: Some((key, name)), .. }) => self.on_input(key, &name, &envelope),
                     Some(asked) => {
@@ -303,11 +303,9 @@ impl Engine {
             "notifications/progress" => {
                 let Some(token) = params.progress_token.map(|token| spelling::canonical(token.get())) else { return };
                 let epoch = self.epoch;
-                let asked = self
-                    .server_requests
-                    .values()
-                    .any(|asked| asked.epoch == epoch && asked.progress_token.as_ref() == Some(&token));
-                if asked || self.progress_tokens.is_of_clients_task(&token, self.now) {
+                if self.inbox.asks_with_token(epoch, &token)
+                    || self.progress_tokens.is_of_clients_task(&token, self.now)
+                {
                     self.enqueue(Outgoing::Bound { epoch, text: text.to_string() });
                 }
             }
@@ -339,10 +337,7 @@ impl Engine {
         }
         let bytes = message.text().map_or(0, str::len);
         if self.queue_is_full() || self.held_bytes() + bytes > self.options.max_queue_bytes {
-            self.overflowed = self.overflowed.saturating_add(1);
-            let count = self.overflowed;
-            // A line for each would be the client's to write without end.
-            if count.is_power_of_two() {
+            if let Some(count) = self.notifications.overflowed() {
                 let what = "a notification or answer of the client was dropped";
                 self.log(Level::Warn, alloc::format!("the queue is full: {what} ({count} so far)"));
             }
@@ -512,7 +507,7 @@ impl Engine {
                     }
                 }
                 // One that was refused waits until it is known whether its session lives.
-                _ if self.notifying.is_some() || queued.lost && self.is_verifying() => break,
+                _ if self.notifications.is_under_way() || queued.lost && self.is_verifying() => break,
                 _ => {
                     let Some(mut queued) = self.outbox.pop() else { break };
                     let epoch = self.session.as_ref().map_or(0, |session| session.epoch);
@@ -532,7 +527,7 @@ impl Engine {
                             let first = queued.refusals == 0;
                             let exchange = self.post_notification(queued);
                             if first {
-                                self.notifying = Some(exchange);
+                                self.notifications.started(exchange);
                                 self.timers.set(Timer::Notify, self.now + NOTIFY_HOLD);
                             }
                         }
@@ -550,8 +545,8 @@ impl Engine {
     /// Whether an unsafe request should wait for a sign of life: a pooled connection may have died in silence, and a
     /// request that dies with it is of unknown outcome.
     fn is_suspect(&self) -> bool {
-        let silent = self.now.saturating_sub(self.heard_at) > self.heartbeat_interval();
-        (self.suspect || silent) && !self.probes.are_left_to_client()
+        let silent = self.liveness.is_silent(self.now, self.heartbeat_interval());
+        (self.liveness.is_doubted() || silent) && !self.probes.are_left_to_client()
     }
 
     /// Where an HTTP+SSE message goes, or the one URL of Streamable HTTP.

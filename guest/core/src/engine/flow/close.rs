@@ -38,7 +38,7 @@ impl Engine {
         let closed = self.connection.has_taken_leave();
         let busy = self.requests.of_client().any(|(_, request)| !request.is_listen())
             || !self.outbox.is_empty()
-            || self.notifying.is_some();
+            || self.notifications.is_under_way();
         if self.closing && !closed && !busy {
             self.finish_close();
         }
@@ -57,7 +57,7 @@ impl Engine {
         }
         self.timers.clear_all();
         // A session that may be dead is not worth the wait.
-        if (self.down.is_none() || self.is_unready()) && self.delete_session().is_some() {
+        if (!self.outage.is_on() || self.is_unready()) && self.delete_session().is_some() {
             self.connection.change(ConnectionState::Closing);
             self.timers.set(Timer::Delete, self.now + CLOSE_DELETE_TIME);
         } else {

@@ -17,20 +17,6 @@ use crate::{Event, ExchangeId, Level, Nanos};
 
 /// Between attempts that the server has refused for their credentials, at least.
 const CREDENTIALS_PAUSE: Nanos = 10 * SECOND;
-/// Headers that came since the last session was lost are good for its successor for so long; then they are asked for again.
-const HEADERS_LIFE: Nanos = 60 * SECOND;
-
-/// What is known of the headers in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Headers {
-    /// They are those of a session that is over, or were rejected, or were never asked for.
-    #[default]
-    Stale,
-    /// The host was asked for others.
-    Asked,
-    /// It gave them then, or had none to give.
-    Fresh(Nanos),
-}
 
 impl Engine {
     /// A message was rejected for its credentials.
@@ -52,10 +38,10 @@ impl Engine {
         let status = challenge.status;
         self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
         self.lacks_credentials(challenge);
-        self.attempts = self.attempts.saturating_add(1);
+        self.attempts.failed();
         // Fresh headers are asked for once; if they are rejected too, that is said.
         if self.options.can_refresh_credentials && !self.asked_lately() {
-            self.asked_for_headers = Some(self.now);
+            self.credentials.rejected(self.now);
             self.timers.set(Timer::Credentials, self.now + self.options.credentials_timeout);
             self.request_headers(status);
         } else {
@@ -65,7 +51,7 @@ impl Engine {
 
     /// Asks the host for headers in the place of those that were rejected with this status.
     pub(crate) fn request_headers(&mut self, status: u16) {
-        if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
+        if self.credentials.ask() {
             self.emit(Event::HeadersNeeded { status: Some(status) });
         }
     }
@@ -73,7 +59,7 @@ impl Engine {
     /// Whether fresh headers were asked for because the old ones were rejected, and the server has taken none since; for as long
     /// as they may be the same.
     pub(crate) fn asked_lately(&self) -> bool {
-        self.asked_for_headers.is_some_and(|at| self.now < at + HEADERS_LIFE)
+        self.credentials.were_rejected_lately(self.now)
     }
 
     /// Nobody brought other credentials: what waits for them fails, and the server is asked again now and then.
@@ -82,7 +68,7 @@ impl Engine {
         let Some(challenge) = self.connection.challenge().cloned() else { return };
         self.headers_are_stale();
         // A person may take hours; a client does not wait for so long.
-        if let Some(sign_in) = &self.sign_in
+        if let Some(sign_in) = self.credentials.sign_in()
             && self.client.answered.is_none()
             && self.options.start_timeout > 0
         {
@@ -108,7 +94,7 @@ impl Engine {
         if self.timers.is_set(Timer::Credentials) {
             return;
         }
-        if self.now >= self.last_attempt + CREDENTIALS_PAUSE {
+        if self.now >= self.attempts.last() + CREDENTIALS_PAUSE {
             self.attempt();
         } else {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
@@ -121,7 +107,7 @@ impl Engine {
             return;
         }
         self.options.headers = headers;
-        self.headers_given += 1;
+        self.credentials.given();
         self.settings.try_again();
         if self.session.stream_may_be_granted() {
             self.open_standalone();
@@ -157,7 +143,7 @@ impl Engine {
 
     fn headers_are_fresh(&mut self) {
         self.timers.clear(Timer::Headers);
-        self.headers = Headers::Fresh(self.now);
+        self.credentials.are_fresh_at(self.now);
         self.modern_headers_came();
         if self.connection.awaits_headers() {
             self.timers.clear(Timer::Credentials);
@@ -167,24 +153,19 @@ impl Engine {
 
     pub(crate) fn headers_are_stale(&mut self) {
         self.timers.clear(Timer::Headers);
-        self.headers = Headers::Stale;
+        self.credentials.are_stale();
     }
 
     /// Asks for the headers of a new session, where the host gives them and there are no fresh ones. True: they are to be
     /// waited for.
     pub(crate) fn ask_for_headers(&mut self) -> bool {
-        if self.options.connect_headers_timeout == 0 || self.closing {
-            return false;
-        }
-        if let Headers::Fresh(at) = self.headers
-            && self.now < at + HEADERS_LIFE
-        {
+        if self.options.connect_headers_timeout == 0 || self.closing || self.credentials.are_fresh(self.now) {
             return false;
         }
         if !self.timers.is_set(Timer::Headers) {
             self.timers.set(Timer::Headers, self.now + self.options.connect_headers_timeout);
         }
-        if core::mem::replace(&mut self.headers, Headers::Asked) != Headers::Asked {
+        if self.credentials.ask() {
             self.emit(Event::HeadersNeeded { status: None });
         }
         true

@@ -9,6 +9,7 @@ use super::settle::End;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
+use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::handshake::{Handshake, Step};
 use crate::engine::state::session::{Answered, Server, Session, declare_list_changed};
@@ -37,7 +38,7 @@ impl Engine {
             self.connection.change(ConnectionState::Headers);
             return;
         }
-        if self.transport.is_none() && self.attempts == 0 && self.down.is_none() {
+        if self.transport.is_none() && self.attempts.in_vain() == 0 && !self.outage.is_on() {
             self.emit(Event::Connecting);
         }
         let transport = match self.options.transport {
@@ -45,13 +46,13 @@ impl Engine {
             TransportChoice::HttpSse => Transport::HttpSse,
             TransportChoice::Auto => self.transport.unwrap_or(Transport::StreamableHttp),
         };
-        self.initialize_next = false;
+        self.attempts.need_not_initialize();
         // A session that is kept stays the current one until the next stands.
         if self.session.is_none() {
             self.epoch = self.sessions + 1;
         }
         self.cookies.begin(self.sessions + 1);
-        self.early.clear();
+        self.inbox.clear_early();
         // A redirect is good for the session that it was given to.
         self.url = self.configured_url.clone();
         self.start_transport(transport, None);
@@ -129,7 +130,7 @@ impl Engine {
         if self.sessions == 0 {
             limit
         } else {
-            backoff::doubled(self.options.heartbeat_timeout, self.attempts.min(8)).min(limit)
+            backoff::doubled(self.options.heartbeat_timeout, self.attempts.in_vain().min(8)).min(limit)
         }
     }
 
@@ -225,7 +226,7 @@ impl Engine {
             let reason = if self.last_error.is_empty() { "its session is gone" } else { &self.last_error }.to_string();
             self.disconnected(&reason);
             self.delete_session();
-            self.verified_loss = true;
+            self.verification.finds_lost();
             self.end_session(&reason);
         }
         self.epoch = handshake.epoch();
@@ -280,7 +281,7 @@ impl Engine {
         for key in self.handshake_requests() {
             self.answer_initialize(key, &answer);
         }
-        for (epoch, text) in core::mem::take(&mut self.early) {
+        for (epoch, text) in self.inbox.take_early() {
             self.on_server_text(Source { epoch, owner: None, handshake: false }, text);
         }
         if self.client.initialized {
@@ -307,7 +308,7 @@ impl Engine {
         let text = json::splice(answer, id.range(), request.client_id());
         self.deliver(key, text, true);
         self.session.progressed(self.epoch);
-        self.attempts = 0;
+        self.attempts.succeeded();
         self.told_without_progress = false;
     }
 
@@ -338,11 +339,11 @@ impl Engine {
         }
         self.session.is_initialized();
         let Some(session) = self.session.as_ref() else { return };
-        self.refused_sessions = 0;
+        self.attempts.new_session_was_not_refused();
         let (info, changed) = (session.info(), session.server_changed);
         self.connection.change(ConnectionState::Ready);
-        self.suspect = false;
-        self.down = None;
+        self.liveness.is_certain();
+        self.outage.end();
         self.modern_follows(true, "");
         self.announce(info, changed);
         self.arm_heartbeat();
@@ -427,18 +428,7 @@ impl Engine {
             }
             _ => {
                 let reason = alloc::format!("the event stream is lost: {}", cause.reason());
-                match self.connection.state() {
-                    ConnectionState::Probing(_) => self.recover(ConnectionError::SessionLost(reason)),
-                    // The next attempt has its time already; but the session ends now.
-                    ConnectionState::Waiting
-                    | ConnectionState::Headers
-                    | ConnectionState::Credentials(_)
-                    | ConnectionState::Handshake(_) => {
-                        self.disconnected(&reason);
-                        self.end_session(&reason);
-                    }
-                    _ => self.recover(ConnectionError::Broken(reason)),
-                }
+                self.then(Consequence::StreamLost(reason));
             }
         }
     }

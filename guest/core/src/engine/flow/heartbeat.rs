@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 
-use super::own_requests::MAX_REFUSED_PINGS;
 use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
@@ -34,12 +33,12 @@ impl Engine {
     /// Finds out whether the session lives.
     pub(crate) fn probe(&mut self) {
         self.timers.clear(Timer::Attempt);
-        self.last_attempt = self.now;
+        self.attempts.made(self.now);
         let session = self.session.as_ref().filter(|session| session.initialized);
         let list = session.and_then(|session| session.server.list_method());
         let key = match list {
             // Pings are put off again and again: perhaps it is pings that the server does not want.
-            Some(list) if self.refused_pings > MAX_REFUSED_PINGS => self.post_own(Origin::Verify, list, ""),
+            Some(list) if self.pings.are_refused_again() => self.post_own(Origin::Verify, list, ""),
             _ => self.post_ping(),
         };
         self.probes_with(key);
@@ -53,7 +52,7 @@ impl Engine {
 
     /// What was answered leaves the session open: a ping tells, and nothing but what must not run twice waits for it.
     pub(crate) fn ping_soon(&mut self) {
-        self.suspect = true;
+        self.liveness.doubt();
         if self.connection.is_ready() && !self.is_pinging() {
             self.post_ping();
         }
@@ -66,12 +65,12 @@ impl Engine {
 
     /// A sign of life in answer to a ping.
     pub(crate) fn alive(&mut self) {
-        self.suspect = false;
+        self.liveness.is_certain();
         if !self.connection.is_probing() {
             return;
         }
         if !self.session.as_ref().is_some_and(|session| session.initialized) {
-            self.down = None;
+            self.outage.end();
             self.session_awaits_client();
             if self.client.initialized {
                 self.send_initialized();
@@ -80,7 +79,7 @@ impl Engine {
         }
         self.session_is_ready();
         self.modern_follows(true, "");
-        if self.down.take().is_some()
+        if self.outage.end()
             && let Some(session) = self.session.as_ref()
         {
             let session = session.info();
@@ -121,7 +120,7 @@ impl Engine {
             return;
         }
         let interval = self.options.heartbeat_interval;
-        let silence = (interval > 0).then(|| self.heard_at + interval);
+        let silence = (interval > 0).then(|| self.liveness.heard_at() + interval);
         // Comments on an open stream are signs of life, and say nothing of new connections.
         let due = if self.has_open_listen() { Some(self.now) } else { silence };
         if due.is_some_and(|due| due <= self.now) && !self.is_pinging() {

@@ -15,7 +15,7 @@ impl Engine {
 
     /// The server asks for a pause (`Retry-After`): no attempt is made before it is over, and no hold clock runs meanwhile.
     pub(crate) fn server_asks_for_pause(&mut self, pause: Nanos) {
-        self.not_before = self.now + pause;
+        self.attempts.not_before(self.now + pause);
         let more = self.pause.ask(self.now, pause);
         let held: alloc::vec::Vec<_> = self.requests.iter().map(|(key, _)| *key).collect();
         for key in held {

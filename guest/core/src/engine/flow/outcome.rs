@@ -43,7 +43,7 @@ impl Engine {
             self.exchanges.retire(id).unwrap_or(Role::Retired)
         } else {
             let Some(exchange) = self.exchanges.get(id) else { return };
-            let outdated = exchange.headers_given != self.headers_given;
+            let outdated = exchange.headers_given != self.credentials.number();
             let Some(exchange) = self.exchange_over(id) else { return };
             if let Outcome::Refused(Refusal { status: 401 | 403, .. }) = &outcome
                 && outdated
@@ -58,7 +58,7 @@ impl Engine {
             Role::Initialize => self.on_initialize_accepted(),
             Role::Initialized => self.on_initialized_accepted(),
             Role::Notify(_) => {
-                self.notifications_refused = false;
+                self.notifications.was_taken();
                 self.notification_over(id);
             }
             Role::Delete => self.on_delete_over(),
@@ -70,8 +70,7 @@ impl Engine {
     }
 
     pub(crate) fn notification_over(&mut self, id: ExchangeId) {
-        if self.notifying == Some(id) {
-            self.notifying = None;
+        if self.notifications.over(id) {
             self.timers.clear(Timer::Notify);
         }
     }
@@ -310,7 +309,7 @@ impl Engine {
         let nameless = matches!(evidence, Evidence::Unknown | Evidence::NotTaken)
             && refusal.is_some()
             && !self.session_may_survive();
-        let refused_again = nameless && self.notifications_refused;
+        let refused_again = nameless && self.notifications.are_refused();
         let aside = matches!(queued.message, Outgoing::Aside(_));
         let again = match evidence {
             _ if refused_again => false,
@@ -318,13 +317,13 @@ impl Engine {
             Evidence::Busy { .. } | Evidence::SessionLost | Evidence::Unauthorized if aside => false,
             Evidence::NotSent | Evidence::NotTaken | Evidence::Busy { .. } => true,
             // Some servers refuse all notifications so, or all of a kind.
-            Evidence::SessionLost => !queued.lost && !self.notifications_refused,
+            Evidence::SessionLost => !queued.lost && !self.notifications.are_refused(),
             Evidence::Unauthorized => self.options.can_refresh_credentials && !self.asked_lately(),
             Evidence::Unknown => current && queued.message.may_repeat(),
             Evidence::Refused => false,
         };
         if lost && !again || nameless {
-            self.notifications_refused = true;
+            self.notifications.was_refused();
         }
         let late = queued.expires <= self.now || queued.refusals >= MAX_REFUSALS;
         if again && !late && !self.closing {
@@ -346,7 +345,7 @@ impl Engine {
                 }
             }
             (Evidence::NotSent, _) => self.then(Consequence::Recover(ConnectionError::Unreachable(reason))),
-            (_, Some(_)) if refused_again => self.suspect = true,
+            (_, Some(_)) if refused_again => self.liveness.doubt(),
             (_, Some(refusal)) => self.after_refusal(evidence, &refusal, reason),
             (_, None) => self.then(Consequence::Recover(ConnectionError::Broken(reason))),
         }

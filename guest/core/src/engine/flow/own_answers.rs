@@ -52,7 +52,7 @@ impl Engine {
         let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
         let asks = if challenge.is_empty() { String::new() } else { alloc::format!(" It asks for: {challenge}.") };
         let mut data = alloc::format!(r#"{{"status":{status},"challenge":{}"#, json::quote(challenge));
-        let help = match &self.sign_in {
+        let help = match self.credentials.sign_in() {
             None => "Give valid credentials in a header (such as Authorization) and try again.".to_string(),
             Some(sign_in) => {
                 data.push_str(&alloc::format!(r#","command":{}"#, json::quote(&sign_in.command)));

@@ -15,12 +15,6 @@ use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
 use crate::{Event, Nanos, Transport};
 
-/// Pings in a row that may be refused before the session is verified.
-pub(crate) const MAX_REFUSED_PINGS: u32 = 2;
-
-/// Pings in a row that may break off before a list is asked for in their place.
-const MAX_BROKEN_PINGS: u32 = 3;
-
 /// What a request of the engine's own came to.
 pub(crate) enum OwnEnd<'a> {
     /// A JSON-RPC response, with the code and message of its error if it is one.
@@ -86,7 +80,7 @@ impl Engine {
             }
         };
         // Before those who wait are told that the server cannot be used, too.
-        let exhausted = self.options.max_attempts > 0 && self.attempts >= self.options.max_attempts;
+        let exhausted = self.attempts.are_exhausted(self.options.max_attempts);
         let enough = self.probes.failed(key, origin == Origin::Verify, evidence == Evidence::NotTaken)
             || exhausted && self.someone_waits();
         let Some(session) = self.session.as_ref().filter(|session| session.initialized) else { return false };
@@ -153,7 +147,7 @@ impl Engine {
         if probing {
             self.last_error = reason;
             let delay = self.next_delay(Some(false));
-            self.attempts = self.attempts.saturating_add(1);
+            self.attempts.failed();
             self.wait(delay);
         }
     }
@@ -167,9 +161,7 @@ impl Engine {
             }
             OwnEnd::Answered(_) => {
                 self.probes.answered();
-                self.refused_pings = 0;
-                self.broken_pings = 0;
-                self.ping_missed = false;
+                self.pings.answered();
                 self.then(Consequence::Alive);
             }
             OwnEnd::Late => {
@@ -178,7 +170,7 @@ impl Engine {
                 if self.pings_are_not_heard() && (!self.is_busy() || self.options.heartbeat_strict) {
                     self.then(Consequence::Verify(reason));
                 } else {
-                    self.ping_missed = true;
+                    self.pings.missed();
                     self.then(Consequence::Unanswered { probing, reason });
                 }
             }
@@ -191,7 +183,7 @@ impl Engine {
         let has_list = self.session.as_ref().is_some_and(|session| {
             session.initialized && !session.refuses_pings && session.server.list_method().is_some()
         });
-        self.ping_missed && has_list
+        self.pings.was_missed() && has_list
     }
 
     fn ping_failed(&mut self, probing: bool, end: &End) {
@@ -206,8 +198,7 @@ impl Engine {
                     Consequence::Recover(cause)
                 });
             }
-            self.refused_pings = self.refused_pings.saturating_add(1);
-            let missed = core::mem::replace(&mut self.ping_missed, true);
+            let missed = self.pings.refused();
             return match end.evidence {
                 Evidence::Busy { retry_after } => self.then(Consequence::Limited { probing, retry_after, reason }),
                 // Without a list nothing tells a server that refuses pings from one that lost its session twice in a row.
@@ -226,7 +217,7 @@ impl Engine {
                 Evidence::Unauthorized if unheard => self.then(Consequence::Verify(reason)),
                 Evidence::Unauthorized if self.has_unverified() => self.then(Consequence::Verify(reason)),
                 Evidence::Unauthorized => self.then(Consequence::InitializeAgain),
-                _ if self.refused_pings >= MAX_REFUSED_PINGS => self.then(Consequence::Verify(reason)),
+                _ if self.pings.are_refused() => self.then(Consequence::Verify(reason)),
                 _ if probing => self.then(Consequence::AttemptFailed(ConnectionError::Refused(refusal.clone()))),
                 _ => self.then(Consequence::Recover(ConnectionError::Broken(reason))),
             };
@@ -236,7 +227,7 @@ impl Engine {
             Evidence::NotSent => self.then(Consequence::Recover(ConnectionError::Unreachable(reason))),
             Evidence::SessionLost if unheard => self.then(Consequence::Verify(reason)),
             Evidence::SessionLost => {
-                self.ping_missed = true;
+                self.pings.missed();
                 self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
             }
             // The event stream looks open, but nobody takes the ping: not even a reset comes from a host that vanished.
@@ -247,10 +238,8 @@ impl Engine {
                 self.then(Consequence::Unresponsive(reason));
             }
             _ => {
-                self.broken_pings = self.broken_pings.saturating_add(1);
                 // Whoever breaks off the answers to pings may answer a list.
-                if self.broken_pings.is_multiple_of(MAX_BROKEN_PINGS) {
-                    self.ping_missed = true;
+                if self.pings.broke_off() {
                     self.then(Consequence::Verify(reason));
                 } else if probing {
                     self.then(Consequence::AttemptFailed(ConnectionError::Broken(reason)));

@@ -22,18 +22,6 @@ use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
 use crate::{Event, ExchangeId, Level, Nanos, Transport};
 
-/// Since when the server is away.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Down {
-    pub since: Nanos,
-    /// When the client last heard of an attempt.
-    pub told_at: Option<Nanos>,
-}
-
-/// The client hears of attempts at most this often.
-const TELL_AGAIN: Nanos = SECOND;
-/// Sessions in a row whose `notifications/initialized` may be refused before that is said to those who wait.
-const MAX_REFUSED_SESSIONS: u32 = 2;
 /// How long the DELETE before a new session may take.
 const DELETE_TIME: Nanos = SECOND;
 
@@ -49,6 +37,7 @@ impl Engine {
             match consequence {
                 Consequence::Recover(cause) => self.recover(cause),
                 Consequence::AttemptFailed(cause) => self.attempt_failed(cause),
+                Consequence::StreamLost(reason) => self.stream_lost(reason),
                 Consequence::Unanswered { probing, reason } => self.ping_unanswered(probing, reason),
                 Consequence::Unresponsive(reason) => self.unresponsive(reason),
                 Consequence::InitializeAgain => self.initialize_again(),
@@ -74,7 +63,7 @@ impl Engine {
 
     /// Something went wrong in the current session.
     pub(crate) fn recover(&mut self, cause: ConnectionError) {
-        self.suspect = true;
+        self.liveness.doubt();
         let lost = matches!(cause, ConnectionError::SessionLost(_));
         match self.connection.state() {
             ConnectionState::Ready | ConnectionState::AwaitInitialized => {}
@@ -114,16 +103,29 @@ impl Engine {
         }
         // A server that says that the session is gone is there; but one that says so again and again is not asked
         // without pause.
-        if lost {
-            self.attempts = self.attempts.min(self.unproductive);
-        }
-        if lost && self.unproductive == 0 {
-            self.attempts += 1;
+        if lost && self.attempts.session_was_lost() {
+            self.attempts.failed();
             self.tell_attempt(0, reason);
             self.connection.change(ConnectionState::Waiting);
             self.attempt();
         } else {
             self.schedule(&cause);
+        }
+    }
+
+    /// The stream of HTTP+SSE ended, and with it the session.
+    fn stream_lost(&mut self, reason: String) {
+        match self.connection.state() {
+            ConnectionState::Probing(_) => self.recover(ConnectionError::SessionLost(reason)),
+            // The next attempt has its time already; but the session ends now.
+            ConnectionState::Waiting
+            | ConnectionState::Headers
+            | ConnectionState::Credentials(_)
+            | ConnectionState::Handshake(_) => {
+                self.disconnected(&reason);
+                self.end_session(&reason);
+            }
+            _ => self.recover(ConnectionError::Broken(reason)),
         }
     }
 
@@ -166,7 +168,7 @@ impl Engine {
             let reason = reason.clone();
             self.settle(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
         }
-        self.attempts = self.attempts.saturating_add(1);
+        self.attempts.failed();
         self.tell_attempt(0, reason);
         self.begin_after(delete);
     }
@@ -227,7 +229,7 @@ impl Engine {
             _ => return,
         }
         self.timers.clear(Timer::Endpoint);
-        self.early.clear();
+        self.inbox.clear_early();
         let reason = cause.reason();
         self.last_error = reason.clone();
         if self.closing {
@@ -242,7 +244,7 @@ impl Engine {
             && !proxy::has_no_server(refusal)
         {
             // It was made to verify what a request was answered: that is the answer, and others may still be granted.
-            if self.down.is_none() && self.verifies_rejections() {
+            if !self.outage.is_on() && self.verifies_rejections() {
                 self.connection.change(ConnectionState::Ready);
                 self.answers_stand();
                 self.arm_heartbeat();
@@ -255,11 +257,10 @@ impl Engine {
             return self.fail_first_contact(&cause);
         }
         self.disconnected(&reason);
-        let exhausted = self.options.max_attempts > 0 && self.attempts >= self.options.max_attempts;
-        if exhausted || matches!(cause, ConnectionError::Incompatible(_)) {
+        if self.attempts.are_exhausted(self.options.max_attempts) || matches!(cause, ConnectionError::Incompatible(_)) {
             self.fail_held(&reason);
         }
-        if self.refused_sessions >= MAX_REFUSED_SESSIONS {
+        if self.attempts.sessions_are_refused() {
             self.fail_unstable();
         }
         self.schedule(&cause);
@@ -274,15 +275,15 @@ impl Engine {
             let away = matches!(cause, ConnectionError::Unreachable(_) | ConnectionError::Broken(_));
             let unauthorized =
                 matches!(cause, ConnectionError::Refused(refusal) if matches!(refusal.status, 401 | 403));
-            if !(away || unauthorized && self.down.is_none() && self.verifies_rejections()) {
+            if !(away || unauthorized && !self.outage.is_on() && self.verifies_rejections()) {
                 self.answers_stand();
             }
         } else if matches!(cause, ConnectionError::Unreachable(_)) && self.session_may_survive() {
             // Nothing was sent in it: it is as good as before. What was refused before was refused by a server that went away.
-            self.refused_sessions = 0;
+            self.attempts.new_session_was_not_refused();
         } else if self.session.is_some() {
             // It broke after its result: the session is of no use, to the server either.
-            self.refused_sessions = if refused { self.refused_sessions.saturating_add(1) } else { 0 };
+            self.attempts.new_session_failed(refused);
             self.end_session(reason);
         }
     }
@@ -315,8 +316,8 @@ impl Engine {
         if matches!(self.connection.state(), ConnectionState::Handshake(_) | ConnectionState::Headers) {
             return;
         }
-        self.refused_pings = 0;
-        self.initialize_next = true;
+        self.pings.forgive_refusals();
+        self.attempts.initialize_next();
         self.attempt();
     }
 
@@ -334,18 +335,14 @@ impl Engine {
             ConnectionError::Unusable(_) => self.next_delay(Some(true)),
             _ => self.next_delay(None),
         };
-        self.attempts = self.attempts.saturating_add(1);
+        self.attempts.failed();
         self.tell_attempt(delay, cause.reason());
         self.wait(delay);
     }
 
     fn tell_attempt(&mut self, delay: Nanos, reason: String) {
-        let now = self.now;
-        if let Some(down) = &mut self.down
-            && down.told_at.is_none_or(|told| now >= told + TELL_AGAIN)
-        {
-            down.told_at = Some(now);
-            let attempt = self.attempts;
+        if self.outage.tells(self.now) {
+            let attempt = self.attempts.in_vain();
             self.emit(Event::Reconnecting { attempt, delay, reason });
         }
     }
@@ -354,7 +351,7 @@ impl Engine {
         self.connection.change(ConnectionState::Waiting);
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
-        if self.down.is_some() {
+        if self.outage.is_on() {
             self.ask_for_headers();
         }
     }
@@ -364,31 +361,28 @@ impl Engine {
     pub(crate) fn next_delay(&mut self, refused: Option<bool>) -> Nanos {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
-            (false, _) => backoff::idle_delay(&mut self.rng, self.attempts, base, cap),
+            (false, _) => backoff::idle_delay(&mut self.rng, self.attempts.in_vain(), base, cap),
             (true, Some(lasting)) => {
-                let down_for = if lasting { self.down_for() } else { 0 };
-                backoff::refused_delay(&mut self.rng, self.attempts, base, down_for, cap)
+                let down_for = if lasting { self.outage.lasts(self.now) } else { 0 };
+                backoff::refused_delay(&mut self.rng, self.attempts.in_vain(), base, down_for, cap)
             }
             (true, None) => self.waiting_delay(),
         };
-        delay.max(self.not_before.saturating_sub(self.now))
+        delay.max(self.attempts.pause(self.now))
     }
 
     /// The delay between attempts while a request waits. It grows with the outage, and with sessions that nothing comes of:
     /// behind a balancer without stickiness every handshake succeeds.
     fn waiting_delay(&mut self) -> Nanos {
-        let down_for = self.down_for();
+        let down_for = self.outage.lasts(self.now);
         let remote = !self.url.is_loopback();
-        backoff::waiting_delay(&mut self.rng, down_for, remote, self.unproductive, self.options.backoff_cap)
-    }
-
-    fn down_for(&self) -> Nanos {
-        self.down.as_ref().map_or(0, |down| self.now - down.since)
+        backoff::waiting_delay(&mut self.rng, down_for, remote, self.attempts.unproductive(), self.options.backoff_cap)
     }
 
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(crate) fn attempt_sooner(&mut self) {
-        let soon = (self.last_attempt + self.waiting_delay()).max(self.now).max(self.not_before);
+        let delay = self.waiting_delay();
+        let soon = self.attempts.after(self.attempts.last(), delay, self.now);
         if self.connection.is_waiting() {
             let planned = self.timers.next_of(Timer::Attempt).unwrap_or(soon);
             self.timers.set(Timer::Attempt, planned.min(soon));
@@ -409,7 +403,7 @@ impl Engine {
     /// Makes an attempt now.
     pub(crate) fn attempt(&mut self) {
         self.timers.clear(Timer::Attempt);
-        self.last_attempt = self.now;
+        self.attempts.made(self.now);
         // They were rejected a while ago; perhaps somebody has logged in since.
         if self.connection.challenge().is_some() && self.ask_for_headers() {
             self.connection.change(ConnectionState::Headers);
@@ -418,7 +412,7 @@ impl Engine {
         let to_be_initialized = self.session.as_ref().is_some_and(|session| !session.initialized);
         if to_be_initialized && self.client.initialized {
             self.send_initialized();
-        } else if self.session.is_some() && !self.initialize_next {
+        } else if self.session.is_some() && !self.attempts.next_initializes() {
             self.probe();
         } else {
             self.begin_handshake();
@@ -442,7 +436,7 @@ impl Engine {
         self.timers.clear(Timer::Attempt);
         let mut delete = None;
         if self.session.is_some() {
-            if self.down.is_none() || self.is_unready() {
+            if !self.outage.is_on() || self.is_unready() {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);
@@ -465,10 +459,9 @@ impl Engine {
 
     /// Tells the client that the connection is lost, once.
     pub(crate) fn disconnected(&mut self, reason: &str) {
-        if self.down.is_some() {
+        if !self.outage.begin(self.now) {
             return;
         }
-        self.down = Some(Down { since: self.now, told_at: None });
         self.modern_follows(false, reason);
         self.let_go_of_own_listen();
         if let Some(session) = self.session.as_ref() {
@@ -484,29 +477,24 @@ impl Engine {
 
     /// Forgets the session, and settles what depended on it.
     pub(crate) fn end_session(&mut self, reason: &str) {
-        let verified_loss = core::mem::take(&mut self.verified_loss);
+        let verified_loss = self.verification.takes_found_lost();
         let Some(session) = self.session.take() else { return };
         self.cookies.end(session.epoch);
         self.probes.session_over();
-        self.unproductive = if session.progress { 0 } else { self.unproductive.saturating_add(1) };
+        self.attempts.session_over(session.progress);
         self.cancel_session_exchanges(session.epoch);
         for timer in [Timer::Heartbeat, Timer::Standalone, Timer::OwnListen, Timer::Notify] {
             self.timers.clear(timer);
         }
-        self.notifying = None;
+        self.notifications.need_not_wait();
         self.asides.clear();
         self.forget_earlier_sendings();
         self.progress_tokens.end_session();
         // The server's questions died with it. A late answer must not reach a question of the next session.
-        for (id, asked) in core::mem::take(&mut self.server_requests) {
-            // What a result asked for is answered by the request that goes out anew.
-            if asked.input.is_some() {
-                self.server_requests.insert(id, asked);
-            } else if asked.epoch == session.epoch {
-                self.emit_message(alloc::format!(
-                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the server's session ended"}}}}"#
-                ));
-            }
+        for id in self.inbox.session_over(session.epoch) {
+            self.emit_message(alloc::format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the server's session ended"}}}}"#
+            ));
         }
         let own: Vec<_> =
             self.requests.iter().filter(|(_, request)| request.origin != Origin::Client).map(|(key, _)| *key).collect();
@@ -527,12 +515,12 @@ impl Engine {
                 (key, state, lost)
             })
             .collect();
-        self.list_failure = None;
+        self.verification.session_over();
         for (key, state, lost) in keys {
             let end = |evidence, accepted| End { evidence, accepted, reason: reason.to_string(), refusal: None };
             match state {
                 RequestState::Verifying(answer) if lost => {
-                    self.lost_session = Some((session.epoch, answer.said().to_string()));
+                    self.verification.meant_loss(session.epoch, answer.said());
                     self.settle(key, end(Evidence::SessionLost, false));
                 }
                 RequestState::Verifying(answer) => self.answer_stands(key, answer),
@@ -554,14 +542,14 @@ impl Engine {
         let asked_for = retry_after.is_some();
         let rest = retry_after.unwrap_or_else(|| {
             let cap = self.options.backoff_cap;
-            backoff::idle_delay(&mut self.rng, self.attempts, self.options.backoff_base, cap)
+            backoff::idle_delay(&mut self.rng, self.attempts.in_vain(), self.options.backoff_base, cap)
         });
-        self.attempts = self.attempts.saturating_add(1);
+        self.attempts.failed();
         self.last_error = reason.clone();
         if asked_for {
             self.server_asks_for_pause(rest);
         } else {
-            self.not_before = self.now + rest;
+            self.attempts.not_before(self.now + rest);
         }
         self.log(Level::Info, alloc::format!("the server asks for a pause of {} ({reason})", seconds(rest)));
         self.wait(rest.max(backoff::FLOOR));
@@ -581,7 +569,7 @@ impl Engine {
     fn fail_held(&mut self, reason: &str) {
         for key in self.waiting_requests() {
             let method = self.requests.get(&key).map_or_else(String::new, |request| request.method.clone());
-            let (server, attempts) = (self.server_name(), self.attempts);
+            let (server, attempts) = (self.server_name(), self.attempts.in_vain());
             let text = if method == "initialize" {
                 alloc::format!(
                     "initialize came to nothing: {server} could not be used after {attempts} attempts ({reason})."
@@ -635,9 +623,9 @@ impl Engine {
         }
         self.drop_notifications("the first contact with the server failed");
         self.client.initialize = None;
-        self.down = None;
-        self.attempts = 0;
-        self.initialize_next = false;
+        self.outage.end();
+        self.attempts.succeeded();
+        self.attempts.need_not_initialize();
         self.connection.change(ConnectionState::Idle);
     }
 }

@@ -80,9 +80,7 @@ impl Engine {
             Role::Post(key) if up || self.connection.probe() == Some(key) => self.post_request_again(key),
             Role::Notify(queued) if up => {
                 let exchange = self.post_notification(queued);
-                if self.notifying == Some(id) {
-                    self.notifying = Some(exchange);
-                }
+                self.notifications.moved(id, exchange);
             }
             Role::Post(key) => {
                 let reason = "it was redirected".to_string();

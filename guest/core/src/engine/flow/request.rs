@@ -102,7 +102,7 @@ impl Engine {
         };
         let transport = if role.is_modern() { Transport::StreamableHttp } else { self.transport_now() };
         let context = Context { transport, epoch, had_session, wire_id };
-        let exchange = self.exchanges.begin(role, context, url.clone(), self.headers_given);
+        let exchange = self.exchanges.begin(role, context, url.clone(), self.credentials.number());
         self.outputs.push_back(Output::Start(
             exchange,
             crate::Request {

@@ -114,7 +114,7 @@ impl Engine {
 
     /// Something came from the server.
     fn on_sign_of_life(&mut self, id: ExchangeId) {
-        self.heard_at = self.now;
+        self.liveness.heard(self.now);
         if let Some(Exchange { role: Role::Post(key), .. }) = self.exchanges.get(id)
             && self.timers.is_set(Timer::OldSession(*key))
         {
@@ -193,7 +193,7 @@ impl Engine {
     }
 
     pub(crate) fn on_end(&mut self, id: ExchangeId) {
-        self.heard_at = self.now;
+        self.liveness.heard(self.now);
         let Some(exchange) = self.exchanges.get(id) else { return };
         let is_sse = exchange.context.transport == Transport::HttpSse;
         if exchange.reading == Reading::Head {

@@ -149,7 +149,7 @@ impl Engine {
         if self.client.initialize.is_none() || self.handshake_requests().is_empty() {
             return;
         }
-        if self.down.is_none() {
+        if !self.outage.is_on() {
             self.timers.set(Timer::Start, self.now + SECOND);
             return;
         }

@@ -16,11 +16,6 @@ use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
 use crate::wire::scan::{Scanned, Scanner};
 use crate::wire::spelling;
 
-/// What may come before the client's `initialize` is answered.
-const MAX_EARLY: usize = 64;
-/// Questions of the server that the client has not answered.
-const MAX_ASKED: usize = 1024;
-
 /// The longest id or token of the server that is kept, in bytes.
 const MAX_ID: usize = 1024;
 
@@ -159,10 +154,7 @@ impl Engine {
             }
             // Before the result it is not known whether there will be a session to answer in.
             _ if first_contact || self.session.is_none() || being_made => {
-                let bytes: usize = self.early.iter().map(|(_, text)| text.len()).sum();
-                if self.early.len() < MAX_EARLY && bytes + text.len() <= self.options.max_event_bytes {
-                    self.early.push((epoch, text));
-                } else {
+                if !self.inbox.keep_early(epoch, text, self.options.max_event_bytes) {
                     self.log_dropped("a message before the initialize result", "there are too many");
                 }
             }
@@ -171,26 +163,16 @@ impl Engine {
             }
             Verdict::Ask { id, id_at, token, task } => {
                 let token = token.filter(|token| token.len() <= MAX_ID);
-                if self.server_requests.len() >= MAX_ASKED {
+                if self.inbox.is_full() {
                     let text = errors::response(&id, errors::QUEUE_FULL, "too many questions are open", None);
                     return self.send_aside(Aside { epoch, text, reply: true });
                 }
-                let own = self.next_server_request;
-                self.next_server_request += 1;
                 let progress_token = token.map(|token| spelling::canonical(&token));
-                self.server_requests.insert(own, ServerRequest { epoch, id, progress_token, task, input: None });
+                let own = self.inbox.ask(ServerRequest { epoch, id, progress_token, task, input: None });
                 self.emit_message(json::splice(&text, id_at, &own.to_string()));
             }
             Verdict::Cancelled { id: Some((id, id_at)) } => {
-                let asked = self
-                    .server_requests
-                    .iter()
-                    .find(|(_, asked)| {
-                        asked.epoch == epoch && spelling::canonical(&asked.id) == spelling::canonical(&id)
-                    })
-                    .map(|(own, _)| *own);
-                if let Some(own) = asked {
-                    self.server_requests.remove(&own);
+                if let Some(own) = self.inbox.withdraw(epoch, &id) {
                     self.emit_message(json::splice(&text, id_at, &own.to_string()));
                 }
             }

@@ -518,7 +518,7 @@ impl Engine {
             Some((era::UNSUPPORTED_VERSION, message)) if !brought && current && !self.translates(key) => {
                 self.answered_lost(key, &message);
             }
-            Some((_, message)) if !brought && !current && self.lost_session == Some((epoch, message.clone())) => {
+            Some((_, message)) if !brought && !current && self.verification.was_lost_with(epoch, &message) => {
                 self.answered_lost(key, &message);
             }
             Some((code, message)) if !brought && current && self.must_verify(Some(&(code, message.clone()))) => {
@@ -555,8 +555,8 @@ impl Engine {
         let Some(request) = self.forget(key) else { return };
         if self.session.progressed(request.epoch) {
             self.probes.client_was_answered(true);
-            self.attempts = 0;
-            self.asked_for_headers = None;
+            self.attempts.succeeded();
+            self.credentials.accepted();
             self.told_without_progress = false;
         }
         self.learn(&request, &text, success);

@@ -74,7 +74,9 @@ impl Engine {
         self.session.own_stream_lost();
         // A server ends such a stream when it goes down, also in order.
         let own = self.session.as_ref().and_then(|session| session.own_listen.as_ref());
-        self.suspect |= own.is_some_and(|listen| listen.acknowledged);
+        if own.is_some_and(|listen| listen.acknowledged) {
+            self.liveness.doubt();
+        }
         let failures = self.session.stream_over(self.now);
         let Some(session) = self.session.as_ref() else { return };
         let opened = session.standalone.opened;

@@ -2,7 +2,6 @@
 
 use alloc::string::{String, ToString};
 
-use super::reconnect::Down;
 use crate::engine::state::session::{Answered, Initialize, Server};
 use crate::engine::{Engine, OptionsError};
 use crate::recovery::State;
@@ -17,7 +16,7 @@ impl Engine {
         let wrong = || OptionsError::Limit("recovery is not what Recovery::state gives".to_string());
         let state: State = serde_json::from_str(state).map_err(|_| wrong())?;
         self.sessions = state.sessions;
-        self.next_server_request = state.last_question + 1;
+        self.inbox.continue_after(state.last_question);
         let Some(answer) = &state.answer else {
             self.on_client_message(state.initialize);
             if state.initialized {
@@ -32,7 +31,7 @@ impl Engine {
         self.client.initialized = state.initialized;
         self.settings.take_over(state.log_level, state.subscriptions);
         self.connected = true;
-        self.down = Some(Down { since: self.now, told_at: None });
+        self.outage.begin(self.now);
         self.begin_again();
         Ok(())
     }

@@ -19,9 +19,6 @@ use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::{self, Refusal};
 
-/// Lists in a row that may break off before what the server said is the answer, and an `initialize` decides.
-const MAX_BROKEN: u32 = 2;
-
 impl Engine {
     /// Whether this error, under a request's own id, may mean that the session is gone or was never initialised.
     pub(crate) fn must_verify(&self, error: Option<&(i64, String)>) -> bool {
@@ -115,7 +112,7 @@ impl Engine {
                 let answer = UnverifiedAnswer::Response { text: String::new(), code, message: message.clone() };
                 self.answers_stand_unless_like(answer);
                 if code == session_loss::UNINITIALISED_CODE {
-                    self.verified_loss = true;
+                    self.verification.finds_lost();
                     self.then(Consequence::Recover(ConnectionError::SessionLost(reason)));
                 } else if session_loss::error_may_mean_loss(code, &message) {
                     self.last_error = reason;
@@ -135,7 +132,7 @@ impl Engine {
             OwnEnd::Failed(End { refusal: Some(refusal), evidence, reason, .. }) => {
                 self.answers_stand_unless_like(UnverifiedAnswer::Refusal((*refusal).clone()));
                 if *evidence == Evidence::SessionLost {
-                    self.verified_loss = true;
+                    self.verification.finds_lost();
                     self.then(Consequence::Recover(ConnectionError::SessionLost(reason.clone())));
                 } else {
                     self.last_error.clone_from(reason);
@@ -147,10 +144,10 @@ impl Engine {
                 self.then(if probing { Consequence::AttemptFailed(cause) } else { Consequence::Recover(cause) })
             }
             OwnEnd::Failed(end) => {
-                self.broken_verifications = self.broken_verifications.saturating_add(1);
+                let last = self.verification.broke_off();
                 let cause = ConnectionError::Broken(end.reason.clone());
                 // Taken and not answered, or broken off again and again: only another session tells.
-                if end.accepted || self.broken_verifications >= MAX_BROKEN {
+                if end.accepted || last {
                     self.answers_stand();
                     self.last_error.clone_from(&end.reason);
                     self.then(Consequence::InitializeAgain);
@@ -173,11 +170,11 @@ impl Engine {
 
     fn session_lives(&mut self) {
         self.session.is_verified();
-        if self.ping_missed {
+        if self.pings.was_missed() {
             self.session.refuses_pings();
         }
         self.probes.list_was_answered();
-        self.refused_pings = 0;
+        self.pings.forgive_refusals();
         self.answers_stand();
         self.then(Consequence::Alive);
     }
@@ -190,7 +187,7 @@ impl Engine {
             }
         }
         self.unverified_is_alike();
-        self.list_failure = Some(list);
+        self.verification.list_failed(list);
     }
 
     /// A new session proves that what the requests that wait were answered with meant the loss of this one.
@@ -201,8 +198,7 @@ impl Engine {
     /// Whether a request was answered with words that turned out to mean that the session is gone.
     pub(crate) fn answer_meant_loss(&self, key: RequestKey, answer: &UnverifiedAnswer) -> bool {
         // It may have come when the list had failed already.
-        let like_the_list = self.list_failure.as_ref().is_some_and(|list| answer.is_like(list));
-        like_the_list
+        self.verification.list_failed_like(answer)
             || self.requests.iter().any(|(other, request)| match &request.state {
                 RequestState::Verifying(known) => {
                     request.answered_alike && (*other == key || known.said() == answer.said())
@@ -213,8 +209,7 @@ impl Engine {
 
     /// The session lives, or nothing more can be found out: what the server said is the answer.
     pub(crate) fn answers_stand(&mut self) {
-        self.broken_verifications = 0;
-        self.list_failure = None;
+        self.verification.is_over();
         for (key, answer) in self.unverified() {
             self.session.know_answer(answer.said(), self.now);
             self.answer_stands(key, answer);

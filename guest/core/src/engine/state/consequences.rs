@@ -17,6 +17,8 @@ pub(crate) enum Consequence {
     Recover(ConnectionError),
     /// An attempt, or the ping of a probe, came to nothing.
     AttemptFailed(ConnectionError),
+    /// The stream that is the session of HTTP+SSE ended.
+    StreamLost(String),
     /// A ping or list went unanswered; whether it was that of a probe.
     Unanswered { probing: bool, reason: String },
     /// The server takes messages and answers none of them.

@@ -1,17 +1,24 @@
 //! What the engine remembers.
 
 pub(crate) mod asides;
+pub(crate) mod attempts;
 pub(crate) mod connection;
 pub(crate) mod consequences;
 pub(crate) mod cookies;
+pub(crate) mod credentials;
 pub(crate) mod current;
 pub(crate) mod cursors;
 pub(crate) mod exchanges;
 pub(crate) mod handshake;
+pub(crate) mod inbox;
 pub(crate) mod lateness;
+pub(crate) mod liveness;
 pub(crate) mod modern;
+pub(crate) mod notifications;
+pub(crate) mod outage;
 pub(crate) mod outbox;
 pub(crate) mod pause;
+pub(crate) mod pings;
 pub(crate) mod probes;
 pub(crate) mod progress_tokens;
 pub(crate) mod request_table;
@@ -20,3 +27,4 @@ pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod timers;
 pub(crate) mod translation;
+pub(crate) mod verification;

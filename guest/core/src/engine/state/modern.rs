@@ -5,8 +5,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::engine::flow::reconnect::Down;
 use crate::engine::state::connection::Challenge;
+use crate::engine::state::outage::Outage;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::session_loss::Refusal;
 use crate::wire::modern::{Discovered, Filter, HeaderParam, Meta, ToolsPage};
@@ -28,7 +28,7 @@ pub(crate) struct Modern {
     pub since: Nanos,
     /// How many times the server was away, or became another one.
     pub generation: u64,
-    pub down: Option<Down>,
+    pub outage: Outage,
     /// Attempts since the server was last reached.
     pub attempts: u32,
     pub last_attempt: Nanos,

@@ -150,7 +150,7 @@ impl Engine {
         let Some(request) = self.requests.get(&key) else { return };
         let exchange = request.exchange();
         let text = json::splice(text, id_at, request.client_id());
-        self.asked_for_headers = None;
+        self.credentials.accepted();
         self.modern.turned_away = 0;
         self.modern_link_is_up();
         self.deliver(key, text, success);

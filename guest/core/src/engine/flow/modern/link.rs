@@ -5,7 +5,6 @@ use alloc::string::String;
 
 use super::Own;
 use crate::api::errors;
-use crate::engine::flow::reconnect::Down;
 use crate::engine::state::consequences::Consequence;
 use crate::engine::state::modern::{Era, Link};
 use crate::engine::state::session::Server;
@@ -14,10 +13,7 @@ use crate::engine::{Engine, seconds};
 use crate::policy::backoff;
 use crate::policy::era::Verdict;
 use crate::wire::modern::Discovered;
-use crate::{Event, Level, Nanos, SECOND, SessionInfo, Transport};
-
-/// The client hears of attempts at most this often.
-const TELL_AGAIN: Nanos = SECOND;
+use crate::{Event, Level, Nanos, SessionInfo, Transport};
 
 impl Engine {
     /// Whether the client uses these versions only, so that events are about them.
@@ -58,8 +54,7 @@ impl Engine {
             self.timers.clear(Timer::ModernOwn(exchange));
             self.cancel(exchange);
         }
-        if self.modern.down.is_none() {
-            self.modern.down = Some(Down { since: self.now, told_at: None });
+        if self.modern.outage.begin(self.now) {
             if self.modern_is_alone() {
                 self.headers_are_stale();
             }
@@ -80,12 +75,8 @@ impl Engine {
         }
         let delay = self.modern_delay();
         self.modern.attempts = self.modern.attempts.saturating_add(1);
-        let (now, attempt, alone) = (self.now, self.modern.attempts, self.modern_is_alone());
-        if let Some(down) = &mut self.modern.down
-            && alone
-            && down.told_at.is_none_or(|told| now >= told + TELL_AGAIN)
-        {
-            down.told_at = Some(now);
+        let attempt = self.modern.attempts;
+        if self.modern_is_alone() && self.modern.outage.tells(self.now) {
             self.emit(Event::Reconnecting { attempt, delay, reason });
         }
         self.modern_wait(delay);
@@ -95,7 +86,7 @@ impl Engine {
         self.modern.link = Link::Waiting;
         self.timers.set(Timer::ModernAttempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
-        if self.modern.down.is_some() {
+        if self.modern.outage.is_on() {
             self.ask_for_headers();
         }
     }
@@ -114,7 +105,7 @@ impl Engine {
         match self.modern.link {
             Link::Headers => {
                 self.modern.link = Link::Up;
-                if self.modern.down.is_some() {
+                if self.modern.outage.is_on() {
                     self.check_modern_link();
                 }
             }
@@ -130,18 +121,19 @@ impl Engine {
     /// The delay before the next attempt: short while somebody waits.
     fn modern_delay(&mut self) -> Nanos {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
-        let down_for = self.modern.down.as_ref().map_or(0, |down| self.now - down.since);
+        let down_for = self.modern.outage.lasts(self.now);
         let delay = if self.modern_client_waits() {
             backoff::waiting_delay(&mut self.rng, down_for, !self.url.is_loopback(), self.modern.turned_away, cap)
         } else {
             backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
         };
-        delay.max(self.not_before.saturating_sub(self.now))
+        delay.max(self.attempts.pause(self.now))
     }
 
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(crate) fn modern_attempt_sooner(&mut self) {
-        let soon = (self.modern.last_attempt + self.modern_delay()).max(self.now).max(self.not_before);
+        let delay = self.modern_delay();
+        let soon = self.attempts.after(self.modern.last_attempt, delay, self.now);
         let planned = self.timers.next_of(Timer::ModernAttempt).unwrap_or(soon);
         self.timers.set(Timer::ModernAttempt, planned.min(soon));
     }
@@ -155,7 +147,7 @@ impl Engine {
             self.modern.link = Link::Up;
             return;
         }
-        if self.modern.down.is_some() && self.modern_awaits_headers() {
+        if self.modern.outage.is_on() && self.modern_awaits_headers() {
             return;
         }
         self.modern.link = Link::Checking;
@@ -252,7 +244,7 @@ impl Engine {
         });
         self.modern.since = self.now;
         self.name_modern_server();
-        self.modern.down = None;
+        self.modern.outage.end();
         if let Some(info) = self.modern.info.clone().filter(|_| self.modern_is_alone()) {
             self.emit(Event::Connected(info));
         }
@@ -263,7 +255,7 @@ impl Engine {
         self.modern.suspect = false;
         self.modern.attempts = 0;
         let changed = core::mem::take(&mut self.modern.changed);
-        if self.modern.down.take().is_some()
+        if self.modern.outage.end()
             && let Some(info) = self.modern.info.clone().filter(|_| self.modern_is_alone())
         {
             self.reconnects += 1;
@@ -318,7 +310,9 @@ impl Engine {
             (false, _) => None,
             // Comments on the stream say nothing of new connections.
             (true, true) => Some(self.modern.last_attempt.max(self.modern.since) + self.listen_check_interval()?),
-            (true, false) => Some(self.heard_at.max(self.modern.last_attempt) + set(self.options.heartbeat_interval)?),
+            (true, false) => {
+                Some(self.liveness.heard_at().max(self.modern.last_attempt) + set(self.options.heartbeat_interval)?)
+            }
         }
     }
 

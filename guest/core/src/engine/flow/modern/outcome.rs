@@ -194,7 +194,7 @@ impl Engine {
         if self.options.can_refresh_credentials && !self.asked_lately() {
             let status = challenge.status;
             self.modern.link = Link::Credentials(challenge);
-            self.asked_for_headers = Some(self.now);
+            self.credentials.rejected(self.now);
             self.timers.set(Timer::ModernCredentials, self.now + self.options.credentials_timeout);
             self.request_headers(status);
         }

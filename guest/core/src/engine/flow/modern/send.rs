@@ -16,7 +16,7 @@ use crate::{ExchangeId, Method};
 impl Engine {
     /// Sends what waits, in order, while the server can be reached.
     pub(crate) fn pump_modern(&mut self) {
-        if self.modern.link == Link::Up && self.modern.down.is_some() && !self.modern.queue.is_empty() {
+        if self.modern.link == Link::Up && self.modern.outage.is_on() && !self.modern.queue.is_empty() {
             self.modern_awaits_headers();
         }
         while self.modern.link == Link::Up
@@ -39,7 +39,7 @@ impl Engine {
     /// Whether a request that must not run twice waits for a sign of life first.
     fn modern_is_suspect(&self) -> bool {
         let interval = self.heartbeat_interval();
-        self.modern.suspect || self.modern.info.is_some() && self.now.saturating_sub(self.heard_at) > interval
+        self.modern.suspect || self.modern.info.is_some() && self.liveness.is_silent(self.now, interval)
     }
 
     /// Sends a request, for the first time or again, under a fresh id.

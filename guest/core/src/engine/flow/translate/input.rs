@@ -75,18 +75,13 @@ impl Engine {
         let state = asked.state.map(|state| state.get().to_string());
         self.await_input(key, Input { answers, state });
         for (name, question) in &asked.questions {
-            let id = self.next_server_request;
-            self.next_server_request += 1;
-            self.server_requests.insert(
-                id,
-                ServerRequest {
-                    epoch: self.epoch,
-                    id: String::new(),
-                    progress_token: None,
-                    task: TaskPart::None,
-                    input: Some((key, name.clone())),
-                },
-            );
+            let id = self.inbox.ask(ServerRequest {
+                epoch: self.epoch,
+                id: String::new(),
+                progress_token: None,
+                task: TaskPart::None,
+                input: Some((key, name.clone())),
+            });
             let params =
                 question.params.map(|params| alloc::format!(r#","params":{}"#, params.get())).unwrap_or_default();
             self.emit_message(alloc::format!(
@@ -154,14 +149,7 @@ impl Engine {
 
     /// The client need not answer what this request asked it.
     pub(crate) fn forget_questions(&mut self, key: RequestKey) {
-        let open: alloc::vec::Vec<_> = self
-            .server_requests
-            .iter()
-            .filter(|(_, asked)| asked.input.as_ref().is_some_and(|(of, _)| *of == key))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in open {
-            self.server_requests.remove(&id);
+        for id in self.inbox.request_over(key) {
             self.emit_message(alloc::format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the request that asked is over"}}}}"#
             ));
