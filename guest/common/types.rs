@@ -4,24 +4,25 @@
 
 use alloc::string::String;
 use core::cell::RefCell;
+use core::time::Duration;
 
-use mcp_reconnect_core as core_;
+use mcp_reconnect_core as engine;
 
 use crate::bindings::exports::mcp_reconnect::transport::types as wit;
 
 /// The resource `options`.
-pub struct OptionsResource(RefCell<core_::Options>);
+pub struct OptionsResource(RefCell<engine::Options>);
 
 impl OptionsResource {
     /// The options of a caller that gives them away.
-    pub fn take(options: wit::Options) -> core_::Options {
+    pub fn take(options: wit::Options) -> engine::Options {
         options.into_inner::<Self>().0.into_inner()
     }
 }
 
 impl wit::GuestOptions for OptionsResource {
     fn new(url: String) -> Self {
-        Self(RefCell::new(core_::Options::new(url)))
+        Self(RefCell::new(engine::Options::new(url)))
     }
 
     fn set_headers(&self, headers: wit::Headers) {
@@ -30,9 +31,9 @@ impl wit::GuestOptions for OptionsResource {
 
     fn set_transport(&self, choice: wit::TransportChoice) {
         self.0.borrow_mut().transport = match choice {
-            wit::TransportChoice::Auto => core_::TransportChoice::Auto,
-            wit::TransportChoice::StreamableHttp => core_::TransportChoice::StreamableHttp,
-            wit::TransportChoice::HttpSse => core_::TransportChoice::HttpSse,
+            wit::TransportChoice::Auto => engine::TransportChoice::Auto,
+            wit::TransportChoice::StreamableHttp => engine::TransportChoice::StreamableHttp,
+            wit::TransportChoice::HttpSse => engine::TransportChoice::HttpSse,
         };
     }
 
@@ -52,24 +53,24 @@ impl wit::GuestOptions for OptionsResource {
         let mut options = self.0.borrow_mut();
         options.can_refresh_credentials = timeout > 0;
         if timeout > 0 {
-            options.credentials_timeout = timeout;
+            options.credentials_timeout = Duration::from_nanos(timeout);
         }
     }
 
     fn set_connect_headers_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().connect_headers_timeout = timeout;
+        self.0.borrow_mut().connect_headers_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_heartbeat_interval(&self, interval: wit::Duration) {
-        self.0.borrow_mut().heartbeat_interval = interval;
+        self.0.borrow_mut().heartbeat_interval = Duration::from_nanos(interval);
     }
 
     fn set_listen_check_interval(&self, interval: wit::Duration) {
-        self.0.borrow_mut().listen_check_interval = interval;
+        self.0.borrow_mut().listen_check_interval = Duration::from_nanos(interval);
     }
 
     fn set_heartbeat_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().heartbeat_timeout = timeout;
+        self.0.borrow_mut().heartbeat_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_heartbeat_strict(&self, strict: bool) {
@@ -77,29 +78,29 @@ impl wit::GuestOptions for OptionsResource {
     }
 
     fn set_hold_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().hold_timeout = timeout;
+        self.0.borrow_mut().hold_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_run_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().run_timeout = timeout;
+        self.0.borrow_mut().run_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_old_session_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().old_session_timeout = timeout;
+        self.0.borrow_mut().old_session_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_run_limit(&self, limit: wit::Duration) {
-        self.0.borrow_mut().run_limit = limit;
+        self.0.borrow_mut().run_limit = Duration::from_nanos(limit);
     }
 
     fn set_response_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().response_timeout = timeout;
+        self.0.borrow_mut().response_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_backoff(&self, base: wit::Duration, cap: wit::Duration) {
         let mut options = self.0.borrow_mut();
-        options.backoff_base = base;
-        options.backoff_cap = cap;
+        options.backoff_base = Duration::from_nanos(base);
+        options.backoff_cap = Duration::from_nanos(cap);
     }
 
     fn set_max_attempts(&self, attempts: u32) {
@@ -107,7 +108,7 @@ impl wit::GuestOptions for OptionsResource {
     }
 
     fn set_start_timeout(&self, timeout: wit::Duration) {
-        self.0.borrow_mut().start_timeout = timeout;
+        self.0.borrow_mut().start_timeout = Duration::from_nanos(timeout);
     }
 
     fn set_max_queue(&self, messages: u32, bytes: u64) {
@@ -139,53 +140,58 @@ impl wit::GuestOptions for OptionsResource {
     }
 }
 
+/// A duration in the unit of the interfaces; one over 584 years counts as that.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// An event for the caller. `None` for the last one, which each interface tells in its own way.
-pub fn event(event: core_::Event) -> Option<wit::Event> {
+pub fn event(event: engine::Event) -> Option<wit::Event> {
     Some(match event {
-        core_::Event::Message(text) => wit::Event::Message(text),
-        core_::Event::Connecting => wit::Event::Connecting,
-        core_::Event::Connected(session) => wit::Event::Connected(session_info(session)),
-        core_::Event::Disconnected { epoch, reason } => wit::Event::Disconnected(wit::EpochReason { epoch, reason }),
-        core_::Event::Suspect { epoch, reason } => wit::Event::Suspect(wit::EpochReason { epoch, reason }),
-        core_::Event::Reconnecting { attempt, delay, reason } => {
-            wit::Event::Reconnecting(wit::Attempt { number: attempt, delay, reason })
+        engine::Event::Message(text) => wit::Event::Message(text),
+        engine::Event::Connecting => wit::Event::Connecting,
+        engine::Event::Connected(session) => wit::Event::Connected(session_info(session)),
+        engine::Event::Disconnected { epoch, reason } => wit::Event::Disconnected(wit::EpochReason { epoch, reason }),
+        engine::Event::Suspect { epoch, reason } => wit::Event::Suspect(wit::EpochReason { epoch, reason }),
+        engine::Event::Reconnecting { attempt, delay, reason } => {
+            wit::Event::Reconnecting(wit::Attempt { number: attempt, delay: nanos(delay), reason })
         }
-        core_::Event::Reconnected { session, new_session, server_changed } => {
+        engine::Event::Reconnected { session, new_session, server_changed } => {
             wit::Event::Reconnected(wit::Recovery { session: session_info(session), new_session, server_changed })
         }
-        core_::Event::CredentialsNeeded { status, challenge } => {
+        engine::Event::CredentialsNeeded { status, challenge } => {
             wit::Event::CredentialsNeeded(wit::Challenge { status, www_authenticate: challenge })
         }
-        core_::Event::HeadersNeeded { status } => wit::Event::HeadersNeeded(status),
-        core_::Event::Replayed { method, accepted, reason } => {
+        engine::Event::HeadersNeeded { status } => wit::Event::HeadersNeeded(status),
+        engine::Event::Replayed { method, accepted, reason } => {
             wit::Event::Replayed(wit::RequestNote { method, accepted, reason })
         }
-        core_::Event::OutcomeUnknown { method, accepted, reason } => {
+        engine::Event::OutcomeUnknown { method, accepted, reason } => {
             wit::Event::OutcomeUnknown(wit::RequestNote { method, accepted, reason })
         }
-        core_::Event::Diagnostic { level, text } => {
+        engine::Event::Diagnostic { level, text } => {
             let level = match level {
-                core_::Level::Debug => wit::Level::Debug,
-                core_::Level::Info => wit::Level::Info,
-                core_::Level::Warn => wit::Level::Warn,
+                engine::Level::Debug => wit::Level::Debug,
+                engine::Level::Info => wit::Level::Info,
+                engine::Level::Warn => wit::Level::Warn,
             };
             wit::Event::Diagnostic(wit::Diagnostic { level, text })
         }
-        core_::Event::Closed => return None,
+        engine::Event::Closed => return None,
     })
 }
 
 /// A session for the caller.
-pub fn session_info(session: core_::SessionInfo) -> wit::SessionInfo {
+pub fn session_info(session: engine::SessionInfo) -> wit::SessionInfo {
     wit::SessionInfo {
         epoch: session.epoch,
         transport: match session.transport {
-            core_::Transport::StreamableHttp => wit::Transport::StreamableHttp,
-            core_::Transport::HttpSse => wit::Transport::HttpSse,
+            engine::Transport::StreamableHttp => wit::Transport::StreamableHttp,
+            engine::Transport::HttpSse => wit::Transport::HttpSse,
         },
         protocol_version: session.protocol_version,
         server_name: session.server_name,
@@ -195,18 +201,18 @@ pub fn session_info(session: core_::SessionInfo) -> wit::SessionInfo {
 }
 
 /// A snapshot for the caller.
-pub fn status(status: core_::Status, now: core_::Nanos) -> wit::Status {
+pub fn status(status: engine::Status, now: engine::Instant) -> wit::Status {
     wit::Status {
         state: match status.state {
-            core_::State::Idle => wit::State::Idle,
-            core_::State::Connecting => wit::State::Connecting,
-            core_::State::Ready => wit::State::Ready,
-            core_::State::Waiting => wit::State::Waiting,
-            core_::State::NeedsCredentials => wit::State::NeedsCredentials,
-            core_::State::Closed => wit::State::Closed,
+            engine::State::Idle => wit::State::Idle,
+            engine::State::Connecting => wit::State::Connecting,
+            engine::State::Ready => wit::State::Ready,
+            engine::State::Waiting => wit::State::Waiting,
+            engine::State::NeedsCredentials => wit::State::NeedsCredentials,
+            engine::State::Closed => wit::State::Closed,
         },
         session: status.session.map(session_info),
-        session_age: status.session_since.map_or(0, |since| now.saturating_sub(since)),
+        session_age: status.session_since.map_or(0, |since| nanos(now - since)),
         queued: status.queued,
         in_flight: status.in_flight,
         reconnects: status.reconnects,
@@ -216,10 +222,10 @@ pub fn status(status: core_::Status, now: core_::Nanos) -> wit::Status {
 }
 
 /// Why options were refused, for the caller.
-pub fn open_error(error: core_::OptionsError) -> wit::OpenError {
+pub fn open_error(error: engine::OptionsError) -> wit::OpenError {
     match error {
-        core_::OptionsError::Url(text) => wit::OpenError::InvalidUrl(text),
-        core_::OptionsError::Header(text) => wit::OpenError::InvalidHeader(text),
-        core_::OptionsError::Limit(text) => wit::OpenError::Other(text),
+        engine::OptionsError::Url(text) => wit::OpenError::InvalidUrl(text),
+        engine::OptionsError::Header(text) => wit::OpenError::InvalidHeader(text),
+        engine::OptionsError::Limit(text) => wit::OpenError::Other(text),
     }
 }

@@ -87,11 +87,7 @@ fn herd(file: &str) -> ExitCode {
     let away = 5 * SECOND;
     let (engine, doubling) = (Herd::run(ENGINES, away), Herd::doubling(ENGINES, away));
     for herd in [&engine, &doubling] {
-        println!(
-            "{:.1} % at most in 100 ms, all back after {:.1} s",
-            herd.peak() * 100.0,
-            herd.last() as f64 / SECOND as f64
-        );
+        println!("{:.1} % at most in 100 ms, all back after {:.1} s", herd.peak() * 100.0, herd.last().as_secs_f64());
     }
     match std::fs::write(file, svg(&engine, &doubling)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,11 +11,11 @@
 //! The same inputs at the same times with the same seed give the same outputs.
 //!
 //! ```
-//! use mcp_reconnect_core::{Engine, Input, Options, Output};
+//! use mcp_reconnect_core::{Engine, Input, Instant, Options, Output};
 //!
-//! let mut engine = Engine::new(Options::new("http://127.0.0.1:9000/mcp"), 7, 0).unwrap();
+//! let mut engine = Engine::new(Options::new("http://127.0.0.1:9000/mcp"), 7, Instant::ZERO).unwrap();
 //! let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
-//! engine.handle(0, Input::Message(initialize.into()));
+//! engine.handle(Instant::ZERO, Input::Message(initialize.into()));
 //! let mut requests = Vec::new();
 //! while let Some(output) = engine.poll_output() {
 //!     if let Output::Start(exchange, request) = output {
@@ -48,10 +48,8 @@ pub use api::errors::{self, oversized_message};
 pub use api::io::{
     Event, ExchangeId, Failure, Input, Level, Method, Output, Request, SessionInfo, SignIn, State, Status, Transport,
 };
-pub use api::options::{MILLISECOND, Options, SECOND, TransportChoice};
+pub use api::options::{Options, TransportChoice};
+pub use api::time::{Instant, MILLISECOND, SECOND};
 pub use engine::{Engine, OptionsError};
 pub use recovery::{Lost, Recovery};
 pub use wire::{http, scan, sse, url};
-
-/// A point in time or a duration, in nanoseconds. Points count from an origin of the driver's choosing.
-pub type Nanos = u64;

@@ -1,8 +1,9 @@
 //! The bound on all bodies together: what is read at once, and in which order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Nanos, Options, Output, SECOND, errors};
+use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Instant, Options, Output, SECOND, errors};
 
 const MIB: usize = 1 << 20;
 /// What a driver reads at once.
@@ -29,7 +30,7 @@ struct Body {
 /// A driver that reads a chunk of each body in turn, and obeys.
 struct Driver {
     engine: Engine,
-    now: Nanos,
+    now: Instant,
     form: Form,
     size: usize,
     bodies: BTreeMap<ExchangeId, Body>,
@@ -46,8 +47,8 @@ struct Driver {
 impl Driver {
     fn new(options: Options, form: Form, size: usize) -> Self {
         let mut driver = Self {
-            engine: Engine::new(options, 1, 0).expect("good options"),
-            now: 0,
+            engine: Engine::new(options, 1, Instant::ZERO).expect("good options"),
+            now: Instant::ZERO,
             form,
             size,
             bodies: BTreeMap::new(),
@@ -174,7 +175,7 @@ fn options(total: usize) -> Options {
         max_body_bytes: 8 * MIB,
         max_event_bytes: 8 * MIB,
         max_total_body_bytes: total,
-        heartbeat_interval: 0,
+        heartbeat_interval: Duration::ZERO,
         ..Options::new("http://127.0.0.1:1/mcp")
     }
 }

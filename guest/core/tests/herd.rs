@@ -18,13 +18,13 @@ fn no_tenth_of_a_second_sees_a_stampede() {
         let herd = Herd::run(ENGINES, away);
         println!(
             "away {} ms: {:.1} % at most in 100 ms, all back after {} ms",
-            away / MILLISECOND,
+            away.as_millis(),
             herd.peak() * 100.0,
-            herd.last() / MILLISECOND
+            herd.last().as_millis()
         );
         assert_eq!(herd.buckets.iter().sum::<usize>(), ENGINES);
-        assert!(herd.peak() <= share, "{:.1} % in 100 ms after {away}: {:?}", herd.peak() * 100.0, herd.buckets);
-        assert!(herd.last() <= within, "the last was back after {}", herd.last());
+        assert!(herd.peak() <= share, "{:.1} % in 100 ms after {away:?}: {:?}", herd.peak() * 100.0, herd.buckets);
+        assert!(herd.last() <= within, "the last was back after {:?}", herd.last());
         assert!(herd.peak() < Herd::doubling(ENGINES, away).peak());
     }
 }

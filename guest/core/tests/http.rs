@@ -1,5 +1,7 @@
 //! The small facts of HTTP: tables, and properties that keep hostile bytes out of headers.
 
+use std::time::Duration;
+
 use mcp_reconnect_core::SECOND;
 use mcp_reconnect_core::http::{content_length, header_name_ok, header_value_ok, media_type, retry_after, session_id};
 use proptest::prelude::*;
@@ -109,13 +111,9 @@ fn retry_after_in_seconds() {
         ("\u{661}", None),
         ("soon", None),
     ] {
-        assert_eq!(retry_after(value.as_bytes(), None), seconds.map(|seconds: u64| seconds * SECOND), "{value:?}");
+        assert_eq!(retry_after(value.as_bytes(), None), seconds.map(Duration::from_secs), "{value:?}");
         let date = Some(&b"Sun, 06 Nov 1994 08:49:37 GMT"[..]);
-        assert_eq!(
-            retry_after(value.as_bytes(), date),
-            seconds.map(|seconds: u64| seconds * SECOND),
-            "{value:?} with Date"
-        );
+        assert_eq!(retry_after(value.as_bytes(), date), seconds.map(Duration::from_secs), "{value:?} with Date");
     }
     assert_eq!(retry_after(b"\xff", None), None);
 }
@@ -206,7 +204,7 @@ fn retry_after_as_a_date() {
     for &(value, date, seconds) in DATES {
         assert_eq!(
             retry_after(value.as_bytes(), Some(date.as_bytes())),
-            seconds.map(|seconds| seconds * SECOND),
+            seconds.map(Duration::from_secs),
             "Retry-After: {value}, Date: {date}"
         );
         if !value.trim().is_empty() {
@@ -287,7 +285,7 @@ proptest! {
         let (from, to) = (day * 86400 + second, day * 86400 + second + delay);
         let (date, value) = (format(1600, from), format(1600, to));
         let told = retry_after(value.as_bytes(), Some(date.as_bytes()));
-        prop_assert_eq!(told, Some(delay.min(300) * SECOND), "{} to {}", date, value);
+        prop_assert_eq!(told, Some(Duration::from_secs(delay.min(300))), "{} to {}", date, value);
     }
 
     #[test]
@@ -307,7 +305,7 @@ proptest! {
         value in prop::collection::vec(any::<u8>(), 0..64),
         date in prop::option::of(prop::collection::vec(any::<u8>(), 0..64)),
     ) {
-        prop_assert!(retry_after(&value, date.as_deref()).unwrap_or(0) <= 300 * SECOND);
+        prop_assert!(retry_after(&value, date.as_deref()).unwrap_or_default() <= 300 * SECOND);
         prop_assert!(media_type(&value).len() <= 255);
         prop_assert!(session_id(&value).is_none_or(|id| id.as_bytes() == value));
     }
@@ -321,7 +319,7 @@ proptest! {
         let short = format!("Sunday, {day:02}-{month}-{:02} {hour:02}:{minute:02}:{second:02} GMT", year % 100);
         for value in [&long, &short] {
             for date in [&long, &short] {
-                prop_assert!(retry_after(value.as_bytes(), Some(date.as_bytes())).unwrap_or(0) <= 300 * SECOND);
+                prop_assert!(retry_after(value.as_bytes(), Some(date.as_bytes())).unwrap_or_default() <= 300 * SECOND);
             }
         }
     }

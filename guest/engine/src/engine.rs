@@ -4,18 +4,19 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use mcp_reconnect_core as core_;
-use mcp_reconnect_core::{ExchangeId, Input};
+use mcp_reconnect_core as engine;
+use mcp_reconnect_core::{ExchangeId, Input, Instant};
 
 use crate::bindings::exports::mcp_reconnect::transport::sans_io as wit;
 use crate::types::{self, OptionsResource};
 
 /// What implements it.
-pub struct EngineResource(RefCell<core_::Engine>);
+pub struct EngineResource(RefCell<engine::Engine>);
 
 impl wit::GuestEngine for EngineResource {
     fn open(options: wit::Options, seed: u64, now: wit::Instant) -> Result<wit::Engine, wit::OpenError> {
-        let engine = core_::Engine::new(OptionsResource::take(options), seed, now).map_err(types::open_error)?;
+        let engine = engine::Engine::new(OptionsResource::take(options), seed, Instant::from_nanos(now))
+            .map_err(types::open_error)?;
         Ok(wit::Engine::new(Self(RefCell::new(engine))))
     }
 
@@ -34,11 +35,11 @@ impl wit::GuestEngine for EngineResource {
             wit::Input::Message(text) => Input::Message(text),
             wit::Input::Tick => Input::Tick,
             wit::Input::SetHeaders(headers) => {
-                core_::Engine::check_headers(&headers).map_err(invalid_header)?;
+                engine::Engine::check_headers(&headers).map_err(invalid_header)?;
                 Input::SetHeaders(headers)
             }
             wit::Input::SignIn(sign_in) => {
-                Input::SignIn(sign_in.map(|wit::SignIn { command, url }| core_::SignIn { command, url }))
+                Input::SignIn(sign_in.map(|wit::SignIn { command, url }| engine::SignIn { command, url }))
             }
             wit::Input::Reconnect => Input::Reconnect,
             wit::Input::Probe => Input::Probe,
@@ -54,7 +55,7 @@ impl wit::GuestEngine for EngineResource {
             }
             wit::Input::Other(_) => return Err(wit::InputError::Other("an unknown input".to_string())),
         };
-        engine.handle(now, input);
+        engine.handle(Instant::from_nanos(now), input);
         Ok(())
     }
 
@@ -69,39 +70,39 @@ impl wit::GuestEngine for EngineResource {
     }
 
     fn deadline(&self) -> Option<wit::Instant> {
-        self.0.borrow().deadline()
+        self.0.borrow().deadline().map(Instant::as_nanos)
     }
 
     fn status(&self, now: wit::Instant) -> wit::Status {
-        types::status(self.0.borrow().status(), now)
+        types::status(self.0.borrow().status(), Instant::from_nanos(now))
     }
 }
 
-fn invalid_header(error: core_::OptionsError) -> wit::InputError {
+fn invalid_header(error: engine::OptionsError) -> wit::InputError {
     match error {
-        core_::OptionsError::Header(text) => wit::InputError::InvalidHeader(text),
-        core_::OptionsError::Url(text) | core_::OptionsError::Limit(text) => wit::InputError::Other(text),
+        engine::OptionsError::Header(text) => wit::InputError::InvalidHeader(text),
+        engine::OptionsError::Url(text) | engine::OptionsError::Limit(text) => wit::InputError::Other(text),
     }
 }
 
-fn failure(failure: wit::Failure) -> core_::Failure {
+fn failure(failure: wit::Failure) -> engine::Failure {
     match failure {
-        wit::Failure::Dns => core_::Failure::Dns,
-        wit::Failure::Connect => core_::Failure::Connect,
-        wit::Failure::Tls => core_::Failure::Tls,
-        wit::Failure::Lost => core_::Failure::Lost,
-        wit::Failure::Unsendable => core_::Failure::Unsendable,
+        wit::Failure::Dns => engine::Failure::Dns,
+        wit::Failure::Connect => engine::Failure::Connect,
+        wit::Failure::Tls => engine::Failure::Tls,
+        wit::Failure::Lost => engine::Failure::Lost,
+        wit::Failure::Unsendable => engine::Failure::Unsendable,
     }
 }
 
-fn output(output: core_::Output) -> wit::Output {
+fn output(output: engine::Output) -> wit::Output {
     match output {
-        core_::Output::Start(exchange, request) => wit::Output::Start(wit::Request {
+        engine::Output::Start(exchange, request) => wit::Output::Start(wit::Request {
             exchange: exchange.0,
             method: match request.method {
-                core_::Method::Get => wit::Method::Get,
-                core_::Method::Post => wit::Method::Post,
-                core_::Method::Delete => wit::Method::Delete,
+                engine::Method::Get => wit::Method::Get,
+                engine::Method::Post => wit::Method::Post,
+                engine::Method::Delete => wit::Method::Delete,
             },
             https: request.https,
             authority: request.authority,
@@ -109,10 +110,10 @@ fn output(output: core_::Output) -> wit::Output {
             headers: request.headers,
             body: request.body,
         }),
-        core_::Output::Cancel(exchange) => wit::Output::Cancel(exchange.0),
-        core_::Output::Pause(exchange) => wit::Output::Pause(exchange.0),
-        core_::Output::Resume(exchange) => wit::Output::Resume(exchange.0),
-        core_::Output::Event(event) => match types::event(event) {
+        engine::Output::Cancel(exchange) => wit::Output::Cancel(exchange.0),
+        engine::Output::Pause(exchange) => wit::Output::Pause(exchange.0),
+        engine::Output::Resume(exchange) => wit::Output::Resume(exchange.0),
+        engine::Output::Event(event) => match types::event(event) {
             Some(event) => wit::Output::Event(event),
             None => wit::Output::Closed("closed by the program".to_string()),
         },

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use mcp_reconnect_core::{Engine, ExchangeId, Input, Nanos, OptionsError, Output, SignIn};
+use mcp_reconnect_core::{Engine, ExchangeId, Input, Instant, OptionsError, Output, SignIn};
 
 use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
@@ -30,8 +30,7 @@ impl wit::GuestConnection for ConnectionResource {
     fn open(options: wit::Options) -> Result<wit::Connection, wit::OpenError> {
         let options = OptionsResource::take(options);
         let untaken = Untaken::new(options.max_queue_messages, options.max_queue_bytes);
-        let engine =
-            Engine::new(options, random::get_random_u64(), monotonic_clock::now()).map_err(types::open_error)?;
+        let engine = Engine::new(options, random::get_random_u64(), now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
         let mut driver = Driver::new(engine, reactor.clone(), untaken);
         // One that takes the place of another has something to do.
@@ -79,7 +78,7 @@ impl wit::GuestConnection for ConnectionResource {
     }
 
     fn status(&self) -> wit::Status {
-        types::status(self.driver.borrow().engine.status(), monotonic_clock::now())
+        types::status(self.driver.borrow().engine.status(), now())
     }
 
     fn close(&self) {
@@ -128,7 +127,7 @@ struct Driver {
     closed: bool,
     /// The pollable of the last deadline waited for. An engine's deadline mostly moves into the future, so a timer is
     /// left to fire too early rather than made anew each turn.
-    timer: Option<(Nanos, Rc<Pollable>)>,
+    timer: Option<(Instant, Rc<Pollable>)>,
 }
 
 impl Driver {
@@ -167,7 +166,7 @@ impl Driver {
             Input::Response { .. } | Input::Failed { .. } => crate::faults::on_network(),
             _ => {}
         }
-        self.engine.handle(monotonic_clock::now(), input);
+        self.engine.handle(now(), input);
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Start(id, request) => {
@@ -208,7 +207,7 @@ impl Driver {
     /// answer that waited for a driver that comes late is not overtaken by its own timeout.
     fn advance(&mut self) {
         self.run_tasks();
-        if !self.closed && self.engine.deadline().is_some_and(|deadline| deadline <= monotonic_clock::now()) {
+        if !self.closed && self.engine.deadline().is_some_and(|deadline| deadline <= now()) {
             self.handle(Input::Tick);
         }
         self.run_tasks();
@@ -243,9 +242,14 @@ impl Driver {
     /// The timer for the engine's deadline, if there is one.
     fn timer(&mut self) -> Option<Rc<Pollable>> {
         let deadline = self.engine.deadline()?;
-        if !self.timer.as_ref().is_some_and(|(instant, _)| *instant <= deadline && *instant > monotonic_clock::now()) {
-            self.timer = Some((deadline, Rc::new(monotonic_clock::subscribe_instant(deadline))));
+        if !self.timer.as_ref().is_some_and(|(instant, _)| *instant <= deadline && *instant > now()) {
+            self.timer = Some((deadline, Rc::new(monotonic_clock::subscribe_instant(deadline.as_nanos()))));
         }
         self.timer.as_ref().map(|(_, pollable)| Rc::clone(pollable))
     }
+}
+
+/// The time of the runtime's clock.
+fn now() -> Instant {
+    Instant::from_nanos(monotonic_clock::now())
 }

@@ -1,14 +1,16 @@
 //! The first call after ten minutes in which nothing was asked, in virtual time: what goes over the network before the call
 //! does, and for how many round trips it waits.
 
-use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Nanos, Options, Output, Request, SECOND};
+use std::time::Duration;
+
+use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Instant, Options, Output, Request, SECOND};
 
 use crate::native::URL;
 use crate::script;
 
-const IDLE: Nanos = 600 * SECOND;
+const IDLE: Duration = Duration::from_secs(600);
 /// Of the virtual network. Small against every timer.
-const ROUND_TRIP: Nanos = SECOND / 1000;
+const ROUND_TRIP: Duration = Duration::from_millis(1);
 
 /// What happened in the ten minutes.
 #[derive(Clone, Copy, Default)]
@@ -58,23 +60,23 @@ fn run(story: Story) -> (usize, u64) {
         options.heartbeat_interval = 0;
     }
     let mut world = World {
-        engine: Engine::new(options, 7, 0).expect("the options are good"),
-        now: 0,
+        engine: Engine::new(options, 7, Instant::ZERO).expect("the options are good"),
+        now: Instant::ZERO,
         flights: Vec::new(),
         server: 1,
     };
     world.input(Input::Message(script::INITIALIZE.to_owned()));
-    world.run_until(SECOND);
+    world.run_until(Instant::ZERO + SECOND);
     world.input(Input::Message(script::INITIALIZED.to_owned()));
     world.input(Input::Message(call(1, story.safe)));
-    world.run_until(2 * SECOND);
+    world.run_until(Instant::ZERO + 2 * SECOND);
     if story.restarted {
         world.server += 1;
     }
     if story.stopped {
         world.now += IDLE;
     } else {
-        world.run_until(2 * SECOND + IDLE);
+        world.run_until(Instant::ZERO + 2 * SECOND + IDLE);
     }
     if story.probe {
         world.input(Input::Probe);
@@ -84,11 +86,16 @@ fn run(story: Story) -> (usize, u64) {
     let is_call = |request: &Request| text(&request.body).contains("\"marker\":2");
     loop {
         if let Some(before) = started.iter().position(is_call) {
-            return (before, (world.now - asked).div_ceil(ROUND_TRIP));
+            return (before, round_trips(world.now - asked));
         }
         assert!(world.now < asked + 60 * SECOND, "the call goes out");
-        started.extend(world.next(Nanos::MAX));
+        started.extend(world.next(Instant::MAX));
     }
+}
+
+/// Begun ones count.
+fn round_trips(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(ROUND_TRIP.as_nanos())).expect("they are few")
 }
 
 fn call(marker: u64, safe: bool) -> String {
@@ -99,9 +106,9 @@ fn call(marker: u64, safe: bool) -> String {
 /// An engine and a server that answers one round trip later.
 struct World {
     engine: Engine,
-    now: Nanos,
+    now: Instant,
     /// Requests under way, and when they are answered.
-    flights: Vec<(Nanos, ExchangeId, Request)>,
+    flights: Vec<(Instant, ExchangeId, Request)>,
     /// Counts restarts; sessions of an earlier server are unknown.
     server: u64,
 }
@@ -125,16 +132,16 @@ impl World {
         started
     }
 
-    fn run_until(&mut self, end: Nanos) {
+    fn run_until(&mut self, end: Instant) {
         while self.now < end {
             self.next(end);
         }
     }
 
     /// The next thing that happens, or the end.
-    fn next(&mut self, end: Nanos) -> Vec<Request> {
-        let flight = self.flights.iter().map(|(at, ..)| *at).min().unwrap_or(Nanos::MAX);
-        let deadline = self.engine.deadline().unwrap_or(Nanos::MAX).max(self.now);
+    fn next(&mut self, end: Instant) -> Vec<Request> {
+        let flight = self.flights.iter().map(|(at, ..)| *at).min().unwrap_or(Instant::MAX);
+        let deadline = self.engine.deadline().unwrap_or(Instant::MAX).max(self.now);
         if end <= flight.min(deadline) {
             self.now = end;
             return Vec::new();

@@ -10,8 +10,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use std::time::Duration;
+
 use mcp_reconnect_core::{
-    Engine, Event, ExchangeId, Failure, Input, Method, Options, Output, Request, SECOND, TransportChoice,
+    Engine, Event, ExchangeId, Failure, Input, Instant, Method, Options, Output, Request, SECOND, TransportChoice,
 };
 use serde_json::Value;
 
@@ -30,7 +32,7 @@ const INPUT_REQUIRED: &str = r#"{"resultType":"input_required","inputRequests":{
 const MAX_STEPS: usize = 200;
 const MAX_REQUESTS: u32 = 24;
 /// All options of this target that bound a wait, together and twice, and some backoff.
-const PATIENCE: u64 = 200 * SECOND;
+const PATIENCE: Duration = Duration::from_secs(200);
 
 #[path = "../../tests/support/waits.rs"]
 mod waits;
@@ -62,8 +64,8 @@ struct Run {
     /// The client has said so, and nothing else since.
     initialized: bool,
     /// A server has asked for rest until then.
-    rest_until: u64,
-    now: u64,
+    rest_until: Instant,
+    now: Instant,
     open: Vec<Exchange>,
     /// Answers still owed, by id.
     owed: HashMap<String, u32>,
@@ -86,7 +88,7 @@ fn options(choice: u8) -> Options {
     options.can_refresh_credentials = choice & 8 != 0;
     options.heartbeat_strict = choice & 16 != 0;
     options.trust_annotations = choice & 32 != 0;
-    options.start_timeout = if choice & 64 != 0 { 2 * SECOND } else { 0 };
+    options.start_timeout = if choice & 64 != 0 { 2 * SECOND } else { Duration::ZERO };
     options.hold_timeout = 10 * SECOND;
     options.run_timeout = 20 * SECOND;
     options.run_limit = 40 * SECOND;
@@ -102,13 +104,13 @@ fn options(choice: u8) -> Options {
 /// One run.
 pub fn run(input: &[u8]) {
     let Some((choice, mut rest)) = input.split_first() else { return };
-    let engine = Engine::new(options(*choice), 1, 0).unwrap();
+    let engine = Engine::new(options(*choice), 1, Instant::ZERO).unwrap();
     let mut run = Run {
         engine,
         options: options(*choice),
         initialized: false,
-        rest_until: 0,
-        now: 0,
+        rest_until: Instant::ZERO,
+        now: Instant::ZERO,
         open: Vec::new(),
         owed: HashMap::new(),
         listening: HashSet::new(),
@@ -185,7 +187,7 @@ pub fn run(input: &[u8]) {
                 run.ask(text, &asked.to_string());
             }
             (1, _) => {
-                run.now += 1 << (which % 36);
+                run.now += Duration::from_nanos(1 << (which % 36));
                 run.handle(Input::Tick);
             }
             (2, _) => run.tick(),
@@ -263,11 +265,11 @@ pub fn run(input: &[u8]) {
     run.check_size();
     if *choice & 128 != 0 {
         // Nobody says anything any more: the deadlines alone answer everything.
-        let end = run.now + if run.rest_until > 0 { 300 * SECOND } else { 0 } + PATIENCE;
+        let end = run.now + if run.rest_until > Instant::ZERO { 300 * SECOND } else { Duration::ZERO } + PATIENCE;
         while run.now < end && run.owed() > 0 {
             run.tick();
         }
-        assert_eq!(run.owed(), 0, "unanswered after {PATIENCE} ns: {:?}\n{:?}", run.owed, run.engine);
+        assert_eq!(run.owed(), 0, "unanswered after {PATIENCE:?}: {:?}\n{:?}", run.owed, run.engine);
     }
     run.handle(Input::Close);
     for _ in 0..64 {
@@ -334,11 +336,11 @@ impl Run {
             Input::Response { headers, .. }
                 if headers.iter().any(|(name, value)| name == "retry-after" && !value.is_empty()) =>
             {
-                self.rest_until = self.now.saturating_add(300 * SECOND);
+                self.rest_until = self.now + 300 * SECOND;
             }
             // It counts from the end of the response, or from when its body is waited for no longer.
-            Input::End(_) | Input::Tick if self.rest_until > 0 => {
-                self.rest_until = self.now.saturating_add(300 * SECOND);
+            Input::End(_) | Input::Tick if self.rest_until > Instant::ZERO => {
+                self.rest_until = self.now + 300 * SECOND;
             }
             _ => {}
         }

@@ -1,15 +1,15 @@
 //! What the client sends: any text gets either nothing or JSON-RPC messages on one line each, and a request that is
 //! answered gets its id back byte for byte.
 
-use mcp_reconnect_core::{Engine, Event, Input, Options, Output};
+use mcp_reconnect_core::{Engine, Event, Input, Instant, Options, Output};
 use serde_json::Value;
 
 /// One run.
 pub fn run(text: &str) {
-    let mut engine = Engine::new(Options::new("http://127.0.0.1:1/mcp"), 1, 0).unwrap();
-    engine.handle(0, Input::Message(text.into()));
+    let mut engine = Engine::new(Options::new("http://127.0.0.1:1/mcp"), 1, Instant::ZERO).unwrap();
+    engine.handle(Instant::ZERO, Input::Message(text.into()));
     // Whatever it was, the end answers it.
-    engine.handle(1, Input::Close);
+    engine.handle(Instant::from_nanos(1), Input::Close);
     let mut closed = false;
     while let Some(output) = engine.poll_output() {
         match output {

@@ -2,8 +2,9 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::Nanos;
+use crate::Instant;
 
 /// Names one HTTP exchange (a request and its response). Unique for the life of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -178,7 +179,7 @@ pub enum Event {
         /// 1 for the first attempt since the last progress.
         attempt: u32,
         /// How long until it is made, in nanoseconds.
-        delay: Nanos,
+        delay: Duration,
         /// Why the last one failed, for people.
         reason: String,
     },
@@ -275,7 +276,7 @@ pub struct Status {
     /// The current session, if there is one.
     pub session: Option<SessionInfo>,
     /// When the current session became ready (the driver's clock).
-    pub session_since: Option<Nanos>,
+    pub session_since: Option<Instant>,
     /// Messages waiting to be sent.
     pub queued: u32,
     /// Requests of the client that wait for their answer, queued ones included.

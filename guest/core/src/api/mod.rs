@@ -3,3 +3,4 @@
 pub mod errors;
 pub(crate) mod io;
 pub(crate) mod options;
+pub(crate) mod time;

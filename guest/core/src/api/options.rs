@@ -2,20 +2,16 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::Nanos;
-
-/// One second in [`Nanos`].
-pub const SECOND: Nanos = 1_000_000_000;
-/// One millisecond in [`Nanos`].
-pub const MILLISECOND: Nanos = 1_000_000;
+use crate::api::time::{Instant, MILLISECOND, SECOND};
 
 /// No duration is longer: 146 years, so that the sum of an instant and two durations is one.
-pub(crate) const LONGEST: Nanos = Nanos::MAX / 4;
+pub(crate) const LONGEST: Duration = Duration::from_nanos(u64::MAX / 4);
 /// The engine's clock stands still from here on: after 292 years.
-pub(crate) const LAST_INSTANT: Nanos = Nanos::MAX / 2;
+pub(crate) const LAST_INSTANT: Instant = Instant::from_nanos(u64::MAX / 2);
 /// No step of the backoff is shorter, or a server that is down would be called without a pause.
-const SHORTEST_BACKOFF: Nanos = 10 * MILLISECOND;
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(10);
 
 /// What can be addressed, in bytes: 4 GiB where the engine is WebAssembly.
 const ADDRESSABLE: usize = usize::MAX;
@@ -34,7 +30,7 @@ pub enum TransportChoice {
     HttpSse,
 }
 
-/// Everything that can be set. Durations are nanoseconds, and those over 146 years count as that; [`Options::new`] gives the
+/// Everything that can be set. Durations over 146 years count as that; [`Options::new`] gives the
 /// defaults named at each field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
@@ -57,42 +53,42 @@ pub struct Options {
     /// for them for [`Options::credentials_timeout`] instead of failing at once. Default: no.
     pub can_refresh_credentials: bool,
     /// How long a rejected request waits for fresh headers. Default: 15 s.
-    pub credentials_timeout: Nanos,
+    pub credentials_timeout: Duration,
     /// The host answers [`crate::Event::HeadersNeeded`] with fresh headers for each new session too, and a session is begun
     /// without them only after this time; 0: no session waits. Default: 0.
-    pub connect_headers_timeout: Nanos,
+    pub connect_headers_timeout: Duration,
     /// Silence after which a `ping` is sent; 0 switches the heartbeat off. Default: 30 s.
-    pub heartbeat_interval: Nanos,
+    pub heartbeat_interval: Duration,
     /// While a stream of notifications of a version without sessions (`subscriptions/listen`) is open, the server is asked at least
     /// so often whether it takes connections: one that goes down takes none any more and waits for its streams to end. 0 leaves
     /// it to [`Options::heartbeat_interval`]. Default: 1 s.
-    pub listen_check_interval: Nanos,
+    pub listen_check_interval: Duration,
     /// How long a `ping` may stay unanswered. Default: 10 s.
-    pub heartbeat_timeout: Nanos,
+    pub heartbeat_timeout: Duration,
     /// An unanswered ping ends the connection even while a request is in flight. Default: no.
     pub heartbeat_strict: bool,
     /// How long a request may wait to be sent. Default: 3 min.
-    pub hold_timeout: Nanos,
+    pub hold_timeout: Duration,
     /// How long a request that was sent may run without progress. Default: 1 h.
-    pub run_timeout: Nanos,
+    pub run_timeout: Duration,
     /// How long a request may run in all, whatever progress is reported. Default: 24 h.
-    pub run_limit: Nanos,
+    pub run_limit: Duration,
     /// How long the response to a request that was sent in a session that has been replaced since may be silent: no byte of it
     /// arrives. Its connection may be one that something on the way keeps open though nobody will answer any more. 0 leaves it
     /// to [`Options::run_timeout`]. Default: 5 min.
-    pub old_session_timeout: Nanos,
+    pub old_session_timeout: Duration,
     /// How long the server may take to begin its answer to `initialize`, a notification, or an HTTP+SSE POST; also the
     /// wait for the `endpoint` event is bounded by it (and by 10 s). Default: 30 s.
-    pub response_timeout: Nanos,
+    pub response_timeout: Duration,
     /// The first step of the backoff, at least 10 ms: less counts as that. Default: 500 ms.
-    pub backoff_base: Nanos,
+    pub backoff_base: Duration,
     /// The largest step of the backoff, at least 10 ms. Default: 30 s.
-    pub backoff_cap: Nanos,
+    pub backoff_cap: Duration,
     /// Attempts to reconnect before held requests are failed; 0 means no limit. Default: 0.
     pub max_attempts: u32,
     /// How long an `initialize` waits for a server that is down before it gets a provisional result; 0 switches
     /// provisional results off. Default: 20 s.
-    pub start_timeout: Nanos,
+    pub start_timeout: Duration,
     /// The most messages held or in flight at once. Default: 1024.
     pub max_queue_messages: usize,
     /// The most bytes of messages held or in flight at once. Default: 128 MiB.
@@ -122,14 +118,14 @@ impl Options {
             notify_client: false,
             can_refresh_credentials: false,
             credentials_timeout: 15 * SECOND,
-            connect_headers_timeout: 0,
+            connect_headers_timeout: Duration::ZERO,
             heartbeat_interval: 30 * SECOND,
             listen_check_interval: SECOND,
             heartbeat_timeout: 10 * SECOND,
             heartbeat_strict: false,
             hold_timeout: 180 * SECOND,
             run_timeout: 3600 * SECOND,
-            run_limit: 24 * 3600 * SECOND,
+            run_limit: 86_400 * SECOND,
             old_session_timeout: 300 * SECOND,
             response_timeout: 30 * SECOND,
             backoff_base: 500 * MILLISECOND,

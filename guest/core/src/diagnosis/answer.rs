@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::policy::era;
 use crate::policy::session_loss::Refusal;
@@ -25,7 +26,7 @@ pub struct Answer {
     pub(super) location: Option<String>,
     pub(super) session_id: Option<String>,
     challenge: String,
-    retry_after: Option<crate::Nanos>,
+    retry_after: Option<Duration>,
     /// `Content-Encoding`, unless it says that there is none.
     coding: Option<String>,
     pub(super) cookies: Vec<Vec<u8>>,

@@ -13,7 +13,7 @@ use crate::wire::http;
 use crate::wire::json;
 use crate::wire::modern;
 use crate::wire::url::Url;
-use crate::{Method, Request, Transport};
+use crate::{Instant, Method, Request, Transport};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: u32 = 5;
@@ -114,7 +114,7 @@ impl Survey {
     pub fn learn_cookies(&mut self, answer: &Answer) {
         for line in &answer.cookies {
             // What does not fit is not sent.
-            let _ = self.cookies.set(line, &self.url, None, 0);
+            let _ = self.cookies.set(line, &self.url, None, Instant::ZERO);
         }
     }
 
@@ -248,7 +248,7 @@ impl Survey {
         headers.extend_from_slice(extra);
         let own = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("cookie"));
         let own = own.map(|(_, value)| value.trim().trim_end_matches(';').to_string()).unwrap_or_default();
-        if let Some(cookies) = self.cookies.header(url, &own, 0) {
+        if let Some(cookies) = self.cookies.header(url, &own, Instant::ZERO) {
             let whole = if own.is_empty() { cookies } else { alloc::format!("{own}; {cookies}") };
             headers.retain(|(name, _)| !name.eq_ignore_ascii_case("cookie"));
             headers.push(("cookie".to_string(), whole));

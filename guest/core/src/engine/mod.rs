@@ -6,6 +6,7 @@
 //! `reconnect` once the event is dealt with ([`Engine::act`]). The connection's own state goes from one to the next by the table of
 //! `state::connection`.
 
+use core::time::Duration;
 mod flow;
 mod state;
 
@@ -13,7 +14,8 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::fmt;
 
-use crate::api::options::{LAST_INSTANT, MILLISECOND, SECOND};
+use crate::api::options::LAST_INSTANT;
+use crate::api::time::SECOND;
 use crate::engine::state::asides::Asides;
 use crate::engine::state::attempts::Attempts;
 use crate::engine::state::connection::{Connection, ConnectionState};
@@ -41,7 +43,7 @@ use crate::engine::state::verification::Verification;
 use crate::policy::backoff::Rng;
 use crate::text::{Secrets, visible};
 use crate::wire::url::Url;
-use crate::{Event, Input, Level, Nanos, Options, Output, State, Status, Transport, http};
+use crate::{Event, Input, Instant, Level, Options, Output, State, Status, Transport, http};
 
 use state::exchanges::Exchanges;
 
@@ -53,7 +55,7 @@ pub struct Engine {
     configured_url: Url,
     /// Where the session is: moves with redirects inside the origin.
     url: Url,
-    now: Nanos,
+    now: Instant,
     rng: Rng,
     timers: Timers,
     lateness: Lateness,
@@ -73,7 +75,7 @@ pub struct Engine {
     translates_next: bool,
     /// The transport, once it is known.
     transport: Option<Transport>,
-    detected_at: Option<Nanos>,
+    detected_at: Option<Instant>,
     client: Client,
     session: Current,
     cookies: Cookies,
@@ -137,7 +139,7 @@ impl Engine {
     ///
     /// `seed` feeds the jitter of all delays: give each engine its own, or a herd of them comes back at once. `now` is
     /// the driver's time.
-    pub fn new(options: Options, seed: u64, now: Nanos) -> Result<Self, OptionsError> {
+    pub fn new(options: Options, seed: u64, now: Instant) -> Result<Self, OptionsError> {
         let url = Url::parse(&options.url).map_err(OptionsError::Url)?;
         Self::check_headers(&options.headers)?;
         for (name, limit) in [
@@ -236,7 +238,7 @@ impl Engine {
     ///
     /// When the driver comes late, give it the inputs that waited before [`Input::Tick`]: they are taken before the timers that
     /// fell due meanwhile. Timers fire with the tick, or by themselves when inputs have gone before them for 100 ms.
-    pub fn handle(&mut self, now: Nanos, input: Input) {
+    pub fn handle(&mut self, now: Instant, input: Input) {
         self.now = self.now.max(now.min(LAST_INSTANT));
         if self.connection.is_closed() {
             return;
@@ -288,7 +290,7 @@ impl Engine {
     }
 
     /// When to call [`Engine::handle`] at the latest, with [`Input::Tick`] if there is nothing else. `None`: whenever.
-    pub fn deadline(&self) -> Option<Nanos> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.timers.next()
     }
 
@@ -406,22 +408,23 @@ impl Engine {
 }
 
 /// A duration for people.
-fn seconds(duration: Nanos) -> String {
+fn seconds(duration: Duration) -> String {
     if duration < SECOND {
-        alloc::format!("{} ms", duration / MILLISECOND)
+        alloc::format!("{} ms", duration.as_millis())
     } else {
-        alloc::format!("{} s", duration / SECOND)
+        alloc::format!("{} s", duration.as_secs())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MILLISECOND, SECOND};
 
     #[test]
     fn durations_are_shown_in_the_unit_that_fits() {
         for (duration, shown) in [
-            (0, "0 ms"),
+            (Duration::ZERO, "0 ms"),
             (999 * MILLISECOND, "999 ms"),
             (SECOND, "1 s"),
             (1999 * MILLISECOND, "1 s"),

@@ -4,13 +4,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::pkce;
 use super::record::Record;
 use super::secret::Secret;
 use super::text::clean;
+use crate::SECOND;
 use crate::url::Url;
-use crate::{Nanos, SECOND};
 
 /// What can be set for one MCP server. [`Config::new`] gives the defaults named at each field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +38,7 @@ pub struct Config {
     /// Use `/authorize`, `/token` and `/register` of a server that has no metadata at all (MCP 2025-03-26). Default: no.
     pub without_metadata: bool,
     /// How long a person has for a sign-in, in nanoseconds. Default: 5 minutes.
-    pub sign_in_timeout: Nanos,
+    pub sign_in_timeout: Duration,
     /// How long after a browser was opened without a person's command no other one is opened so, in seconds. Default: 300.
     pub tab_interval: u64,
     /// Keeps several credentials for one server apart. Default: empty.
@@ -157,7 +158,7 @@ pub struct Request {
     /// The most bytes of the answer that are taken; of a longer one the host reports that it failed for good.
     pub max_body: usize,
     /// How long it may take in all, in nanoseconds.
-    pub timeout: Nanos,
+    pub timeout: Duration,
 }
 
 impl fmt::Debug for Request {

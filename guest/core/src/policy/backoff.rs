@@ -1,7 +1,9 @@
 //! The delays between attempts, and the randomness that spreads them.
 
-use crate::Nanos;
-use crate::api::options::{LONGEST, MILLISECOND, SECOND};
+use crate::api::options::LONGEST;
+use crate::api::time::SECOND;
+use crate::api::time::nanos;
+use core::time::Duration;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough for jitter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,32 +23,37 @@ impl Rng {
     }
 
     /// A number in `0..=limit`, by the high half of a product (the bias is below 2⁻³² for delays).
-    pub fn up_to(&mut self, limit: Nanos) -> Nanos {
-        ((u128::from(self.next()) * (u128::from(limit) + 1)) >> 64) as Nanos
+    fn number(&mut self, limit: u64) -> u64 {
+        ((u128::from(self.next()) * (u128::from(limit) + 1)) >> 64) as u64
+    }
+
+    /// A duration up to this one, to the nanosecond.
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_nanos(self.number(nanos(longest)))
     }
 }
 
 /// A duration doubled so many times, at most [`LONGEST`]: a shift would lose the bits that leave it at the top.
-pub(crate) fn doubled(duration: Nanos, times: u32) -> Nanos {
-    let factor = 1u64.checked_shl(times).unwrap_or(Nanos::MAX);
-    duration.saturating_mul(factor).min(LONGEST)
+pub(crate) fn doubled(duration: Duration, times: u32) -> Duration {
+    let factor = 1u64.checked_shl(times).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanos(duration).saturating_mul(factor)).min(LONGEST)
 }
 
 /// No attempt follows a failed one sooner than this, unless a request waits.
-pub(crate) const FLOOR: Nanos = 100 * MILLISECOND;
+pub(crate) const FLOOR: Duration = Duration::from_millis(100);
 /// While a request waits, attempts are at most this far apart, unless they are known to be of little use.
-const WAITING_CAP: Nanos = SECOND;
+const WAITING_CAP: Duration = SECOND;
 /// While a request waits, sessions that nothing comes of are at most this far apart.
-const UNPRODUCTIVE_CAP: Nanos = 4 * SECOND;
+const UNPRODUCTIVE_CAP: Duration = Duration::from_secs(4);
 /// While a request waits, attempts are at least half this far apart.
-const WAITING_FLOOR: Nanos = 50 * MILLISECOND;
+const WAITING_FLOOR: Duration = Duration::from_millis(50);
 /// The same for a server on another machine, once it has been away for [`HURRY`].
-const REMOTE_FLOOR: Nanos = 500 * MILLISECOND;
+const REMOTE_FLOOR: Duration = Duration::from_millis(500);
 /// For so long a server on another machine is asked as often as one on this.
-const HURRY: Nanos = SECOND;
+const HURRY: Duration = SECOND;
 
 /// The delay before attempt `attempt` (from 0) when nobody waits: full jitter over a doubling, capped window.
-pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -> Nanos {
+pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Duration, cap: Duration) -> Duration {
     let window = doubled(base, attempt).min(cap);
     let floor = FLOOR.min(window);
     floor + rng.up_to(window - floor)
@@ -58,7 +65,13 @@ pub(crate) fn idle_delay(rng: &mut Rng, attempt: u32, base: Nanos, cap: Nanos) -
 /// A server on another machine may have many who wait for it: after the first second it is asked at most four times a second.
 ///
 /// `unproductive` counts sessions in a row that nothing came of: each doubles the delay, up to 4 seconds or `cap`.
-pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, remote: bool, unproductive: u32, cap: Nanos) -> Nanos {
+pub(crate) fn waiting_delay(
+    rng: &mut Rng,
+    down_for: Duration,
+    remote: bool,
+    unproductive: u32,
+    cap: Duration,
+) -> Duration {
     let floor = if remote && down_for >= HURRY { REMOTE_FLOOR } else { WAITING_FLOOR };
     let window = (down_for / 32).min(WAITING_CAP).max(doubled(floor, unproductive).min(UNPRODUCTIVE_CAP).min(cap));
     window / 2 + rng.up_to(window / 2)
@@ -66,7 +79,13 @@ pub(crate) fn waiting_delay(rng: &mut Rng, down_for: Nanos, remote: bool, unprod
 
 /// The delay while a request waits and the server answers, but with what is of no use: it is there, and hurry is of none. The
 /// longer it lasts, the longer the delay, up to `cap`.
-pub(crate) fn refused_delay(rng: &mut Rng, attempt: u32, base: Nanos, down_for: Nanos, cap: Nanos) -> Nanos {
+pub(crate) fn refused_delay(
+    rng: &mut Rng,
+    attempt: u32,
+    base: Duration,
+    down_for: Duration,
+    cap: Duration,
+) -> Duration {
     let most = (down_for / 4).min(cap).max(WAITING_CAP);
     let window = doubled(base, attempt).clamp(FLOOR, most);
     window / 2 + rng.up_to(window / 2)
@@ -77,6 +96,7 @@ mod tests {
     use alloc::collections::BTreeSet;
 
     use super::*;
+    use crate::MILLISECOND;
 
     #[test]
     fn idle_delays_are_jittered_between_floor_and_cap() {
@@ -98,7 +118,13 @@ mod tests {
     fn waiting_delays_follow_the_outage() {
         let mut rng = Rng::new(7);
         for _ in 0..200 {
-            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(&mut rng, 0, false, 0, 30 * SECOND)));
+            assert!((25 * MILLISECOND..=50 * MILLISECOND).contains(&waiting_delay(
+                &mut rng,
+                Duration::ZERO,
+                false,
+                0,
+                30 * SECOND
+            )));
             assert!(waiting_delay(&mut rng, 2 * SECOND, false, 0, 30 * SECOND) <= 63 * MILLISECOND);
             assert!((500 * MILLISECOND..=SECOND).contains(&waiting_delay(
                 &mut rng,
@@ -109,13 +135,19 @@ mod tests {
             )));
             assert!((200 * MILLISECOND..=400 * MILLISECOND).contains(&waiting_delay(
                 &mut rng,
-                0,
+                Duration::ZERO,
                 false,
                 3,
                 30 * SECOND
             )));
-            assert!((2 * SECOND..=4 * SECOND).contains(&waiting_delay(&mut rng, 0, false, 40, 30 * SECOND)));
-            assert!(waiting_delay(&mut rng, 0, false, 40, 2 * SECOND) <= 2 * SECOND);
+            assert!((2 * SECOND..=4 * SECOND).contains(&waiting_delay(
+                &mut rng,
+                Duration::ZERO,
+                false,
+                40,
+                30 * SECOND
+            )));
+            assert!(waiting_delay(&mut rng, Duration::ZERO, false, 40, 2 * SECOND) <= 2 * SECOND);
         }
     }
 
@@ -133,7 +165,7 @@ mod tests {
     #[test]
     fn a_server_that_answers_with_nothing_of_use_is_not_hurried() {
         let mut rng = Rng::new(7);
-        let ms = |from: u64, to: u64| from * MILLISECOND..=to * MILLISECOND;
+        let ms = |from: u32, to: u32| from * MILLISECOND..=to * MILLISECOND;
         for (attempt, base, down_for, range) in [
             (0, 500, 0, ms(250, 500)),
             (1, 500, 0, ms(500, 1000)),
@@ -149,7 +181,7 @@ mod tests {
                 .collect();
             assert!(delays.iter().all(|delay| range.contains(delay)), "{attempt} {base} {delays:?}");
             let (least, most) = (delays.first().unwrap(), delays.last().unwrap());
-            assert!((most - least) * 10 > (range.end() - range.start()) * 9, "they are spread over the range");
+            assert!((*most - *least) * 10 > (*range.end() - *range.start()) * 9, "they are spread over the range");
         }
     }
 
@@ -177,8 +209,9 @@ mod tests {
             for duration in [1u64 << bits, (1u64 << bits) - 1, u64::MAX >> bits] {
                 for times in (0..=130).chain([u32::MAX - 1, u32::MAX]) {
                     let exact = u128::from(duration) << times.min(64);
-                    let expected = exact.min(u128::from(LONGEST)) as u64;
-                    assert_eq!(doubled(duration, times), expected, "{duration} {times}");
+                    let expected = exact.min(LONGEST.as_nanos()) as u64;
+                    let doubled = doubled(Duration::from_nanos(duration), times);
+                    assert_eq!(doubled, Duration::from_nanos(expected), "{duration} {times}");
                 }
             }
         }
@@ -187,7 +220,7 @@ mod tests {
     #[test]
     fn random_numbers_reach_both_ends() {
         let mut rng = Rng::new(1);
-        let drawn: BTreeSet<_> = (0..200).map(|_| rng.up_to(3)).collect();
+        let drawn: BTreeSet<_> = (0..200).map(|_| rng.number(3)).collect();
         assert_eq!(drawn.into_iter().collect::<alloc::vec::Vec<_>>(), [0, 1, 2, 3]);
     }
 }

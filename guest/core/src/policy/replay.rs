@@ -3,7 +3,7 @@
 //! No version of MCP gives exactly-once. The promise is: every request gets exactly one answer, and no request that may
 //! have run is silently run again (RFC 9110 § 9.2.2).
 
-use crate::Nanos;
+use core::time::Duration;
 
 /// What is known about a request that was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ pub(crate) enum Evidence {
     /// Rejected for its credentials (401, 403).
     Unauthorized,
     /// Rejected for now: 421, 425, 429; 503 with `Retry-After`.
-    Busy { retry_after: Option<Nanos> },
+    Busy { retry_after: Option<Duration> },
     /// Anything may have happened.
     Unknown,
     /// Any other 4xx, or an answer that is no MCP: it will not get better.
@@ -55,7 +55,7 @@ pub(crate) enum Action {
     /// Hold it until there are fresh credentials.
     AwaitCredentials,
     /// Hold it and let the server rest.
-    Wait { retry_after: Option<Nanos> },
+    Wait { retry_after: Option<Duration> },
     /// Send it once more, and say so.
     Replay,
     /// Answer: the outcome is unknown.
@@ -132,6 +132,7 @@ pub(crate) fn is_safe_without_session(method: &str, continued: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SECOND;
 
     const ANY: Facts = Facts {
         safe: false,
@@ -155,7 +156,7 @@ mod tests {
             (Evidence::Unauthorized, ANY, AnswerUnauthorized),
             (Evidence::Unauthorized, Facts { can_refresh: true, ..ANY }, AwaitCredentials),
             (Evidence::Unauthorized, Facts { can_refresh: true, rejections: 1, ..ANY }, AnswerUnauthorized),
-            (Evidence::Busy { retry_after: Some(5) }, ANY, Wait { retry_after: Some(5) }),
+            (Evidence::Busy { retry_after: Some(SECOND) }, ANY, Wait { retry_after: Some(SECOND) }),
             (Evidence::Unknown, ANY, AnswerUnknown),
             (Evidence::Unknown, safe, Replay),
             (Evidence::Unknown, Facts { replays: 1, ..safe }, AnswerUnknown),

@@ -6,14 +6,15 @@
 //! again. No list of spellings has to be complete.
 
 use alloc::string::{String, ToString};
+use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::Transport;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::wire::spelling;
-use crate::{Nanos, Transport};
 
 /// A response that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +22,7 @@ pub(crate) struct Refusal {
     pub status: u16,
     /// `WWW-Authenticate`, or empty.
     pub challenge: String,
-    pub retry_after: Option<Nanos>,
+    pub retry_after: Option<Duration>,
     /// The beginning of the body.
     pub body: String,
 }
@@ -169,6 +170,7 @@ fn nobody_took_it(body: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SECOND;
 
     fn refusal(status: u16, body: &str) -> Refusal {
         Refusal { status, challenge: String::new(), retry_after: None, body: body.into() }
@@ -234,8 +236,8 @@ mod tests {
         assert_eq!(evidence(408, ""), Evidence::Unknown);
         assert_eq!(evidence(400, r#"{"error":{"code":-32602,"message":"bad cursor"}}"#), Evidence::Refused);
         assert_eq!(evidence(413, ""), Evidence::Refused);
-        let late = Refusal { retry_after: Some(7), ..refusal(503, "") };
-        assert_eq!(late.evidence(Transport::StreamableHttp, true), Evidence::Busy { retry_after: Some(7) });
+        let late = Refusal { retry_after: Some(SECOND), ..refusal(503, "") };
+        assert_eq!(late.evidence(Transport::StreamableHttp, true), Evidence::Busy { retry_after: Some(SECOND) });
     }
 
     #[test]

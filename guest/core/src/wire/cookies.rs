@@ -5,10 +5,11 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::http::{HttpDate, MONTH_NAMES, header_name_ok, header_value_ok};
 use super::url::Url;
-use crate::{Nanos, SECOND};
+use crate::Instant;
 
 /// The most cookies that are kept (RFC 6265, section 6.1, asks browsers for 50).
 const MAX_COOKIES: usize = 50;
@@ -32,7 +33,7 @@ struct Cookie {
     path: String,
     secure: bool,
     /// `None`: as long as the session.
-    expires: Option<Nanos>,
+    expires: Option<Instant>,
 }
 
 /// Why a `Set-Cookie` was not taken.
@@ -46,7 +47,7 @@ pub(crate) enum Refused {
 
 impl Jar {
     /// Takes the value of a `Set-Cookie` of a response from `url`, whose `Date` was `date` (RFC 6265, section 5.3).
-    pub fn set(&mut self, line: &[u8], url: &Url, date: Option<&[u8]>, now: Nanos) -> Result<(), Refused> {
+    pub fn set(&mut self, line: &[u8], url: &Url, date: Option<&[u8]>, now: Instant) -> Result<(), Refused> {
         let line = core::str::from_utf8(line).ok().filter(|line| line.len() <= MAX_LINE).ok_or(Refused::Unusable)?;
         let mut parts = line.split(';');
         let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).ok_or(Refused::Unusable)?;
@@ -80,7 +81,7 @@ impl Jar {
         }
         // `Max-Age` has precedence (RFC 6265, section 5.3).
         let left = max_age.or(expires);
-        cookie.expires = left.map(|seconds| now.saturating_add(seconds.saturating_mul(SECOND)));
+        cookie.expires = left.map(|seconds| now + Duration::from_secs(seconds));
         self.0.retain(|other| other.expires.is_none_or(|at| at > now));
         let place = self.0.iter().position(|other| other.name == cookie.name && other.path == cookie.path);
         if left == Some(0) {
@@ -100,7 +101,7 @@ impl Jar {
 
     /// The value of the `Cookie` header of a request to `url` (RFC 6265, section 5.4). The names in `own`, the header that
     /// the user set, are left out.
-    pub fn header(&self, url: &Url, own: &str, now: Nanos) -> Option<String> {
+    pub fn header(&self, url: &Url, own: &str, now: Instant) -> Option<String> {
         let owned =
             |name: &str| own.split(';').any(|pair| pair.split('=').next().is_some_and(|own| own.trim() == name));
         let mut sent: Vec<_> = self
@@ -209,6 +210,8 @@ fn cookie_date(value: &str) -> Option<HttpDate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SECOND;
+    use crate::api::time::tests::at;
 
     const DATE: &[u8] = b"Thu, 26 Nov 2026 12:00:00 GMT";
 
@@ -224,9 +227,9 @@ mod tests {
     fn sent(lines: &[&str], to: &str) -> Option<String> {
         let mut jar = Jar::default();
         for line in lines {
-            let _ = jar.set(line.as_bytes(), &here(), Some(DATE), 0);
+            let _ = jar.set(line.as_bytes(), &here(), Some(DATE), at(0));
         }
-        jar.header(&url(to), "", 1)
+        jar.header(&url(to), "", at(1))
     }
 
     #[test]
@@ -267,9 +270,9 @@ mod tests {
             "a=b; Domain=ample.test",
             &long,
         ] {
-            assert_eq!(Jar::default().set(line.as_bytes(), &here(), None, 0), Err(Refused::Unusable), "{line:?}");
+            assert_eq!(Jar::default().set(line.as_bytes(), &here(), None, at(0)), Err(Refused::Unusable), "{line:?}");
         }
-        assert_eq!(Jar::default().set(b"a=\xff", &here(), None, 0), Err(Refused::Unusable));
+        assert_eq!(Jar::default().set(b"a=\xff", &here(), None, at(0)), Err(Refused::Unusable));
         // An address has no parent domain.
         for (from, domain, taken) in [
             ("http://127.0.0.1:80/", "0.0.1", false),
@@ -278,7 +281,7 @@ mod tests {
             ("http://[::1]/", "1]", false),
         ] {
             let line = alloc::format!("a=b; Domain={domain}");
-            assert_eq!(Jar::default().set(line.as_bytes(), &url(from), None, 0).is_ok(), taken, "{from} {domain}");
+            assert_eq!(Jar::default().set(line.as_bytes(), &url(from), None, at(0)).is_ok(), taken, "{from} {domain}");
         }
     }
 
@@ -305,9 +308,9 @@ mod tests {
     #[test]
     fn secure_is_for_https() {
         let mut jar = Jar::default();
-        jar.set(b"a=b; SECURE", &url("http://h.test/"), None, 0).unwrap();
-        assert_eq!(jar.header(&url("http://h.test/"), "", 0), None);
-        assert_eq!(jar.header(&url("https://h.test/"), "", 0).as_deref(), Some("a=b"));
+        jar.set(b"a=b; SECURE", &url("http://h.test/"), None, at(0)).unwrap();
+        assert_eq!(jar.header(&url("http://h.test/"), "", at(0)), None);
+        assert_eq!(jar.header(&url("https://h.test/"), "", at(0)).as_deref(), Some("a=b"));
     }
 
     #[test]
@@ -334,23 +337,23 @@ mod tests {
             ("Expires=Thu, 26 Nov 2026 12:00:07 GMT; Max-Age=0", Some(0)),
         ] {
             let mut jar = Jar::default();
-            jar.set(b"a=old", &here(), None, 0).unwrap();
-            jar.set(alloc::format!("a=b; {attributes}").as_bytes(), &here(), Some(DATE), 5 * SECOND).unwrap();
-            let at = |seconds: u64| jar.header(&here(), "", 5 * SECOND + seconds * SECOND);
+            jar.set(b"a=old", &here(), None, at(0)).unwrap();
+            jar.set(alloc::format!("a=b; {attributes}").as_bytes(), &here(), Some(DATE), at(0) + 5 * SECOND).unwrap();
+            let after = |seconds| jar.header(&here(), "", at(0) + Duration::from_secs(5 + seconds));
             match seconds {
-                None => assert_eq!(at(MAX_AGE * 2).as_deref(), Some("a=b"), "{attributes}"),
-                Some(0) => assert_eq!(at(0), None, "{attributes}"),
+                None => assert_eq!(after(MAX_AGE * 2).as_deref(), Some("a=b"), "{attributes}"),
+                Some(0) => assert_eq!(after(0), None, "{attributes}"),
                 Some(seconds) => {
-                    assert_eq!(at(seconds - 1).as_deref(), Some("a=b"), "{attributes}");
-                    assert_eq!(at(seconds), None, "{attributes}");
+                    assert_eq!(after(seconds - 1).as_deref(), Some("a=b"), "{attributes}");
+                    assert_eq!(after(seconds), None, "{attributes}");
                 }
             }
         }
         // Without a `Date`, only what is long past says something.
         for (expires, gone) in [("Thu, 01 Jan 1970 00:00:00 GMT", true), ("Thu, 26 Nov 2020 12:00:00 GMT", false)] {
             let mut jar = Jar::default();
-            jar.set(alloc::format!("a=b; Expires={expires}").as_bytes(), &here(), None, 0).unwrap();
-            assert_eq!(jar.header(&here(), "", 0).is_none(), gone, "{expires}");
+            jar.set(alloc::format!("a=b; Expires={expires}").as_bytes(), &here(), None, at(0)).unwrap();
+            assert_eq!(jar.header(&here(), "", at(0)).is_none(), gone, "{expires}");
         }
     }
 
@@ -358,30 +361,30 @@ mod tests {
     fn the_users_own_win_by_name() {
         let mut jar = Jar::default();
         for line in ["a=1", "b=2", "ab=3"] {
-            jar.set(line.as_bytes(), &here(), None, 0).unwrap();
+            jar.set(line.as_bytes(), &here(), None, at(0)).unwrap();
         }
-        assert_eq!(jar.header(&here(), "login=x; a=9", 0).as_deref(), Some("b=2; ab=3"));
-        assert_eq!(jar.header(&here(), "a=9;b=1; ab", 0), None);
+        assert_eq!(jar.header(&here(), "login=x; a=9", at(0)).as_deref(), Some("b=2; ab=3"));
+        assert_eq!(jar.header(&here(), "a=9;b=1; ab", at(0)), None);
     }
 
     #[test]
     fn so_many_and_no_more() {
         let mut jar = Jar::default();
-        for at in 0..MAX_COOKIES {
-            jar.set(alloc::format!("c{at}=x").as_bytes(), &here(), None, 0).unwrap();
+        for number in 0..MAX_COOKIES {
+            jar.set(alloc::format!("c{number}=x").as_bytes(), &here(), None, at(0)).unwrap();
         }
-        assert_eq!(jar.set(b"more=x", &here(), None, 0), Err(Refused::TooMany));
+        assert_eq!(jar.set(b"more=x", &here(), None, at(0)), Err(Refused::TooMany));
         // One that is there is renewed, deleted, or expires, and makes room.
-        jar.set(b"c0=y; Max-Age=1", &here(), None, 0).unwrap();
-        jar.set(b"more=x", &here(), None, SECOND).unwrap();
-        jar.set(b"c1=; Max-Age=0", &here(), None, SECOND).unwrap();
+        jar.set(b"c0=y; Max-Age=1", &here(), None, at(0)).unwrap();
+        jar.set(b"more=x", &here(), None, at(0) + SECOND).unwrap();
+        jar.set(b"c1=; Max-Age=0", &here(), None, at(0) + SECOND).unwrap();
         assert_eq!(jar.0.len(), MAX_COOKIES - 1);
 
         let mut jar = Jar::default();
         let line = alloc::format!("a={}; Path=/", "x".repeat(MAX_BYTES - 2));
-        jar.set(line.as_bytes(), &here(), None, 0).unwrap();
-        jar.set(line.as_bytes(), &here(), None, 0).unwrap();
-        assert_eq!(jar.set(b"b=; Path=/", &here(), None, 0), Err(Refused::TooMany));
-        assert_eq!(jar.set(alloc::format!("{line}{line}").as_bytes(), &here(), None, 0), Err(Refused::Unusable));
+        jar.set(line.as_bytes(), &here(), None, at(0)).unwrap();
+        jar.set(line.as_bytes(), &here(), None, at(0)).unwrap();
+        assert_eq!(jar.set(b"b=; Path=/", &here(), None, at(0)), Err(Refused::TooMany));
+        assert_eq!(jar.set(alloc::format!("{line}{line}").as_bytes(), &here(), None, at(0)), Err(Refused::Unusable));
     }
 }

@@ -3,8 +3,9 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::{Method, Nanos, SECOND};
+use crate::Method;
 
 /// The longest session id that is taken, in bytes.
 const MAX_SESSION_ID: usize = 1024;
@@ -16,7 +17,7 @@ const MAX_MEDIA_TYPE: usize = 255;
 const MAX_CODING: usize = 64;
 
 /// The longest delay that a `Retry-After` is obeyed for.
-const MAX_RETRY_AFTER: Nanos = 300 * SECOND;
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Whether this can be a header's name: a token (RFC 9110, section 5.6.2).
 pub fn header_name_ok(name: &str) -> bool {
@@ -103,7 +104,7 @@ pub fn content_length(value: &[u8]) -> Option<usize> {
 
 /// How long a `Retry-After` header asks to wait, at most 5 minutes. A date counts from the response's `Date`; without
 /// one it says nothing, because the clocks of client and server need not agree.
-pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Nanos> {
+pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Duration> {
     let value = core::str::from_utf8(trim(value)).ok()?;
     let seconds = match number(value) {
         Some(seconds) => seconds,
@@ -115,7 +116,7 @@ pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Nanos> {
             then.seconds(this_year).saturating_sub(now.seconds(this_year))
         }
     };
-    Some(seconds.saturating_mul(SECOND).min(MAX_RETRY_AFTER))
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 const DAY_NAMES: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];

@@ -1,13 +1,14 @@
 //! What may happen in the world, and how it does.
 
-use mcp_reconnect_core::{ExchangeId, Failure, Input, Nanos, Output, SECOND};
+use mcp_reconnect_core::{ExchangeId, Failure, Input, Instant, Output, SECOND};
+use std::time::Duration;
 
 use crate::audit::{Asked, Init, LISTEN_ID, Listen, Promise};
 use crate::server::{LISTEN, Style, ping};
 use crate::wire::{Call, Piece, Said, Stage, Wire};
 use crate::world::{State, World};
 
-const DOZE: Nanos = 60 * SECOND;
+const DOZE: Duration = Duration::from_secs(60);
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"model","version":"1"}}}"#;
 
@@ -263,7 +264,7 @@ impl World {
         self.input(state, Input::Failed { exchange: ExchangeId(id), failure, detail: String::new() });
     }
 
-    pub fn pass_time(&self, state: &mut State, to: Nanos) {
+    pub fn pass_time(&self, state: &mut State, to: Instant) {
         if to > state.now {
             state.now = to;
             state.audit.now = to;

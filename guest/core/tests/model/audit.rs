@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcp_reconnect_core::{Event, Method, Nanos, Output, Request};
+use mcp_reconnect_core::{Event, Instant, Method, Output, Request};
 use serde_json::Value;
 
 use crate::server::{ACKNOWLEDGED, SUBSCRIPTION};
@@ -40,7 +40,7 @@ pub struct Asked {
     pub succeeded: bool,
     /// The answer was an error of this code.
     pub code: i64,
-    pub answered_at: Nanos,
+    pub answered_at: Instant,
     /// POSTs of it that were started.
     pub posts: u8,
     /// The session and id of its last POST.
@@ -49,7 +49,7 @@ pub struct Asked {
 
 impl Asked {
     /// It failed with this code, just now.
-    pub fn failed(&self, code: i64, now: Nanos) -> bool {
+    pub fn failed(&self, code: i64, now: Instant) -> bool {
         self.answers > 0 && self.code == code && self.answered_at == now
     }
 
@@ -111,7 +111,7 @@ pub struct Audit {
     pub closing: bool,
     /// Credentials were rejected, so that a pause is in order.
     pub rejected: bool,
-    pub now: Nanos,
+    pub now: Instant,
     pub closed: bool,
     /// What has happened, to see that the model is not vacuous.
     pub replayed: bool,

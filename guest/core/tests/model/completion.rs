@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
+use std::time::Duration;
 
-use mcp_reconnect_core::{Nanos, SECOND, errors};
+use mcp_reconnect_core::{Instant, SECOND, errors};
 use stateright::Model;
 
 use crate::action::Action;
@@ -90,7 +91,7 @@ const OWN_SAMPLE: u64 = 64;
 /// Calls that are made to see whether one succeeds: more than one only where the first may have to fail.
 const TRIES: u8 = 12;
 /// In a kind world nothing that was held fails later than this for not having been sent.
-const PATIENCE: Nanos = 5 * SECOND;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to do next.
 enum Step {
@@ -182,7 +183,7 @@ impl World {
         let mut log = String::new();
         for action in actions {
             let told = Told { action: *action, wires: &state.wires };
-            let _ = writeln!(log, "  {:>9.3} s {told:?}", state.now as f64 / 1e9);
+            let _ = writeln!(log, "  {:>9.3} s {told:?}", (state.now - Instant::ZERO).as_secs_f64());
             self.apply(&mut state, *action);
         }
         log
@@ -220,7 +221,7 @@ impl World {
             }
             let mut note = |what: &dyn std::fmt::Debug| {
                 if let Some(log) = &mut log {
-                    let _ = writeln!(log, "  {:>9.3} s {what:?}", state.now as f64 / 1e9);
+                    let _ = writeln!(log, "  {:>9.3} s {what:?}", (state.now - Instant::ZERO).as_secs_f64());
                 }
             };
             if let Some(broken) = &state.audit.broken {

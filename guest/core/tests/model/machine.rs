@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Method, Nanos, Options, Output, Request, State};
+use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Instant, Method, Options, Output, Request, State};
 
 #[path = "../support/waits.rs"]
 mod waits;
@@ -58,7 +59,7 @@ static OWN_CLOCK: AtomicU64 = AtomicU64::new(0);
 impl Machine {
     pub fn new(options: Options, fault: Option<Fault>) -> Self {
         Self {
-            engine: Engine::new(options, 7, 0).expect("the options are good"),
+            engine: Engine::new(options, 7, Instant::ZERO).expect("the options are good"),
             fault,
             held: None,
             session: None,
@@ -68,7 +69,7 @@ impl Machine {
         }
     }
 
-    pub fn deadline(&self) -> Option<Nanos> {
+    pub fn deadline(&self) -> Option<Instant> {
         if self.fault == Some(Fault::NoDeadline) || self.gave_up {
             return None;
         }
@@ -76,8 +77,8 @@ impl Machine {
     }
 
     /// What is under way and not waited for, or for longer than an option allows. Nobody asks for rest in the model.
-    pub fn waits_badly(&self, options: &Options, now: Nanos, initialized: bool) -> Option<String> {
-        if self.fault.is_some() { None } else { waits::problem(&self.engine, options, now, initialized, 0) }
+    pub fn waits_badly(&self, options: &Options, now: Instant, initialized: bool) -> Option<String> {
+        if self.fault.is_some() { None } else { waits::problem(&self.engine, options, now, initialized, Instant::ZERO) }
     }
 
     pub fn is_ready(&self) -> bool {
@@ -89,7 +90,7 @@ impl Machine {
     }
 
     /// Hands in an input and drains the outputs.
-    pub fn handle(&mut self, now: Nanos, input: Input) -> Vec<Output> {
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         if self.gave_up {
             return Vec::new();
         }
@@ -120,12 +121,12 @@ impl Machine {
         outputs
     }
 
-    fn run(&mut self, now: Nanos, input: Input) -> Vec<Output> {
+    fn run(&mut self, now: Instant, input: Input) -> Vec<Output> {
         self.engine.handle(now, input);
         std::iter::from_fn(|| self.engine.poll_output()).collect()
     }
 
-    fn corrupt_input(&mut self, fault: Fault, now: Nanos, input: Input) -> (Nanos, Input) {
+    fn corrupt_input(&mut self, fault: Fault, now: Instant, input: Input) -> (Instant, Input) {
         match (fault, input) {
             (Fault::ReplayUnsafe, Input::Failed { exchange, detail, .. }) => {
                 (now, Input::Failed { exchange, failure: Failure::Connect, detail })
@@ -137,12 +138,14 @@ impl Machine {
             (Fault::IgnoreCancel, Input::Message(text)) if text.contains("notifications/cancelled") => {
                 (now, Input::Tick)
             }
-            (Fault::OwnClock, input) => (now + OWN_CLOCK.fetch_add(1, Ordering::Relaxed) % 2, input),
+            (Fault::OwnClock, input) => {
+                (now + Duration::from_nanos(OWN_CLOCK.fetch_add(1, Ordering::Relaxed) % 2), input)
+            }
             (_, input) => (now, input),
         }
     }
 
-    fn corrupt_output(&mut self, fault: Fault, now: Nanos, output: Output, outputs: &mut Vec<Output>) {
+    fn corrupt_output(&mut self, fault: Fault, now: Instant, output: Output, outputs: &mut Vec<Output>) {
         match (fault, output) {
             (Fault::ForgetInitialized, Output::Start(exchange, request)) if is_initialized(&request) => {
                 let accepted = Input::Response { exchange, status: 202, headers: Vec::new() };

@@ -12,7 +12,7 @@ mod server;
 mod wire;
 mod world;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -35,7 +35,7 @@ fn world(style: Style, calls: &'static [Call], budget: Budget) -> World {
         ready: true,
         calls,
         budget,
-        start_timeout: 0,
+        start_timeout: Duration::ZERO,
         can_refresh: false,
         thorough: large(),
         fault: None,

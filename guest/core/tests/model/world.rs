@@ -5,8 +5,9 @@
 //! [`Budget`], and these numbers are the bounds of the exploration: within them, every interleaving is explored.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mcp_reconnect_core::{ExchangeId, MILLISECOND, Nanos, Options, SECOND};
+use mcp_reconnect_core::{ExchangeId, Instant, MILLISECOND, Options, SECOND};
 use stateright::{Model, Property};
 
 use crate::action::Action;
@@ -55,7 +56,7 @@ pub struct World {
     pub calls: &'static [Call],
     pub budget: Budget,
     /// A server that is not there is stood in for after this, if it is not 0.
-    pub start_timeout: Nanos,
+    pub start_timeout: Duration,
     /// The host answers challenges with fresh headers.
     pub can_refresh: bool,
     /// Follow every state through every mood.
@@ -69,7 +70,7 @@ pub struct World {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub machine: Machine,
-    pub now: Nanos,
+    pub now: Instant,
     pub wires: BTreeMap<u64, Wire>,
     pub servers: Vec<Server>,
     pub shared: Shared,
@@ -77,15 +78,15 @@ pub struct State {
     pub left: Budget,
     pub mood: Mood,
     /// Since when it lasts.
-    pub since: Nanos,
+    pub since: Instant,
     /// How often the last call was made.
     pub tries: u8,
 }
 
 /// The longest a request is held, in the model.
-pub const HOLD: Nanos = 6 * SECOND;
+pub const HOLD: Duration = Duration::from_secs(6);
 /// The longest a request runs.
-pub const RUN: Nanos = 8 * SECOND;
+pub const RUN: Duration = Duration::from_secs(8);
 
 impl World {
     pub fn options(&self) -> Options {
@@ -112,14 +113,14 @@ impl World {
     fn begin(&self) -> State {
         State {
             machine: Machine::new(self.options(), self.fault),
-            now: 0,
+            now: Instant::ZERO,
             wires: BTreeMap::new(),
             servers: vec![Server::new(); self.servers],
             shared: Shared { next_session: 1, ran: 0, complaint: None },
             audit: Audit::default(),
             left: self.budget,
             mood: Mood::Any,
-            since: 0,
+            since: Instant::ZERO,
             tries: 0,
         }
     }

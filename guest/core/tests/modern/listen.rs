@@ -1,5 +1,7 @@
 //! Streams of notifications survive the server.
 
+use std::time::Duration;
+
 use mcp_reconnect_core::{Failure, Input, Options, SECOND, errors};
 use serde_json::{Value, json};
 
@@ -51,7 +53,7 @@ fn a_lost_stream_is_opened_again_and_everything_it_tells_of_has_changed_once() {
         if way == 0 {
             rig.result("server/discover", discover_result());
         }
-        rig.pass(1);
+        rig.pass(Duration::from_nanos(1));
         assert!(rig.take().is_empty(), "the client hears nothing of it");
         let again = rig.find("subscriptions/listen").1;
         assert_ne!(again, wire);
@@ -164,7 +166,7 @@ fn what_the_server_answers_instead_ends_the_stream_for_the_client() {
     rig.take();
     rig.now += 11 * SECOND;
     rig.end(listen);
-    rig.pass(1);
+    rig.pass(Duration::from_nanos(1));
     rig.error("subscriptions/listen", 200, -32603, json!("Subscription limit reached"));
     let told = rig.take();
     assert_eq!((told.len(), &told[0]["id"], &told[0]["error"]["code"]), (1, &json!("L"), &json!(-32603)));
@@ -202,7 +204,11 @@ fn an_acknowledgement_that_comes_twice_is_dropped_and_one_that_never_comes_is_no
     rig.event(listen, &acknowledgement(&wire, json!({"toolsListChanged": true})));
     assert!(rig.take().is_empty() && rig.logged("a second acknowledgement"));
 
-    let mut rig = Rig::with(Options { heartbeat_interval: 0, listen_check_interval: 0, ..Options::new(URL) });
+    let mut rig = Rig::with(Options {
+        heartbeat_interval: Duration::ZERO,
+        listen_check_interval: Duration::ZERO,
+        ..Options::new(URL)
+    });
     rig.discovered();
     rig.ask(json!(1), "subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
     let (silent, _) = rig.find("subscriptions/listen");

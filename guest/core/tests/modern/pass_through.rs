@@ -1,6 +1,6 @@
 //! Requests pass through as they came, with the headers that repeat what is in them.
 
-use mcp_reconnect_core::{Input, Method, Options, SECOND};
+use mcp_reconnect_core::{Input, Instant, Method, Options, SECOND};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -128,7 +128,7 @@ fn arguments_are_repeated_in_headers_as_the_tool_says() {
     // A user's header of that name would contradict it.
     for name in ["Mcp-Param-Region", "mcp-name", "MCP-Method", "mcp-protocol-version"] {
         let options = Options { headers: vec![(name.into(), "x".into())], ..Options::new(URL) };
-        assert!(mcp_reconnect_core::Engine::new(options, 1, 0).is_err(), "{name}");
+        assert!(mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO).is_err(), "{name}");
     }
 }
 

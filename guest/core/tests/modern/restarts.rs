@@ -1,5 +1,7 @@
 //! What becomes of requests when the server goes away and comes back.
 
+use std::time::Duration;
+
 use mcp_reconnect_core::{Event, Failure, Input, Options, SECOND, State, errors};
 use serde_json::json;
 
@@ -185,7 +187,8 @@ fn a_server_that_asks_for_a_pause_gets_it() {
 
 #[test]
 fn a_call_that_takes_too_long_is_ended_and_told() {
-    let mut rig = Rig::with(Options { run_timeout: 20 * SECOND, heartbeat_interval: 0, ..Options::new(URL) });
+    let mut rig =
+        Rig::with(Options { run_timeout: 20 * SECOND, heartbeat_interval: Duration::ZERO, ..Options::new(URL) });
     rig.ask(json!(1), "tools/call", json!({"name": "t"}));
     let (exchange, _) = rig.last();
     rig.pass(21 * SECOND);

@@ -2,8 +2,9 @@
 //! test plays the server itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Nanos, Options, Output, Request};
+use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Instant, MILLISECOND, Options, Output, Request};
 use serde_json::{Value, json};
 
 pub const URL: &str = "http://127.0.0.1:8000/mcp";
@@ -12,7 +13,7 @@ pub const VERSION: &str = "2026-07-28";
 /// An engine and what it did.
 pub struct Rig {
     pub engine: Engine,
-    pub now: Nanos,
+    pub now: Instant,
     /// Exchanges that are open, with the request of each.
     pub open: BTreeMap<ExchangeId, Request>,
     /// Every request in order.
@@ -30,8 +31,8 @@ impl Rig {
 
     pub fn with(options: Options) -> Self {
         Self {
-            engine: Engine::new(options, 1, 0).expect("options are valid"),
-            now: 0,
+            engine: Engine::new(options, 1, Instant::ZERO).expect("options are valid"),
+            now: Instant::ZERO,
             open: BTreeMap::new(),
             started: Vec::new(),
             cancelled: Vec::new(),
@@ -62,7 +63,7 @@ impl Rig {
     }
 
     /// Time passes, and timers fire in their order.
-    pub fn pass(&mut self, time: Nanos) {
+    pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..10_000 {
             match self.engine.deadline() {
@@ -195,7 +196,7 @@ impl Rig {
             if self.is_open("server/discover") {
                 return;
             }
-            self.pass(20_000_000);
+            self.pass(20 * MILLISECOND);
         }
         panic!("it is not asked for: {:?}", self.methods());
     }

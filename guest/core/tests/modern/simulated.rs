@@ -4,16 +4,18 @@
 //! kind for a while each stream of notifications is open and everything it missed was told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Nanos, Options, Output, Request, SECOND, errors};
+use mcp_reconnect_core::{
+    Engine, Event, ExchangeId, Failure, Input, Instant, MILLISECOND, Options, Output, Request, SECOND, errors,
+};
 use serde_json::{Value, json};
 
 use crate::rig::{URL, body, header, request};
 
-const MILLISECOND: Nanos = SECOND / 1000;
 /// How long the faults last, and how long the world is kind after them.
-const FAULTS: Nanos = 90 * SECOND;
-const KIND: Nanos = 300 * SECOND;
+const FAULTS_END: Instant = Instant::from_nanos(90_000_000_000);
+const KIND: Duration = Duration::from_secs(300);
 
 struct Random(u64);
 
@@ -24,6 +26,10 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn time_below(&mut self, end: Duration) -> Duration {
+        Duration::from_nanos(self.below(end.as_nanos() as u64))
     }
 
     fn percent(&mut self, chance: u64) -> bool {
@@ -68,11 +74,11 @@ struct Asked {
 struct World {
     engine: Engine,
     random: Random,
-    now: Nanos,
-    agenda: BTreeMap<(Nanos, u64), Happening>,
+    now: Instant,
+    agenda: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
     open: BTreeMap<ExchangeId, Request>,
-    started: Vec<Nanos>,
+    started: Vec<Instant>,
     /// Streams of notifications that the server holds open: the generation of the server that opened each.
     streams: BTreeMap<ExchangeId, u64>,
     /// The server accepts connections.
@@ -85,15 +91,15 @@ struct World {
     /// The client uses sessions, and its messages are translated.
     old_client: bool,
     /// The driver does nothing before this.
-    asleep_until: Nanos,
+    asleep_until: Instant,
     asked: BTreeMap<u64, Asked>,
     /// The client was told that a list changed, and has not got it since.
     stale: bool,
     /// When the server was last another one, and when it gave the client the list that it has.
-    replaced: Nanos,
-    listed: Nanos,
+    replaced: Instant,
+    listed: Instant,
     /// Since when the client is told of changes, by the streams that it has; an old client has one that is not its own, 0.
-    acknowledged: BTreeMap<u64, Nanos>,
+    acknowledged: BTreeMap<u64, Instant>,
     initialized: bool,
     trace: Vec<String>,
 }
@@ -108,9 +114,9 @@ impl World {
         options.discover_first = random.percent(30);
         options.hold_timeout = [20, 180][random.below(2) as usize] * SECOND;
         Self {
-            engine: Engine::new(options, seed, 0).expect("options are valid"),
+            engine: Engine::new(options, seed, Instant::ZERO).expect("options are valid"),
             random,
-            now: 0,
+            now: Instant::ZERO,
             agenda: BTreeMap::new(),
             happenings: 0,
             open: BTreeMap::new(),
@@ -121,11 +127,11 @@ impl World {
             generation: 1,
             weather: 0,
             old_client,
-            asleep_until: 0,
+            asleep_until: Instant::ZERO,
             asked: BTreeMap::new(),
             stale: true,
-            replaced: 0,
-            listed: 0,
+            replaced: Instant::ZERO,
+            listed: Instant::ZERO,
             acknowledged: BTreeMap::new(),
             initialized: false,
             trace: Vec::new(),
@@ -133,14 +139,14 @@ impl World {
     }
 
     fn note(&mut self, what: String) {
-        self.trace.push(format!("{:>8} ms  {what}", self.now / MILLISECOND));
+        self.trace.push(format!("{:>8} ms  {what}", self.now.as_nanos() / 1_000_000));
     }
 
     fn fault(&self, what: &str) -> ! {
         panic!("{what}\n{}", self.trace.join("\n"))
     }
 
-    fn after(&mut self, delay: Nanos, what: Happening) {
+    fn after(&mut self, delay: Duration, what: Happening) {
         self.happenings += 1;
         self.agenda.insert((self.now + delay, self.happenings), what);
     }
@@ -173,7 +179,7 @@ impl World {
             self.fault("too many exchanges within a second");
         }
         self.open.insert(id, request);
-        let delay = MILLISECOND + self.random.below(3 * MILLISECOND);
+        let delay = MILLISECOND + self.random.time_below(3 * MILLISECOND);
         self.after(delay, Happening::Arrive(id));
     }
 
@@ -188,7 +194,7 @@ impl World {
         if method.ends_with("list_changed") {
             // Clients list again then.
             if !std::mem::replace(&mut self.stale, true) {
-                self.after(0, Happening::List);
+                self.after(Duration::ZERO, Happening::List);
             }
         }
         if method == "notifications/progress" {
@@ -202,13 +208,13 @@ impl World {
         if method == "elicitation/create" {
             // The user takes some time, or for ever.
             let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"action": "accept", "content": {}}});
-            let delay = self.random.below(10 * SECOND);
+            let delay = self.random.time_below(10 * SECOND);
             self.after(delay, Happening::Say(answer));
         }
         if message["id"] == "i" && message.get("result").is_some() {
             self.initialized = true;
             self.acknowledged.insert(0, self.now);
-            self.after(0, Happening::Client);
+            self.after(Duration::ZERO, Happening::Client);
         }
         if method.is_empty()
             && let Some(asked) = message["id"].as_u64().and_then(|tag| self.asked.get_mut(&tag))
@@ -268,13 +274,16 @@ impl World {
             3 => self.reply(id, 404, "text/html", "<html>not found"),
             4 => self.reply(id, 200, "text/html", "<html>maintenance"),
             5 => {
-                self.after(0, Happening::Head(id, 429, vec![("retry-after".into(), b"1".to_vec())]));
-                self.after(0, Happening::End(id));
+                self.after(Duration::ZERO, Happening::Head(id, 429, vec![("retry-after".into(), b"1".to_vec())]));
+                self.after(Duration::ZERO, Happening::End(id));
             }
             6 => {
                 // A stream that ends without an answer.
                 self.run(message, method);
-                self.after(0, Happening::Head(id, 200, vec![("content-type".into(), b"text/event-stream".to_vec())]));
+                self.after(
+                    Duration::ZERO,
+                    Happening::Head(id, 200, vec![("content-type".into(), b"text/event-stream".to_vec())]),
+                );
                 self.after(MILLISECOND, Happening::End(id));
             }
             7 => {
@@ -321,7 +330,10 @@ impl World {
             }
             "subscriptions/listen" => {
                 let acknowledgement = crate::rig::acknowledgement(&wire, message["params"]["notifications"].clone());
-                self.after(0, Happening::Head(id, 200, vec![("content-type".into(), b"text/event-stream".to_vec())]));
+                self.after(
+                    Duration::ZERO,
+                    Happening::Head(id, 200, vec![("content-type".into(), b"text/event-stream".to_vec())]),
+                );
                 self.after(MILLISECOND, Happening::Bytes(id, format!("data: {acknowledgement}\n\n")));
                 self.streams.insert(id, self.generation);
             }
@@ -336,7 +348,7 @@ impl World {
                 } else {
                     answer(json!({"resultType": "complete"}))
                 };
-                let delay = self.random.below(2000 * MILLISECOND);
+                let delay = self.random.time_below(2000 * MILLISECOND);
                 if self.random.percent(50) {
                     self.after(
                         delay,
@@ -346,7 +358,7 @@ impl World {
                 } else {
                     let token = message["params"]["_meta"]["progressToken"].clone();
                     let event = vec![("content-type".to_string(), b"text/event-stream".to_vec())];
-                    self.after(0, Happening::Head(id, 200, event));
+                    self.after(Duration::ZERO, Happening::Head(id, 200, event));
                     for progress in 1..3 {
                         let params = json!({"progressToken": token, "progress": progress});
                         let text = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
@@ -360,9 +372,12 @@ impl World {
     }
 
     fn reply(&mut self, id: ExchangeId, status: u16, kind: &str, text: &str) {
-        self.after(0, Happening::Head(id, status, vec![("content-type".into(), kind.as_bytes().to_vec())]));
-        self.after(0, Happening::Bytes(id, text.to_string()));
-        self.after(0, Happening::End(id));
+        self.after(
+            Duration::ZERO,
+            Happening::Head(id, status, vec![("content-type".into(), kind.as_bytes().to_vec())]),
+        );
+        self.after(Duration::ZERO, Happening::Bytes(id, text.to_string()));
+        self.after(Duration::ZERO, Happening::End(id));
     }
 
     fn fail(&mut self, id: ExchangeId, failure: Failure) {
@@ -378,12 +393,12 @@ impl World {
         let what = self.random.below(7);
         self.note(format!("======= fault {what}"));
         match what {
-            6 => self.asleep_until = self.now + self.random.below(20 * SECOND),
+            6 => self.asleep_until = self.now + self.random.time_below(20 * SECOND),
             0 | 1 => self.kill(),
             // It takes no connections any more, and waits for the streams that are open.
             2 => {
                 self.accepting = false;
-                let down = self.random.below(8 * SECOND);
+                let down = self.random.time_below(8 * SECOND);
                 self.after(down, Happening::Start);
             }
             3 => self.weather = self.random.below(60),
@@ -393,7 +408,7 @@ impl World {
                 self.kill();
             }
         }
-        let next = self.random.below(8 * SECOND);
+        let next = self.random.time_below(8 * SECOND);
         self.after(next, Happening::Fault);
     }
 
@@ -402,7 +417,7 @@ impl World {
         for id in self.open.keys().copied().collect::<Vec<_>>() {
             self.fail(id, Failure::Lost);
         }
-        let down = [0, 200 * MILLISECOND, 5 * SECOND][self.random.below(3) as usize];
+        let down = [Duration::ZERO, 200 * MILLISECOND, 5 * SECOND][self.random.below(3) as usize];
         self.after(down, Happening::Start);
     }
 
@@ -443,8 +458,8 @@ impl World {
             };
             self.ask(tag, method);
         }
-        if self.now < FAULTS {
-            let next = self.random.below(2 * SECOND);
+        if self.now < FAULTS_END {
+            let next = self.random.time_below(2 * SECOND);
             self.after(next, Happening::Client);
         }
     }
@@ -488,7 +503,7 @@ impl World {
                     self.input(Input::End(exchange));
                 }
             }
-            Happening::Fault if self.now < FAULTS => self.on_fault(),
+            Happening::Fault if self.now < FAULTS_END => self.on_fault(),
             Happening::Start => self.start(),
             Happening::Client => self.on_client(),
             Happening::List => {
@@ -500,7 +515,7 @@ impl World {
         }
     }
 
-    fn run_to(&mut self, end: Nanos) {
+    fn run_to(&mut self, end: Instant) {
         let mut still = (self.now, 0);
         loop {
             still = if still.0 == self.now { (self.now, still.1 + 1) } else { (self.now, 0) };
@@ -542,20 +557,20 @@ impl World {
             self.say(json!({"jsonrpc": "2.0", "id": "i", "method": "initialize", "params": params}));
             self.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         } else {
-            self.after(0, Happening::Client);
+            self.after(Duration::ZERO, Happening::Client);
         }
-        let first = SECOND + self.random.below(8 * SECOND);
+        let first = SECOND + self.random.time_below(8 * SECOND);
         self.after(first, Happening::Fault);
-        self.run_to(FAULTS);
+        self.run_to(FAULTS_END);
         self.note("======= the world is kind".to_string());
         self.weather = 0;
         if self.legacy {
             self.legacy = false;
             self.kill();
         }
-        self.run_to(FAULTS + 20 * SECOND);
+        self.run_to(FAULTS_END + 20 * SECOND);
         self.start();
-        self.run_to(FAULTS + KIND);
+        self.run_to(FAULTS_END + KIND);
         self.check_the_end();
     }
 

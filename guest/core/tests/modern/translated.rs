@@ -1,5 +1,7 @@
 //! A client of the versions with sessions at a server that speaks none of them.
 
+use std::time::Duration;
+
 use mcp_reconnect_core::{Event, ExchangeId, Failure, Options, SECOND, State, errors};
 use serde_json::{Value, json};
 
@@ -260,7 +262,11 @@ fn a_subscription_is_answered_whatever_becomes_of_the_stream() {
     rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "resources/unsubscribe", "params": {"uri": "x:1"}}));
     assert_eq!(rig.take(), [json!({"jsonrpc": "2.0", "id": 2, "result": {}})]);
     // The stream is opened and never acknowledged.
-    let (mut rig, _) = session_with(Options { heartbeat_interval: 0, listen_check_interval: 0, ..Options::new(URL) });
+    let (mut rig, _) = session_with(Options {
+        heartbeat_interval: Duration::ZERO,
+        listen_check_interval: Duration::ZERO,
+        ..Options::new(URL)
+    });
     rig.say(json!({"jsonrpc": "2.0", "id": 3, "method": "resources/subscribe", "params": {"uri": "x:1"}}));
     let (silent, _) = rig.find("subscriptions/listen");
     rig.head(silent, 200, "text/event-stream");
@@ -569,7 +575,7 @@ fn after_the_stream_ended_in_order_what_must_not_run_twice_waits_for_a_sign_of_l
 /// Without a heartbeat nothing is asked while there is no stream.
 #[test]
 fn looking_after_a_stream_is_no_heartbeat() {
-    let (mut rig, listen) = session_with(Options { heartbeat_interval: 0, ..Options::new(URL) });
+    let (mut rig, listen) = session_with(Options { heartbeat_interval: Duration::ZERO, ..Options::new(URL) });
     rig.pass(SECOND / 2);
     rig.end(listen);
     rig.pass(9 * SECOND / 10);

@@ -1,5 +1,6 @@
 //! Bad input: a clear sentence, no loop, nothing thrown away that may still be good.
 
+use mcp_reconnect_core::Instant;
 use mcp_reconnect_core::oauth::{Event, FailureKind, Input, Secret};
 use serde_json::json;
 
@@ -72,8 +73,8 @@ fn a_store_that_cannot_be_used() {
     assert_eq!(world.store, Some(newer));
     // The host says what is wrong.
     let mut oauth = World::standard().oauth;
-    oauth.handle(0, 0, Input::SignIn { by_person: true });
-    oauth.handle(0, 0, Input::StoreFailed("others can write it".into()));
+    oauth.handle(Instant::ZERO, 0, Input::SignIn { by_person: true });
+    oauth.handle(Instant::ZERO, 0, Input::StoreFailed("others can write it".into()));
     let outputs: Vec<_> = std::iter::from_fn(|| oauth.poll_output()).collect();
     assert!(format!("{outputs:?}").contains("others can write it"), "{outputs:?}");
 }
@@ -98,7 +99,7 @@ fn nobody_can_listen() {
     assert!(world.listening);
     drop(world);
     let mut machine = oauth.oauth;
-    machine.handle(0, 0, Input::ListenFailed("the port 1 is taken".into()));
+    machine.handle(Instant::ZERO, 0, Input::ListenFailed("the port 1 is taken".into()));
     assert!(machine.poll_output().is_none(), "nobody asked");
 }
 

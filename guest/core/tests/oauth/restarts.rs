@@ -1,5 +1,6 @@
 //! The table of restarts: what a server forgets when it is killed, and what must not be thrown away because it is away.
 
+use mcp_reconnect_core::SECOND;
 use mcp_reconnect_core::oauth::{Config, Event, FailureKind, Input, Page};
 
 use crate::world::World;
@@ -223,7 +224,7 @@ fn tokens_of_two_seconds() {
     let mut last = world.sign_in();
     world.acquire(None).unwrap();
     for _ in 0..20 {
-        world.now += 2_000_000_000;
+        world.now += 2 * SECOND;
         world.wall += 2;
         world.input(Input::Acquire { rejected: Some((401, "Bearer".into())) });
         assert_ne!(world.token(), last);

@@ -1,11 +1,12 @@
 //! A host, an MCP server and an authorization server in memory, on a clock of their own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
+use mcp_reconnect_core::Instant;
 use mcp_reconnect_core::oauth::{
     Config, Event, Failure, FailureKind, Input, Oauth, Output, Page, Request, Response, Secret, Token,
 };
-use mcp_reconnect_core::{Nanos, SECOND};
 use serde_json::{Value, json};
 
 /// What a request gets.
@@ -103,7 +104,7 @@ impl Servers {
 
     fn answer(&mut self, request: &Request) -> Reply {
         self.requests.push(request.clone());
-        assert!(request.max_body > 0 && request.timeout > 0);
+        assert!(request.max_body > 0 && !request.timeout.is_zero());
         let path = path(&request.url);
         if self.away.contains(path) {
             return Err(("connection refused".into(), false));
@@ -171,7 +172,7 @@ pub type Meanwhile = Box<dyn FnOnce(&mut Option<Secret>, &mut Servers)>;
 pub struct World {
     pub oauth: Oauth,
     pub servers: Servers,
-    pub now: Nanos,
+    pub now: Instant,
     pub wall: u64,
     pub store: Option<Secret>,
     pub locked: bool,
@@ -194,7 +195,7 @@ impl World {
         Self {
             oauth,
             servers: Servers::new(),
-            now: 0,
+            now: Instant::ZERO,
             wall: 1_800_000_000,
             store: None,
             locked: false,
@@ -292,10 +293,10 @@ impl World {
 
     /// Lets time pass until the run is over, or for so many seconds.
     pub fn pass(&mut self, seconds: u64) {
-        let end = self.now + seconds * SECOND;
+        let end = self.now + Duration::from_secs(seconds);
         let wall = self.wall + seconds;
         while let Some(at) = self.oauth.deadline().filter(|at| *at <= end) {
-            self.wall += (at - self.now) / SECOND;
+            self.wall += (at - self.now).as_secs();
             self.now = self.now.max(at);
             self.input(Input::Tick);
         }

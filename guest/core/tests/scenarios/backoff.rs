@@ -3,7 +3,7 @@
 use crate::support::*;
 
 /// The times between attempts while the server is away for so long.
-fn attempts(world: &mut World, away: Nanos) -> Vec<Nanos> {
+fn attempts(world: &mut World, away: Duration) -> Vec<Duration> {
     let before = world.net.started.len();
     world.run_for(away);
     let times: Vec<_> = world.net.started[before..].iter().map(|one| one.at).collect();
@@ -76,7 +76,7 @@ fn a_short_restart_is_noticed_at_once_by_those_who_wait() {
     world.now(Fault::Start);
     let back = world.now;
     assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
-    assert!(world.now - back < 200 * MILLISECOND, "{}", world.now - back);
+    assert!(world.now - back < 200 * MILLISECOND, "{:?}", world.now - back);
     world.verify();
 }
 
@@ -132,7 +132,7 @@ fn retry_after_is_obeyed_in_both_forms_and_clamped() {
         let asked = world.now;
         assert!(matches!(world.wait(call, 400 * SECOND), Answer::Result(_)), "{told}");
         let took = world.now - asked;
-        assert!((least * SECOND..=most * SECOND).contains(&took), "{told}: {took}");
+        assert!((least * SECOND..=most * SECOND).contains(&took), "{told}: {took:?}");
         world.verify();
     }
 }
@@ -160,7 +160,7 @@ fn engines_with_other_seeds_do_not_come_back_together() {
         let before = world.net.started.len();
         world.run_for(10 * SECOND);
         let first = world.net.started[before..].first().unwrap().at;
-        firsts.insert((first - 500 * MILLISECOND) / MILLISECOND);
+        firsts.insert(first.as_nanos() / 1_000_000);
     }
     assert!(firsts.len() > 40, "{firsts:?}");
 }

@@ -9,7 +9,7 @@ fn pings(world: &World) -> usize {
 }
 
 /// The GETs that resume a response stream.
-fn resumptions(world: &World) -> Vec<Nanos> {
+fn resumptions(world: &World) -> Vec<Instant> {
     world.net.started.iter().filter(|one| one.header("last-event-id").is_some()).map(|one| one.at).collect()
 }
 
@@ -95,7 +95,7 @@ fn a_resumption_that_cannot_be_made_now_is_made_a_second_or_two_later() {
             assert!(matches!(world.wait(call, 20 * SECOND), Answer::Result(_)), "{}", world.story());
             let gets = resumptions(&world);
             let waited = gets[1] - gets[0];
-            assert!((SECOND..=2 * SECOND + 50 * MILLISECOND).contains(&waited), "{waited}\n{}", world.story());
+            assert!((SECOND..=2 * SECOND + 50 * MILLISECOND).contains(&waited), "{waited:?}\n{}", world.story());
             assert_eq!(gets.len(), 2);
             world.verify();
         }
@@ -206,7 +206,7 @@ fn what_follows_an_acceptance_is_read_for_five_seconds() {
     let accepted = world.now;
     world.run_for(10 * SECOND);
     let over = world.net.cancelled.iter().find(|(_, id)| *id == exchange).unwrap().0;
-    assert!((over - accepted).abs_diff(5 * SECOND) < 10 * MILLISECOND, "{}", over - accepted);
+    assert!((over - accepted).abs_diff(5 * SECOND) < 10 * MILLISECOND, "{:?}", over - accepted);
     world.verify();
 }
 
@@ -370,6 +370,6 @@ fn a_refusal_counts_after_two_seconds_although_its_body_does_not_end() {
     world.head(exchange, 422);
     let refused = world.now;
     assert_eq!(world.wait(call, 5 * SECOND).code(), Some(errors::HTTP_ERROR), "{}", world.story());
-    assert!((world.now - refused).abs_diff(2 * SECOND) < 10 * MILLISECOND, "{}", world.now - refused);
+    assert!((world.now - refused).abs_diff(2 * SECOND) < 10 * MILLISECOND, "{:?}", world.now - refused);
     world.verify();
 }

@@ -87,7 +87,7 @@ fn a_request_after_close_is_answered() {
 #[test]
 fn it_ends_from_every_state() {
     for fault in [Fault::Kill, Fault::BlackHole, Fault::Freeze, Fault::ResetAll, Fault::Forget] {
-        for wait in [0, 5 * MILLISECOND, 12 * SECOND, 45 * SECOND] {
+        for wait in [Duration::ZERO, 5 * MILLISECOND, 12 * SECOND, 45 * SECOND] {
             for knobs in [Knobs::http(), Knobs::sse()] {
                 let mut world = World::new(knobs);
                 world.open();
@@ -97,8 +97,8 @@ fn it_ends_from_every_state() {
                 let asked = world.now;
                 world.host(Input::Close);
                 world.run_until(5 * SECOND, |world| world.closed);
-                assert!(world.closed && world.now - asked <= 900 * MILLISECOND, "{fault:?} {wait}");
-                assert!(world.answer(call).is_some(), "{fault:?} {wait}\n{}", world.story());
+                assert!(world.closed && world.now - asked <= 900 * MILLISECOND, "{fault:?} {wait:?}");
+                assert!(world.answer(call).is_some(), "{fault:?} {wait:?}\n{}", world.story());
                 world.verify();
             }
         }

@@ -125,7 +125,7 @@ fn an_error_in_answer_to_a_ping_is_a_sign_of_life() {
 #[test]
 fn a_heartbeat_of_zero_is_none() {
     let mut options = Options::new(URL);
-    options.heartbeat_interval = 0;
+    options.heartbeat_interval = Duration::ZERO;
     let mut world = World::with(Knobs::http(), options, 1);
     world.open();
     world.run_for(3600 * SECOND);
@@ -181,7 +181,7 @@ fn a_ping_of_the_server_is_answered_by_the_engine() {
 fn after_silence_an_unsafe_request_waits_for_a_ping_even_without_a_heartbeat() {
     for (silence, safe, pings) in [(29, false, 0), (31, false, 1), (31, true, 0)] {
         let mut options = Options::new(URL);
-        options.heartbeat_interval = 0;
+        options.heartbeat_interval = Duration::ZERO;
         let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
         world.open();
         world.run_for(silence * SECOND);

@@ -2,8 +2,8 @@
 
 use crate::support::*;
 
-const HOUR: Nanos = 3600 * SECOND;
-const TEN_MINUTES: Nanos = 600 * SECOND;
+const HOUR: Duration = Duration::from_secs(3600);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// The engine as text: every collection it has is in it, entry by entry.
 fn size(world: &World) -> usize {

@@ -113,10 +113,10 @@ fn a_stream_that_is_redirected_in_a_circle_ends() {
 fn a_timeout_of_years_loses_no_bits() {
     for bits in [55, 58, 60, 61, 62, 63] {
         let mut options = Options::new(URL);
-        options.heartbeat_timeout = 1 << bits;
-        options.backoff_base = 1 << bits;
+        options.heartbeat_timeout = Duration::from_nanos(1 << bits);
+        options.backoff_base = Duration::from_nanos(1 << bits);
         options.backoff_cap = 2 * SECOND;
-        options.hold_timeout = 1 << bits;
+        options.hold_timeout = Duration::from_nanos(1 << bits);
         options.max_attempts = 0;
         let mut world = World::with(Knobs { stateless: true, ..Knobs::http() }, options, 1);
         world.open();

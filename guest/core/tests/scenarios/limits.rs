@@ -372,7 +372,7 @@ fn messages_of_just_the_limit_pass() {
         let (tag, text) = world.request("tools/call", r#"{"name":"echo","arguments":{"tag":$TAG,"pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}}"#);
         let mut options = Options::new(URL);
         options.max_message_bytes = text.len() - limit_less;
-        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO).unwrap();
         world.open();
         world.say(&text);
         world.run_for(SECOND);
@@ -388,7 +388,7 @@ fn the_last_byte_of_the_queue_can_be_used() {
         let (tag, text) = world.request("tools/call", &format!(r#"{{"tag":$TAG,"pad":"{}"}}"#, "x".repeat(400)));
         let mut options = Options::new(URL);
         options.max_queue_bytes = text.len() - less;
-        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO).unwrap();
         world.open();
         world.say(&text);
         world.run_for(SECOND);
@@ -405,7 +405,7 @@ fn the_last_byte_of_the_queue_can_be_used_by_a_notification() {
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/custom","params":{{"pad":"{}"}}}}"#, "x".repeat(400));
         let mut options = Options::new(URL);
         options.max_queue_bytes = 2 * text.len() - less;
-        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO).unwrap();
         world.open();
         world.now(Fault::Kill);
         world.run_for(SECOND);
@@ -434,7 +434,7 @@ fn durations_without_end_are_long_and_not_short() {
         &mut options.backoff_cap,
         &mut options.start_timeout,
     ] {
-        *duration = Nanos::MAX;
+        *duration = Duration::MAX;
     }
     let mut world = World::with(Knobs::http(), options, 1);
     world.open();
@@ -448,12 +448,15 @@ fn durations_without_end_are_long_and_not_short() {
 
 #[test]
 fn at_the_end_of_time_the_clock_stands_still() {
-    for start in [Nanos::MAX / 2 - SECOND, Nanos::MAX] {
+    let end = Instant::from_nanos(u64::MAX / 2);
+    for start in [end - SECOND, Instant::MAX] {
         let mut engine = mcp_reconnect_core::Engine::new(Options::new(URL), 1, start).expect("options are valid");
         let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
-        for (now, input) in [(start, Input::Message(initialize.into())), (Nanos::MAX, Input::Tick), (0, Input::Probe)] {
+        for (now, input) in
+            [(start, Input::Message(initialize.into())), (Instant::MAX, Input::Tick), (Instant::ZERO, Input::Probe)]
+        {
             engine.handle(now, input);
-            assert!(engine.deadline().is_some_and(|deadline| deadline > start.min(Nanos::MAX / 2)));
+            assert!(engine.deadline().is_some_and(|deadline| deadline > start.min(end)));
         }
         let mut outputs = std::iter::from_fn(|| engine.poll_output());
         assert!(outputs.any(|output| matches!(output, Output::Start(..))));
@@ -463,7 +466,7 @@ fn at_the_end_of_time_the_clock_stands_still() {
 #[test]
 fn a_backoff_of_zero_is_no_loop_without_a_pause() {
     let mut options = Options::new(URL);
-    (options.backoff_base, options.backoff_cap) = (0, 0);
+    (options.backoff_base, options.backoff_cap) = (Duration::ZERO, Duration::ZERO);
     let mut world = World::with(Knobs::http(), options, 1);
     world.open();
     world.now(Fault::Kill);

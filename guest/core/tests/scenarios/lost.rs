@@ -27,7 +27,7 @@ fn a_restart_between_two_calls_is_not_noticed() {
                 world.run_for(away + 100 * MILLISECOND);
                 let call = world.call("echo", 0);
                 let answer = world.wait(call, 10 * SECOND);
-                assert!(matches!(answer, Answer::Result(_)), "{lost:?} {away} {answer:?}");
+                assert!(matches!(answer, Answer::Result(_)), "{lost:?} {away:?} {answer:?}");
                 assert_eq!(world.server.runs_of(call), 1);
                 assert_eq!(world.engine.status().session.unwrap().epoch, 2);
                 world.check_runs();

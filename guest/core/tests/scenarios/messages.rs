@@ -60,7 +60,7 @@ fn a_message_passes_byte_for_byte_but_for_its_id() {
     world.client.asked.insert(
         99,
         crate::support::client::Asked {
-            at: 0,
+            at: Instant::ZERO,
             id: "\"q\"".into(),
             method: "tools/call".into(),
             params: String::from("{}"),
@@ -388,7 +388,7 @@ fn a_notification_follows_when_the_one_before_was_taken() {
     world.notify("notifications/custom");
     world.run_for(5 * SECOND);
     let starts: Vec<_> = world.started("notifications/custom")[5..].iter().map(|one| one.at - asked).collect();
-    assert_eq!(starts, [0, SECOND]);
+    assert_eq!(starts, [Duration::ZERO, SECOND]);
     world.verify();
 }
 

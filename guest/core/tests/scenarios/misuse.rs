@@ -86,7 +86,7 @@ fn after_the_end_nothing_comes_of_anything() {
         Input::Close,
     ]);
     for input in all {
-        engine.handle(Nanos::MAX, input);
+        engine.handle(Instant::MAX, input);
         assert_eq!(outputs(&mut engine), []);
         assert_eq!((engine.deadline(), engine.status().state), (None, State::Closed));
     }
@@ -99,7 +99,7 @@ fn time_that_goes_back_stands_still() {
     let (mut steady, mut back) = (world.engine.clone(), world.engine.clone());
     for step in 0..100 {
         let now = world.now + 1000 * MILLISECOND;
-        let past = [now, 0, world.now, now - step][step as usize % 4];
+        let past = [now, Instant::ZERO, world.now, now - Duration::from_nanos(step)][step as usize % 4];
         steady.handle(now, Input::Probe);
         back.handle(now, Input::Tick);
         back.handle(past, Input::Probe);

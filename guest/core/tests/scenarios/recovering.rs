@@ -142,7 +142,7 @@ fn a_busy_server_that_does_not_answer_a_look_is_looked_at_again() {
 #[test]
 fn a_request_that_waits_does_not_make_a_silent_server_busy() {
     let mut options = Options::new(URL);
-    options.heartbeat_interval = 0;
+    options.heartbeat_interval = Duration::ZERO;
     let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
     world.open();
     world.run_for(31 * SECOND);
@@ -199,7 +199,7 @@ fn the_first_attempt_after_a_lost_session_is_the_first() {
             _ => None,
         })
         .collect();
-    assert_eq!(attempts, [(1, 0)], "{}", world.story());
+    assert_eq!(attempts, [(1, Duration::ZERO)], "{}", world.story());
     world.verify();
 }
 
@@ -215,7 +215,7 @@ fn the_age_of_a_connection_does_not_slow_its_way_back() {
     world.now(Fault::Start);
     let back = world.now;
     assert!(matches!(world.wait(call, SECOND), Answer::Result(_)));
-    assert!(world.now - back < 100 * MILLISECOND, "{}", world.now - back);
+    assert!(world.now - back < 100 * MILLISECOND, "{:?}", world.now - back);
     world.verify();
 }
 
@@ -230,7 +230,7 @@ fn a_call_that_runs_undisturbed_is_no_reason_to_hurry() {
     world.reset_exchange(stream);
     world.run_for(2 * SECOND);
     let waited = world.started("\"ping\"")[0].at - broke;
-    assert!(waited >= 100 * MILLISECOND, "{waited}\n{}", world.story());
+    assert!(waited >= 100 * MILLISECOND, "{waited:?}\n{}", world.story());
     assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)));
     world.verify();
 }
@@ -312,7 +312,7 @@ fn on_http_sse_the_loss_of_a_second_stream_does_not_lengthen_the_wait_under_the_
     }
     assert_eq!(world.error(call), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
     let told = world.client.asked[&call].answers[0].0;
-    assert!((told - lost).abs_diff(2 * SECOND) < 10 * MILLISECOND, "{}", told - lost);
+    assert!((told - lost).abs_diff(2 * SECOND) < 10 * MILLISECOND, "{:?}", told - lost);
     world.verify();
 }
 
@@ -358,7 +358,7 @@ fn what_is_cancelled_while_a_ping_is_under_way_is_cancelled_in_its_session_or_no
         let mut world = World::new(Knobs::http());
         let mut options = Options::new(URL);
         options.max_queue_bytes = 5000;
-        world.engine = mcp_reconnect_core::Engine::new(options, 1, 0).unwrap();
+        world.engine = mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO).unwrap();
         world.open();
         let call = world.call("slow", 60_000);
         world.run_for(100 * MILLISECOND);

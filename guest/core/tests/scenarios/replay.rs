@@ -305,7 +305,7 @@ fn after_a_break_an_unsafe_request_waits_for_a_ping() {
 #[test]
 fn after_silence_an_unsafe_request_waits_for_a_ping() {
     let mut options = Options::new(URL);
-    options.heartbeat_interval = 0;
+    options.heartbeat_interval = Duration::ZERO;
     let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
     world.open();
     world.run_for(120 * SECOND);

@@ -33,7 +33,7 @@ fn with_settings(knobs: Knobs, options: Options) -> World {
     world
 }
 
-fn bodies_since(world: &World, at: Nanos, part: &str) -> usize {
+fn bodies_since(world: &World, at: Instant, part: &str) -> usize {
     world.started(part).iter().filter(|one| one.at >= at).count()
 }
 

@@ -322,7 +322,7 @@ fn a_line_that_is_no_json_is_answered_under_its_id_where_that_can_be_read() {
         world.client.asked.insert(
             tag,
             crate::support::client::Asked {
-                at: 0,
+                at: Instant::ZERO,
                 id: id.into(),
                 method: "tools/call".into(),
                 params: String::from("{}"),

@@ -85,7 +85,7 @@ fn retry_and_the_cursor_are_obeyed() {
     let gets = world.started("GET");
     assert_eq!(gets[1].header("last-event-id"), Some(format!("{sid}/standalone/3").as_str()));
     let waited = gets[1].at - ended;
-    assert!((690 * MILLISECOND..=720 * MILLISECOND).contains(&waited), "{waited}");
+    assert!((690 * MILLISECOND..=720 * MILLISECOND).contains(&waited), "{waited:?}");
     world.verify();
 }
 
@@ -169,7 +169,7 @@ fn one_that_lasts_is_opened_again_after_its_retry_however_often_it_ends() {
         world.end_exchange(stream);
         world.run_for(5 * SECOND);
         let waited = world.started("GET").last().unwrap().at - ended;
-        assert!(waited.abs_diff(SECOND) < 5 * MILLISECOND, "{end}: {waited}\n{}", world.story());
+        assert!(waited.abs_diff(SECOND) < 5 * MILLISECOND, "{end}: {waited:?}\n{}", world.story());
     }
     world.verify();
 }
@@ -183,7 +183,7 @@ fn two_short_ones_in_a_row_are_chance_and_the_third_is_not() {
         world.open();
         world.run_for(30 * SECOND);
         let gets: Vec<_> = world.started("GET").iter().map(|one| one.at).collect();
-        let gaps: Vec<_> = gets.windows(2).map(|pair| (pair[1] - pair[0]) / (10 * MILLISECOND)).collect();
+        let gaps: Vec<_> = gets.windows(2).map(|pair| (pair[1] - pair[0]).as_millis() / 10).collect();
         assert_eq!((gaps.len(), &gaps[..2]), (3, &[100, 100][..]), "{gaps:?}");
         third.insert(gaps[2]);
     }
@@ -219,7 +219,7 @@ fn one_that_lasts_for_less_than_ten_seconds_is_a_short_one() {
             world.end_exchange(stream);
             world.run_until(60 * SECOND, |world| world.started("GET").len() == end + 2);
             if end == 2 {
-                third.insert((world.now - ended) / (10 * MILLISECOND));
+                third.insert((world.now - ended).as_millis() / 10);
             }
         }
         world.verify();

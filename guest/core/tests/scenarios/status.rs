@@ -84,7 +84,7 @@ fn a_snapshot_counts_and_names_the_session() {
     let running = [world.call("slow", 5000), world.call("slow", 5000)];
     let status = world.engine.status();
     assert_eq!((status.in_flight, status.queued, status.reconnects, status.replays), (2, 0, 0, 0));
-    assert!(ready_at.abs_diff(status.session_since.unwrap()) < 10 * MILLISECOND);
+    assert!(ready_at - status.session_since.unwrap() < 10 * MILLISECOND);
     let session = status.session.unwrap();
     assert_eq!((session.epoch, session.transport, session.has_session_id), (1, Transport::StreamableHttp, true));
     assert_eq!((session.server_name.as_str(), session.server_version.as_str()), ("model", "1"));
@@ -108,7 +108,7 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
     let refused = |change: &dyn Fn(&mut Options)| {
         let mut options = Options::new(URL);
         change(&mut options);
-        Engine::new(options, 1, 0).map(|_| ()).unwrap_err()
+        Engine::new(options, 1, Instant::ZERO).map(|_| ()).unwrap_err()
     };
     for name in [
         "max-queue-messages",
@@ -151,7 +151,6 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
 #[test]
 fn the_defaults_are_those_that_the_documentation_names() {
     let options = Options::new(URL);
-    let seconds = |duration: Nanos| duration / 1_000_000_000;
     assert_eq!(
         [
             options.credentials_timeout,
@@ -165,10 +164,10 @@ fn the_defaults_are_those_that_the_documentation_names() {
             options.backoff_cap,
             options.start_timeout,
         ]
-        .map(seconds),
+        .map(|duration| duration.as_secs()),
         [15, 30, 10, 180, 3600, 86_400, 300, 30, 30, 20]
     );
-    assert_eq!(options.backoff_base, 500_000_000);
+    assert_eq!(options.backoff_base, 500 * MILLISECOND);
     assert_eq!((options.max_queue_messages, options.max_queue_bytes), (1024, 134_217_728));
     assert_eq!(
         [options.max_message_bytes, options.max_event_bytes, options.max_body_bytes],

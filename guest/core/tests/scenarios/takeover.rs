@@ -63,7 +63,7 @@ fn what_is_no_state_is_refused() {
     let spoilt = good.replace(r#"\"initialize\""#, r#"\"ping\",\"id\":1,\"#);
     for recovery in [String::from("{}"), String::from("no"), spoilt] {
         let options = Options { recovery: Some(recovery.clone()), ..Options::new(URL) };
-        let refused = mcp_reconnect_core::Engine::new(options, 1, 0);
+        let refused = mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO);
         assert!(refused.is_err_and(|error| error.to_string().contains("recovery")), "{recovery}");
     }
 }

@@ -1,8 +1,9 @@
 //! What must always be true: the promises, each checked where it could break.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request, Transport, errors};
+use mcp_reconnect_core::{ExchangeId, Instant, Method, Request, Transport, errors};
 use serde_json::Value;
 
 use super::client::{Answer, DID_NOT_RUN, Tag};
@@ -24,7 +25,7 @@ pub struct Watch {
     /// The engine waits for nothing; that was said.
     pub stuck: bool,
     /// A server asked for rest until then.
-    pub rest_until: Nanos,
+    pub rest_until: Instant,
     pub closing: bool,
     /// Some response stream could be resumed.
     event_ids: bool,
@@ -33,7 +34,7 @@ pub struct Watch {
     /// Too many exchanges were open at once; that was said.
     pub crowded: bool,
     /// Since when nothing goes wrong any more.
-    pub kind_since: Option<Nanos>,
+    pub kind_since: Option<Instant>,
     /// What was asked, sent, executed and answered.
     pub history: Vec<Entry>,
     /// Every POST of each request of the client.
@@ -44,7 +45,7 @@ pub struct Watch {
     /// The first answer to each that reached the engine.
     delivered: BTreeMap<Tag, Delivered>,
     /// Requests whose last exchange is over, and since when.
-    over: BTreeMap<Tag, Nanos>,
+    over: BTreeMap<Tag, Instant>,
     /// Requests of which the server has reported progress: it has taken them, whatever became of their POSTs.
     reported: BTreeSet<Tag>,
     /// Every status that the engine got.
@@ -60,7 +61,7 @@ pub struct Watch {
     /// The engine said that it gives one up.
     pub restore_given_up: bool,
     /// When each session began at the server.
-    pub begun: Vec<Nanos>,
+    pub begun: Vec<Instant>,
 }
 
 impl World {

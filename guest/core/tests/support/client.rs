@@ -1,8 +1,9 @@
 //! The client above the engine: it asks, answers questions, and counts what it gets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use mcp_reconnect_core::{Event, Input, Nanos};
+use mcp_reconnect_core::{Event, Input, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -32,15 +33,15 @@ impl Answer {
 /// A request of the client.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    pub at: Nanos,
+    pub at: Instant,
     /// Its id, as it was spelt.
     pub id: String,
     pub method: String,
     pub params: String,
     /// It may run twice.
     pub safe: bool,
-    pub cancelled: Option<Nanos>,
-    pub answers: Vec<(Nanos, Answer)>,
+    pub cancelled: Option<Instant>,
+    pub answers: Vec<(Instant, Answer)>,
 }
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ pub struct Client {
     by_id: BTreeMap<String, Vec<Tag>>,
     next: Tag,
     /// Every notification and request of the server, as it came.
-    pub heard: Vec<(Nanos, String)>,
+    pub heard: Vec<(Instant, String)>,
     /// It says `initialized` as soon as `initialize` is answered, unless this is set.
     pub silent: bool,
     /// Where the last list ended.
@@ -65,7 +66,7 @@ pub struct Client {
     /// Its host brings fresh headers when they are asked for.
     pub refreshes: bool,
     /// How long it thinks.
-    pub thinks: Nanos,
+    pub thinks: Duration,
     /// Questions it was asked and told to drop.
     pub dropped: Vec<String>,
     /// The initialize result it got last.
@@ -247,13 +248,13 @@ impl World {
 
     /// Waits for the answer of a request.
     #[track_caller]
-    pub fn wait(&mut self, tag: Tag, limit: Nanos) -> Answer {
+    pub fn wait(&mut self, tag: Tag, limit: Duration) -> Answer {
         self.run_until(limit, |world| world.answer(tag).is_some());
         self.answer(tag).cloned().unwrap_or_else(|| panic!("tag {tag} was not answered in time\n{}", self.story()))
     }
 
     /// Notifications and questions that hold `part`.
-    pub fn heard(&self, part: &str) -> Vec<&(Nanos, String)> {
+    pub fn heard(&self, part: &str) -> Vec<&(Instant, String)> {
         self.client.heard.iter().filter(|(_, text)| text.contains(part)).collect()
     }
 

@@ -1,27 +1,28 @@
 //! Ten thousand engines lose one server at the same instant. When do they come back?
 
-use mcp_reconnect_core::{Event, Nanos, Options, TransportChoice};
+use mcp_reconnect_core::{Event, Instant, Options, TransportChoice};
+use std::time::Duration;
 
 use super::server::Knobs;
 use super::world::{Fault, Happening, World};
 use super::{MILLISECOND, SECOND, URL};
 
 /// The width of a bucket.
-pub const BUCKET: Nanos = 100 * MILLISECOND;
+pub const BUCKET: Duration = Duration::from_millis(100);
 
 /// How many engines came back in each bucket after the server did.
 #[derive(Clone, Debug)]
 pub struct Herd {
-    pub away: Nanos,
+    pub away: Duration,
     pub engines: usize,
     pub buckets: Vec<usize>,
 }
 
 impl Herd {
     /// Engines with seeds of their own, a server that is away for so long, and nobody who waits for it.
-    pub fn run(engines: usize, away: Nanos) -> Self {
+    pub fn run(engines: usize, away: Duration) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let times: Vec<Nanos> = std::thread::scope(|scope| {
+        let times: Vec<Duration> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
                 .map(|worker| {
                     scope.spawn(move || {
@@ -36,7 +37,7 @@ impl Herd {
     }
 
     /// The same for a client that doubles a fixed second, without jitter: 1 s, 2 s, 4 s … 30 s after each failure.
-    pub fn doubling(engines: usize, away: Nanos) -> Self {
+    pub fn doubling(engines: usize, away: Duration) -> Self {
         let (mut at, mut step) = (SECOND, SECOND);
         while at < away {
             step = (step * 2).min(30 * SECOND);
@@ -45,11 +46,11 @@ impl Herd {
         Self::of(away, &vec![at - away; engines])
     }
 
-    fn of(away: Nanos, times: &[Nanos]) -> Self {
-        let last = times.iter().max().map_or(0, |time| time / BUCKET) as usize;
+    fn of(away: Duration, times: &[Duration]) -> Self {
+        let last = times.iter().max().map_or(0, |time| bucket(*time));
         let mut buckets = vec![0; last + 1];
         for time in times {
-            buckets[(time / BUCKET) as usize] += 1;
+            buckets[bucket(*time)] += 1;
         }
         Self { away, engines: times.len(), buckets }
     }
@@ -61,13 +62,18 @@ impl Herd {
     }
 
     /// How long until all were back.
-    pub fn last(&self) -> Nanos {
-        self.buckets.len() as Nanos * BUCKET
+    pub fn last(&self) -> Duration {
+        self.buckets.len() as u32 * BUCKET
     }
 }
 
+/// The bucket that this belongs to.
+fn bucket(time: Duration) -> usize {
+    (time.as_nanos() / BUCKET.as_nanos()) as usize
+}
+
 /// How long after the server an engine comes back.
-fn return_of(seed: u64, away: Nanos) -> Nanos {
+fn return_of(seed: u64, away: Duration) -> Duration {
     let mut options = Options::new(URL);
     options.transport = TransportChoice::HttpSse;
     let mut world = World::with(Knobs::sse(), options, seed).untraced();
@@ -77,7 +83,7 @@ fn return_of(seed: u64, away: Nanos) -> Nanos {
     let back = world.now + away;
     let returned = |world: &World| world.events.iter().any(|(_, event)| matches!(event, Event::Reconnected { .. }));
     assert!(world.run_until(away + 120 * SECOND, returned), "engine {seed} never came back");
-    world.now.saturating_sub(back)
+    world.now - back
 }
 
 /// A plot of what the engines do, beside what fixed doubling does.
@@ -97,7 +103,7 @@ pub fn svg(engine: &Herd, doubling: &Herd) -> String {
             "<text x=\"20\" y=\"{}\">{name}: at most {most} of {} in 100 ms, all back after {:.1} s</text>\n",
             base - HEIGHT - 8,
             herd.engines,
-            herd.last() as f64 / SECOND as f64,
+            herd.last().as_secs_f64(),
         );
         for (at, count) in herd.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
             let width = (WIDTH as f64 / columns as f64).max(1.0);
@@ -125,6 +131,6 @@ pub fn svg(engine: &Herd, doubling: &Herd) -> String {
         WIDTH + 50,
         bottom + 16,
         engine.engines,
-        engine.away as f64 / SECOND as f64,
+        engine.away.as_secs_f64(),
     )
 }

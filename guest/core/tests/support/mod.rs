@@ -22,13 +22,15 @@ pub mod world;
 pub use client::{Answer, Tag};
 #[allow(unused_imports)]
 pub use mcp_reconnect_core::{
-    Event, ExchangeId, Failure, Input, MILLISECOND, Method, Nanos, Options, Output, SECOND, State, Transport,
+    Event, ExchangeId, Failure, Input, Instant, MILLISECOND, Method, Options, Output, SECOND, State, Transport,
     TransportChoice, errors,
 };
 #[allow(unused_imports)]
 pub use net::Fate;
 #[allow(unused_imports)]
 pub use server::{Get, Knobs, Lost, Offer, Reply, Resume};
+#[allow(unused_imports)]
+pub use std::time::Duration;
 #[allow(unused_imports)]
 pub use world::{Fault, World};
 

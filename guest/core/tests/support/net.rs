@@ -1,8 +1,9 @@
 //! The network: every exchange is a connection of its own, with a fate.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mcp_reconnect_core::{ExchangeId, Failure, Input, Method, Nanos, Request, SECOND};
+use mcp_reconnect_core::{ExchangeId, Failure, Input, Instant, Method, Request, SECOND};
 
 use super::MILLISECOND;
 use super::server::Accent;
@@ -32,7 +33,7 @@ pub enum Fate {
     /// The driver cannot send it.
     Unsendable,
     /// The request takes so much longer to arrive.
-    Slow(Nanos),
+    Slow(Duration),
 }
 
 /// A part of a response.
@@ -61,13 +62,13 @@ pub struct Conn {
     events: bool,
     parts: u32,
     /// When the last part arrives: parts do not overtake each other.
-    last: Nanos,
+    last: Instant,
 }
 
 /// An HTTP request that the engine started, for tests to look at.
 #[derive(Clone, Debug)]
 pub struct Started {
-    pub at: Nanos,
+    pub at: Instant,
     pub id: ExchangeId,
     pub request: Request,
 }
@@ -98,15 +99,15 @@ pub struct Net {
     /// Fates of the exchanges to come, by a part of their request line or body.
     pub fates: Vec<(String, Fate)>,
     /// Extra time that each request takes to arrive.
-    pub jitter: Nanos,
+    pub jitter: Duration,
     /// Responses are cut into pieces at random places.
     pub shred: bool,
     /// Exchanges that were cancelled by the engine.
-    pub cancelled: Vec<(Nanos, ExchangeId)>,
+    pub cancelled: Vec<(Instant, ExchangeId)>,
     /// Many exchanges in a short time are a fault.
     pub counts_haste: bool,
     /// When bodies ended as they should.
-    pub ended: Vec<Nanos>,
+    pub ended: Vec<Instant>,
 }
 
 impl World {
@@ -172,7 +173,7 @@ impl World {
         if fate != Fate::Well {
             self.note(|| format!("          #{} will be {fate:?}", id.0));
         }
-        let there = MILLISECOND + self.random.within(0, self.net.jitter);
+        let there = MILLISECOND + self.random.time(Duration::ZERO, self.net.jitter);
         self.net.conns.insert(
             id,
             Conn {
@@ -196,7 +197,7 @@ impl World {
             Fate::Refused => self.after(there, fail(Failure::Connect)),
             Fate::NoName => self.after(there, fail(Failure::Dns)),
             Fate::BadCertificate => self.after(there, fail(Failure::Tls)),
-            Fate::Unsendable => self.after(0, fail(Failure::Unsendable)),
+            Fate::Unsendable => self.after(Duration::ZERO, fail(Failure::Unsendable)),
             Fate::ResetBefore => self.after(there, fail(Failure::Lost)),
             Fate::Swallowed => self.after(there / 2, Happening::Sent(id)),
             _ if !self.server.up => self.after(there, fail(Failure::Connect)),
@@ -441,7 +442,7 @@ impl World {
     }
 
     /// When responses ended in order.
-    pub fn ended(&self) -> Vec<Nanos> {
+    pub fn ended(&self) -> Vec<Instant> {
         self.net.ended.clone()
     }
 

@@ -1,6 +1,7 @@
 //! Random runs: what a seed stands for, how it is run, and how a failing one is made shorter.
 
-use mcp_reconnect_core::{Input, Nanos, Options, TransportChoice};
+use mcp_reconnect_core::{Input, Instant, Options, TransportChoice};
+use std::time::Duration;
 
 use super::client::{Answer, call_params};
 use super::net::Fate;
@@ -92,15 +93,15 @@ pub struct Plan {
     pub seed: u64,
     pub knobs: Knobs,
     pub options: Options,
-    pub jitter: Nanos,
+    pub jitter: Duration,
     pub shred: bool,
     pub odd_ids: bool,
     pub stubborn: bool,
     pub refreshes: bool,
-    pub thinks: Nanos,
+    pub thinks: Duration,
     pub down_at_start: bool,
-    pub acts: Vec<(Nanos, Act)>,
-    pub faults: Vec<(Nanos, Fault)>,
+    pub acts: Vec<(Instant, Act)>,
+    pub faults: Vec<(Instant, Fault)>,
 }
 
 /// What came of a run.
@@ -117,14 +118,14 @@ pub struct Outcome {
 }
 
 /// How long things go wrong.
-const TROUBLE: Nanos = 30 * SECOND;
+const TROUBLE: Duration = Duration::from_secs(30);
 /// After that every request has its answer within so long: a request that was sent just before may still run for its
 /// run timeout, be replayed, and run again, but no longer than its limit; before that it may have been held.
-const RECOVERY: Nanos = 180 * SECOND;
+const RECOVERY: Duration = Duration::from_secs(180);
 
 /// What sets something up that a new session must get back, and how long that may take once the world is kind.
 const SETS_UP: [&str; 3] = ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
-const CONVERGENCE: Nanos = 120 * SECOND;
+const CONVERGENCE: Duration = Duration::from_secs(120);
 
 impl Plan {
     /// The run that a seed stands for, in the newest generation.
@@ -172,7 +173,7 @@ impl Plan {
         if seed.is_multiple_of(4) {
             options.connect_headers_timeout = 2 * SECOND;
         }
-        let acts = (0..random.within(2, 9)).map(|_| (random.within(0, TROUBLE), some_act(&mut random))).collect();
+        let acts = (0..random.within(2, 9)).map(|_| (random.instant(TROUBLE), some_act(&mut random))).collect();
         let mut plan = Self {
             generation: 1,
             seed,
@@ -220,7 +221,7 @@ impl Plan {
         }
         let options = &mut self.options;
         if random.percent(8) {
-            options.heartbeat_interval = 0;
+            options.heartbeat_interval = Duration::ZERO;
         }
         if random.percent(8) {
             options.hold_timeout = 8 * SECOND;
@@ -233,18 +234,18 @@ impl Plan {
             self.knobs.retry = Some(35_000);
         }
         for _ in 0..random.within(0, 5) {
-            self.acts.push((random.within(0, TROUBLE), another_act(random)));
+            self.acts.push((random.instant(TROUBLE), another_act(random)));
         }
         if random.percent(10) {
-            self.faults.push((random.within(0, TROUBLE), Fault::Nap(random.within(1, 20) * SECOND)));
+            self.faults.push((random.instant(TROUBLE), Fault::Nap(Duration::from_secs(random.within(1, 20)))));
         }
         if random.percent(5) {
-            self.acts.push((random.within(0, TROUBLE), Act::Close));
+            self.acts.push((random.instant(TROUBLE), Act::Close));
         }
     }
 
     fn add_fault(&mut self, random: &mut Random) {
-        let at = random.within(0, TROUBLE);
+        let at = random.instant(TROUBLE);
         let later = at + random.pick(&[20, 500, 3000, 12_000]) * MILLISECOND;
         if random.percent(10) {
             // An update: the process that comes back is another one.
@@ -300,10 +301,10 @@ impl Plan {
             world.at(*at, Happening::Act(act.clone()));
         }
         world.initialize();
-        world.run_to((TROUBLE + 13 * SECOND).max(self.end_of_naps()));
+        world.run_to((Instant::ZERO + TROUBLE + 13 * SECOND).max(self.end_of_naps()));
         world.note(|| String::from("======= no more cause"));
         // The transport is detected again at most once a minute.
-        world.watch.kind_since = Some(world.now + if self.moves() { 60 * SECOND } else { 0 });
+        world.watch.kind_since = Some(world.now + if self.moves() { 60 * SECOND } else { Duration::ZERO });
         world.server.rules.retain(|(_, times, _)| *times == ALWAYS);
         world.net.fates.clear();
         for cure in [Fault::Weather(0), Fault::Heal, Fault::Thaw, Fault::Start] {
@@ -335,7 +336,7 @@ impl Plan {
         }
         // Promise 5: whatever happened, it works again.
         world.run_for(self.rest());
-        if self.options.heartbeat_interval == 0 {
+        if self.options.heartbeat_interval.is_zero() {
             // Nobody but the client finds out what was lost in silence.
             for _ in 0..2 {
                 let asked = world.ask("resources/read", r#"{"tag":$TAG}"#);
@@ -344,7 +345,7 @@ impl Plan {
         }
         let calm_since = world.now;
         for safe in [true, false] {
-            if self.options.heartbeat_interval == 0 && self.loses_in_silence() {
+            if self.options.heartbeat_interval.is_zero() && self.loses_in_silence() {
                 break;
             }
             // The first may find out that the session is dead; it is safe to repeat. The second must find all well.
@@ -373,7 +374,7 @@ impl Plan {
         }
         world.check_churn(calm_since);
         let refuses = |part: &str| world.server.rules.iter().any(|(of, ..)| of.contains(part));
-        let blind = self.options.heartbeat_interval == 0 && self.loses_in_silence();
+        let blind = self.options.heartbeat_interval.is_zero() && self.loses_in_silence();
         if refuses("own ") || blind {
             // What is refused for good need not be there, and what nobody looks at may be gone.
         } else if world.client.asked.values().any(|asked| SETS_UP.contains(&asked.method.as_str())) {
@@ -384,9 +385,12 @@ impl Plan {
     }
 
     /// When the driver has taken note of everything that happened while it slept.
-    fn end_of_naps(&self) -> Nanos {
-        let ends = self.faults.iter().map(|(at, fault)| if let Fault::Nap(time) = fault { at + time } else { 0 });
-        ends.max().unwrap_or(0) + 2
+    fn end_of_naps(&self) -> Instant {
+        let ends = self.faults.iter().filter_map(|(at, fault)| match fault {
+            Fault::Nap(time) => Some(*at + *time),
+            _ => None,
+        });
+        ends.max().unwrap_or_default() + Duration::from_nanos(2)
     }
 
     /// Pings are rejected for ever, and the host has other credentials to give.
@@ -401,11 +405,11 @@ impl Plan {
     }
 
     /// How long nothing is asked before the proof that all is well.
-    fn rest(&self) -> Nanos {
+    fn rest(&self) -> Duration {
         let tricked = self.acts.iter().any(|(_, act)| matches!(act, Act::Trick(part, ..) if part.starts_with("own ")));
         let faulty = self.faults.iter().any(|(_, fault)| !matches!(fault, Fault::Nap(_)));
         let slow = self.generation > 1 && (faulty || tricked);
-        self.rest_of_the_first().max(if slow { 75 * SECOND } else { 0 })
+        self.rest_of_the_first().max(if slow { 75 * SECOND } else { Duration::ZERO })
     }
 
     /// Something that is lost may give no sign.
@@ -416,7 +420,7 @@ impl Plan {
         silent || drops(&self.knobs) || updates
     }
 
-    fn rest_of_the_first(&self) -> Nanos {
+    fn rest_of_the_first(&self) -> Duration {
         let silent = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Weather(_) | Fault::Vanish));
         let rejected = self
             .acts
@@ -442,7 +446,7 @@ impl Plan {
             // After a rejection the server is asked again after ten seconds at the earliest.
             45 * SECOND
         } else {
-            0
+            Duration::ZERO
         }
     }
 
@@ -475,7 +479,7 @@ impl Plan {
         let plain = if self.knobs.offer == Offer::Http { Knobs::http() } else { Knobs::sse() };
         let defaults = Options::new(URL);
         let simplify: [fn(&mut Self, &Knobs, &Options); 20] = [
-            |plan, _, _| plan.jitter = 0,
+            |plan, _, _| plan.jitter = Duration::ZERO,
             |plan, _, _| plan.shred = false,
             |plan, _, _| plan.odd_ids = false,
             |plan, _, _| plan.stubborn = false,
@@ -518,7 +522,7 @@ impl Plan {
             .collect();
         all.sort();
         for (at, what) in all {
-            text += &format!("{:>8} ms  {what}\n", at / MILLISECOND);
+            text += &format!("{:>8} ms  {what}\n", at.as_nanos() / 1_000_000);
         }
         text
     }

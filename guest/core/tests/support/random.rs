@@ -1,5 +1,8 @@
 //! Seeded randomness for the world around the engine.
 
+use mcp_reconnect_core::Instant;
+use std::time::Duration;
+
 /// SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -20,6 +23,16 @@ impl Random {
     /// A number in `from..=to`.
     pub fn within(&mut self, from: u64, to: u64) -> u64 {
         from + self.next() % (to - from + 1)
+    }
+
+    /// A duration in `from..=to`, in nanoseconds.
+    pub fn time(&mut self, from: Duration, to: Duration) -> Duration {
+        Duration::from_nanos(self.within(from.as_nanos() as u64, to.as_nanos() as u64))
+    }
+
+    /// A point in the first `time` of the clock.
+    pub fn instant(&mut self, time: Duration) -> Instant {
+        Instant::ZERO + self.time(Duration::ZERO, time)
     }
 
     /// True in so many of a hundred cases.

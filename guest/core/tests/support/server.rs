@@ -2,8 +2,9 @@
 //! `work` acts on them, `speech` answers, and `script` does something else instead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use mcp_reconnect_core::{ExchangeId, Method, Nanos};
+use mcp_reconnect_core::{ExchangeId, Instant, Method};
 use serde_json::Value;
 
 mod front;
@@ -23,7 +24,7 @@ pub use script::{Reply, json_body, status, status_text};
 /// One execution of a request.
 #[derive(Clone, Debug)]
 pub struct Run {
-    pub at: Nanos,
+    pub at: Instant,
     pub tag: Tag,
     pub method: String,
     pub session: String,
@@ -77,8 +78,8 @@ struct Job {
     tag: Tag,
     token: Option<Value>,
     kind: Work,
-    end: Nanos,
-    step: Nanos,
+    end: Instant,
+    step: Duration,
     cancelled: bool,
 }
 
@@ -96,7 +97,7 @@ pub struct Server {
     pub up: bool,
     pub frozen: bool,
     pub stuck: Vec<Happening>,
-    pub busy_until: Nanos,
+    pub busy_until: Instant,
     /// How often the process was started.
     pub generation: u32,
     pub sessions: BTreeMap<String, Session>,
@@ -115,7 +116,7 @@ pub struct Server {
     /// The session that began last.
     latest: String,
     /// Everything that arrived: when, in which session, what.
-    pub arrivals: Vec<(Nanos, String, String)>,
+    pub arrivals: Vec<(Instant, String, String)>,
 }
 
 impl Server {
@@ -125,7 +126,7 @@ impl Server {
             up: true,
             frozen: false,
             stuck: Vec::new(),
-            busy_until: 0,
+            busy_until: Instant::ZERO,
             generation: 1,
             sessions: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -186,7 +187,7 @@ fn head(status: u16, kind: &str) -> Down {
 impl World {
     pub(super) fn stop_server(&mut self) {
         self.server.up = false;
-        self.server.busy_until = 0;
+        self.server.busy_until = Instant::ZERO;
         self.server.frozen = false;
         self.server.stuck.clear();
         self.server.jobs.clear();
@@ -215,7 +216,7 @@ impl World {
     pub(super) fn thaw(&mut self) {
         self.server.frozen = false;
         for what in std::mem::take(&mut self.server.stuck) {
-            self.after(0, what);
+            self.after(Duration::ZERO, what);
         }
     }
 

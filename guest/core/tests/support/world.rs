@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
-use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Nanos, Options, Output, SECOND};
+use mcp_reconnect_core::{Engine, Event, ExchangeId, Input, Instant, Options, Output, SECOND};
 
 use super::check::Watch;
 use super::client::Client;
@@ -16,7 +17,7 @@ use super::{MILLISECOND, URL};
 
 /// An engine and everything around it.
 pub struct World {
-    pub now: Nanos,
+    pub now: Instant,
     pub engine: Engine,
     pub options: Options,
     pub server: Server,
@@ -28,13 +29,13 @@ pub struct World {
     /// Everything that should never be true and was.
     pub violations: Vec<String>,
     /// Every event of the engine's but messages, with its time.
-    pub events: Vec<(Nanos, Event)>,
+    pub events: Vec<(Instant, Event)>,
     trace: Option<Vec<String>>,
-    agenda: BTreeMap<(Nanos, u64), (Nanos, Happening)>,
+    agenda: BTreeMap<(Instant, u64), (Instant, Happening)>,
     /// The driver does nothing before this.
-    pub asleep_until: Nanos,
+    pub asleep_until: Instant,
     /// When what happens now was there to be taken note of.
-    pub due: Nanos,
+    pub due: Instant,
     happenings: u64,
     idle_ticks: u32,
     outputs: DefaultHasher,
@@ -94,7 +95,7 @@ pub enum Fault {
     /// The server's behaviour changes.
     Become(Box<Knobs>),
     /// The driver does nothing for so long; what happens meanwhile waits for it.
-    Nap(Nanos),
+    Nap(Duration),
 }
 
 impl Happening {
@@ -116,8 +117,8 @@ impl World {
 
     pub fn with(knobs: Knobs, options: Options, seed: u64) -> Self {
         Self {
-            now: 0,
-            engine: Engine::new(options.clone(), seed, 0).expect("options are valid"),
+            now: Instant::ZERO,
+            engine: Engine::new(options.clone(), seed, Instant::ZERO).expect("options are valid"),
             options,
             server: Server::new(knobs),
             net: Net::default(),
@@ -128,8 +129,8 @@ impl World {
             events: Vec::new(),
             trace: Some(Vec::new()),
             agenda: BTreeMap::new(),
-            asleep_until: 0,
-            due: 0,
+            asleep_until: Instant::ZERO,
+            due: Instant::ZERO,
             happenings: 0,
             idle_ticks: 0,
             outputs: DefaultHasher::new(),
@@ -145,7 +146,8 @@ impl World {
 
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            let (seconds, micros) = (self.now / SECOND, self.now % SECOND / 1000);
+            let micros = self.now.as_nanos() / 1000;
+            let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
             trace.push(format!("{seconds:>5}.{micros:06}  {}", what()));
         }
     }
@@ -166,28 +168,28 @@ impl World {
         self.outputs.finish()
     }
 
-    pub fn at(&mut self, when: Nanos, what: Happening) {
+    pub fn at(&mut self, when: Instant, what: Happening) {
         self.happenings += 1;
         let when = when.max(self.now);
         self.agenda.insert((when, self.happenings), (when, what));
     }
 
-    pub fn after(&mut self, delay: Nanos, what: Happening) {
+    pub fn after(&mut self, delay: Duration, what: Happening) {
         self.at(self.now + delay, what);
     }
 
     /// Goes on until this point in time.
-    pub fn run_to(&mut self, end: Nanos) {
+    pub fn run_to(&mut self, end: Instant) {
         while self.step(end) {}
         self.now = self.now.max(end);
     }
 
-    pub fn run_for(&mut self, time: Nanos) {
+    pub fn run_for(&mut self, time: Duration) {
         self.run_to(self.now + time);
     }
 
     /// Goes on until the condition holds; false if it does not within `limit`.
-    pub fn run_until(&mut self, limit: Nanos, mut condition: impl FnMut(&Self) -> bool) -> bool {
+    pub fn run_until(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let end = self.now + limit;
         loop {
             if condition(self) {
@@ -200,7 +202,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, end: Nanos) -> bool {
+    fn step(&mut self, end: Instant) -> bool {
         let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
         // A driver that is late for a timer takes note of it when it is back.
         let deadline = self.engine.deadline().map(|at| at.max(self.asleep_until));
@@ -334,7 +336,7 @@ impl World {
     }
 
     /// Restarts the server: away for so long.
-    pub fn restart(&mut self, away: Nanos) {
+    pub fn restart(&mut self, away: Duration) {
         self.fault(Fault::Kill);
         self.after(away, Happening::Fault(Fault::Start));
     }
@@ -367,7 +369,7 @@ impl fmt::Display for Shown<'_> {
         match self.0 {
             Event::Diagnostic { level, text } => write!(to, "{level:?}: {text}"),
             Event::Reconnecting { attempt, delay, reason } => {
-                write!(to, "Reconnecting, attempt {attempt} in {} ms: {reason}", delay / MILLISECOND)
+                write!(to, "Reconnecting, attempt {attempt} in {} ms: {reason}", delay.as_millis())
             }
             event => write!(to, "{event:?}"),
         }

@@ -33,10 +33,11 @@ impl Http {
     }
 
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failed> {
-        let limit = Duration::from_nanos(request.timeout);
-        match tokio::time::timeout(limit, self.exchange(request)).await {
+        match tokio::time::timeout(request.timeout, self.exchange(request)).await {
             Ok(result) => result,
-            Err(_) => Err(Failed { detail: format!("no answer within {} s", limit.as_secs()), for_good: false }),
+            Err(_) => {
+                Err(Failed { detail: format!("no answer within {} s", request.timeout.as_secs()), for_good: false })
+            }
         }
     }
 
@@ -133,7 +134,7 @@ mod tests {
             headers: Vec::new(),
             body: String::new().into(),
             max_body: 1000,
-            timeout: 10_000_000_000,
+            timeout: Duration::from_secs(10),
         }
     }
 

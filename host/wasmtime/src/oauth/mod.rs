@@ -225,11 +225,11 @@ impl Session {
     fn handle(&mut self, input: Input) {
         let now = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.machine.handle(now, wall, input);
+        self.machine.handle(mcp_reconnect_core::Instant::from_nanos(now), wall, input);
     }
 
     async fn wait(&mut self, pasted: &mut Option<mpsc::Receiver<String>>) -> Waited {
-        let until = self.machine.deadline().map(|at| self.origin + Duration::from_nanos(at));
+        let until = self.machine.deadline().map(|at| self.origin + Duration::from_nanos(at.as_nanos()));
         let time = async {
             match until {
                 Some(until) => tokio::time::sleep_until(until.into()).await,

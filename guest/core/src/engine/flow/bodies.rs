@@ -1,17 +1,17 @@
 //! The bound on all bodies together: past it the large ones wait for the oldest of them.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::timers::Timer;
-use crate::{ExchangeId, Nanos, Output};
+use crate::{ExchangeId, Output};
 
 /// A body of which less is held never waits: most are smaller, and those that answer pings must not wait. So much of each body is
 /// not counted, so that the beginnings of those that wait take no room from the one that is read.
 const LARGE: usize = 64 << 10;
 /// How long the body that the others wait for may bring nothing, before one more is read beside it.
-const PATIENCE: Nanos = 10 * SECOND;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known of the bodies that are being read, beside what each exchange knows of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

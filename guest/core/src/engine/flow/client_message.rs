@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::settle;
 use crate::api::errors::{self, response};
@@ -20,10 +21,10 @@ use crate::policy::replay;
 use crate::wire::json::{self, Envelope, Kind, Malformed, Params, Parsed};
 use crate::wire::modern;
 use crate::wire::spelling;
-use crate::{Level, MILLISECOND, Nanos};
+use crate::{Instant, Level, SECOND};
 
 /// How long a notification may hold up the messages behind it.
-const NOTIFY_HOLD: u64 = 1000 * MILLISECOND;
+const NOTIFY_HOLD: Duration = SECOND;
 
 impl Engine {
     /// Before a text that was not UTF-8 stands U+FFFD, see [`crate::Input::Message`].
@@ -172,7 +173,7 @@ impl Engine {
         self.progress_tokens.forget_tasks();
         let key = self.admit(request);
         self.start_hold(key, self.options.hold_timeout);
-        if self.options.start_timeout > 0 {
+        if !self.options.start_timeout.is_zero() {
             self.timers.set(Timer::Start, self.now + self.options.start_timeout);
         }
         if restart {
@@ -345,7 +346,7 @@ impl Engine {
         }
         let order = self.order();
         let expires = self.now + self.options.hold_timeout;
-        self.outbox.put(Queued::note(order, message, expires));
+        self.outbox.put(Queued::note(order, message, Some(expires)));
         self.time_notifications();
     }
 
@@ -366,10 +367,10 @@ impl Engine {
 
     /// Drops every notification and response that waits.
     pub(crate) fn drop_notifications(&mut self, why: &str) {
-        self.drop_notifications_until(Nanos::MAX - 1, why);
+        self.drop_notifications_until(Instant::MAX, why);
     }
 
-    fn drop_notifications_until(&mut self, end: Nanos, why: &str) {
+    fn drop_notifications_until(&mut self, end: Instant, why: &str) {
         let dropped = self.outbox.drop_expired(end);
         if dropped > 0 {
             self.log_dropped(&alloc::format!("a notification or answer of the client ({dropped} of them)"), why);
@@ -391,7 +392,7 @@ impl Engine {
 
     /// Puts a message back where it stood in the client's order.
     pub(crate) fn requeue(&mut self, queued: Queued) {
-        let timed = queued.expires < Nanos::MAX;
+        let timed = queued.expires.is_some();
         self.outbox.put(queued);
         if timed {
             self.time_notifications();
@@ -472,7 +473,7 @@ impl Engine {
             let is_reply = |exchange: &Exchange| matches!(&exchange.role, Role::Notify(Queued { message: Outgoing::Aside(aside), .. }) if aside.reply);
             let under_way = self.exchanges.values().filter(|exchange| is_reply(exchange)).count();
             let Some(aside) = self.asides.next(self.epoch, under_way) else { break };
-            self.post_notification(Queued::note(0, Outgoing::Aside(aside), Nanos::MAX));
+            self.post_notification(Queued::note(0, Outgoing::Aside(aside), None));
         }
     }
 

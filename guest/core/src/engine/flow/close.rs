@@ -1,18 +1,18 @@
 //! The end: what is under way may go on for a moment, the rest is answered, and the server is told.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::api::options::MILLISECOND;
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::modern::Link;
 use crate::engine::state::timers::Timer;
-use crate::{Event, Nanos, Output};
+use crate::{Event, Output};
 
 /// How long requests may go on after [`crate::Input::Close`].
-const DRAIN: Nanos = 500 * MILLISECOND;
+const DRAIN: Duration = Duration::from_millis(500);
 /// How long the DELETE of a close may take.
-const CLOSE_DELETE_TIME: Nanos = 300 * MILLISECOND;
+const CLOSE_DELETE_TIME: Duration = Duration::from_millis(300);
 
 impl Engine {
     pub(crate) fn on_close(&mut self) {

@@ -3,9 +3,9 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::settle::End;
-use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::connection::Challenge;
 use crate::engine::state::exchanges::Role;
@@ -13,10 +13,10 @@ use crate::engine::state::requests::{Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
-use crate::{Event, ExchangeId, Level, Nanos};
+use crate::{Event, ExchangeId, Level};
 
 /// Between attempts that the server has refused for their credentials, at least.
-const CREDENTIALS_PAUSE: Nanos = 10 * SECOND;
+const CREDENTIALS_PAUSE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// A message was rejected for its credentials.
@@ -70,7 +70,7 @@ impl Engine {
         // A person may take hours; a client does not wait for so long.
         if let Some(sign_in) = self.credentials.sign_in()
             && self.client.answered.is_none()
-            && self.options.start_timeout > 0
+            && !self.options.start_timeout.is_zero()
         {
             let command = sign_in.command.clone();
             self.promise_lists(&alloc::format!(
@@ -159,7 +159,7 @@ impl Engine {
     /// Asks for the headers of a new session, where the host gives them and there are no fresh ones. True: they are to be
     /// waited for.
     pub(crate) fn ask_for_headers(&mut self) -> bool {
-        if self.options.connect_headers_timeout == 0 || self.closing || self.credentials.are_fresh(self.now) {
+        if self.options.connect_headers_timeout.is_zero() || self.closing || self.credentials.are_fresh(self.now) {
             return false;
         }
         if !self.timers.is_set(Timer::Headers) {

@@ -1,9 +1,10 @@
 //! Server-sent events: cursors, `retry:`, messages, and events that are too large to keep.
 
 use alloc::string::{String, ToString};
+use core::time::Duration;
 
 use super::server_message::Source;
-use crate::api::options::SECOND;
+use crate::api::time::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::RequestKey;
@@ -27,7 +28,7 @@ impl Engine {
         match item {
             Item::Id(cursor) => self.set_cursor(&role, epoch, &cursor, named.as_deref() == Some(cursor.as_str())),
             Item::Retry(milliseconds) => {
-                let retry = milliseconds.saturating_mul(crate::MILLISECOND).min(300 * SECOND);
+                let retry = Duration::from_millis(milliseconds).min(300 * SECOND);
                 match role {
                     Role::Post(key) | Role::Resume(key) => self.requests.retry_is(key, retry),
                     Role::Standalone | Role::Stream => self.session.stream_retry(epoch, retry),

@@ -2,11 +2,11 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
+use core::time::Duration;
 
 use super::connection_error::ConnectionError;
 use super::server_message::Source;
 use super::settle::End;
-use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::consequences::Consequence;
@@ -21,12 +21,12 @@ use crate::policy::session_loss::Refusal;
 use crate::wire::json::{self, Envelope, Parsed};
 use crate::wire::modern;
 use crate::wire::url::Url;
-use crate::{Event, ExchangeId, Level, Method, Nanos, SessionInfo, Transport, TransportChoice, http};
+use crate::{Event, ExchangeId, Level, Method, SessionInfo, Transport, TransportChoice, http};
 
 /// How long an `endpoint` event may take, at most.
-const ENDPOINT_TIME: Nanos = 10 * SECOND;
+const ENDPOINT_TIME: Duration = Duration::from_secs(10);
 /// Detection runs again at most this often.
-const DETECT_AGAIN: Nanos = 60 * SECOND;
+const DETECT_AGAIN: Duration = Duration::from_secs(60);
 
 impl Engine {
     pub(crate) fn begin_handshake(&mut self) {
@@ -121,7 +121,7 @@ impl Engine {
 
     /// How long a step of the handshake may take. After a loss the first tries are short, because what they are sent into
     /// may be a hole; a slow server gets its time from the later ones.
-    pub(crate) fn handshake_time(&self) -> Nanos {
+    pub(crate) fn handshake_time(&self) -> Duration {
         let limit = self.options.response_timeout;
         // The session that is kept is not looked after meanwhile.
         if self.has_session() {

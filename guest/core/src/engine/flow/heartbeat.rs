@@ -1,16 +1,16 @@
 //! Signs of life: the heartbeat, and the ping that decides whether a session survived.
 
 use alloc::string::String;
+use core::time::Duration;
 
-use crate::api::options::SECOND;
+use crate::Event;
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::requests::{Origin, RequestState};
 use crate::engine::state::timers::Timer;
-use crate::{Event, Nanos};
 
 /// A probe on request is given this long.
-const PROBE_TIME: Nanos = 5 * SECOND;
+const PROBE_TIME: Duration = Duration::from_secs(5);
 
 impl Engine {
     pub(crate) fn on_probe(&mut self) {
@@ -94,9 +94,9 @@ impl Engine {
     }
 
     /// Silence of so long is looked into, if only before something is sent that must not run twice.
-    pub(crate) fn heartbeat_interval(&self) -> Nanos {
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
         match self.options.heartbeat_interval {
-            0 => crate::Options::new("").heartbeat_interval,
+            Duration::ZERO => crate::Options::new("").heartbeat_interval,
             interval => interval,
         }
     }
@@ -110,7 +110,7 @@ impl Engine {
         if self.has_own_listen() {
             interval = self.listen_check_interval().unwrap_or_default();
         }
-        if interval > 0 {
+        if !interval.is_zero() {
             self.timers.set(Timer::Heartbeat, self.now + interval);
         }
     }
@@ -120,7 +120,7 @@ impl Engine {
             return;
         }
         let interval = self.options.heartbeat_interval;
-        let silence = (interval > 0).then(|| self.liveness.heard_at() + interval);
+        let silence = (!interval.is_zero()).then(|| self.liveness.heard_at() + interval);
         // Comments on an open stream are signs of life, and say nothing of new connections.
         let due = if self.has_open_listen() { Some(self.now) } else { silence };
         if due.is_some_and(|due| due <= self.now) && !self.is_pinging() {

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use super::connection_error::{ConnectionError, not_the_server};
 use super::own_requests::OwnEnd;
 use super::settle::End;
-use crate::api::options::SECOND;
+use crate::api::time::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::consequences::{Consequence, Ended};
 use crate::engine::state::exchanges::{Context, Role};
@@ -325,7 +325,7 @@ impl Engine {
         if lost && !again || nameless {
             self.notifications.was_refused();
         }
-        let late = queued.expires <= self.now || queued.refusals >= MAX_REFUSALS;
+        let late = queued.expires.is_some_and(|at| at <= self.now) || queued.refusals >= MAX_REFUSALS;
         if again && !late && !self.closing {
             queued.lost |= lost;
             queued.refusals += u32::from(evidence != Evidence::NotSent);

@@ -3,17 +3,18 @@
 //! They have no progress and are never resumed.
 
 use alloc::string::String;
+use core::time::Duration;
 
 use super::connection_error::{ConnectionError, not_the_server};
 use super::settle::{self, End};
-use crate::api::options::SECOND;
+use crate::api::time::SECOND;
 use crate::engine::state::consequences::Consequence;
 use crate::engine::state::requests::{Learn, Origin, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
-use crate::{Event, Nanos, Transport};
+use crate::{Event, Transport};
 
 /// What a request of the engine's own came to.
 pub(crate) enum OwnEnd<'a> {
@@ -134,13 +135,13 @@ impl Engine {
 
     /// Whether a session has lasted long enough without an answer to a ping or list. `first`: how long the first of such sessions
     /// is to last.
-    pub(crate) fn is_out_of_patience(&self, first: Nanos) -> bool {
+    pub(crate) fn is_out_of_patience(&self, first: Duration) -> bool {
         let patience = self.probes.patience(first);
-        self.session.as_ref().is_some_and(|session| self.now >= session.since.saturating_add(patience))
+        self.session.as_ref().is_some_and(|session| self.now >= session.since + patience)
     }
 
     /// A ping or list was limited. That is no reason to keep back what the client asks for, unless the server asks for a pause.
-    pub(crate) fn own_was_limited(&mut self, probing: bool, retry_after: Option<Nanos>, reason: String) {
+    pub(crate) fn own_was_limited(&mut self, probing: bool, retry_after: Option<Duration>, reason: String) {
         if retry_after.is_some() {
             return self.pause(retry_after, reason);
         }

@@ -4,11 +4,12 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::connection_error::ConnectionError;
 use super::settle::End;
 use crate::api::errors;
-use crate::api::options::SECOND;
+use crate::api::time::SECOND;
 use crate::engine::state::connection::{Challenge, ConnectionState};
 use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
@@ -20,10 +21,10 @@ use crate::policy::backoff;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
-use crate::{Event, ExchangeId, Level, Nanos, Transport};
+use crate::{Event, ExchangeId, Level, Transport};
 
 /// How long the DELETE before a new session may take.
-const DELETE_TIME: Nanos = SECOND;
+const DELETE_TIME: Duration = SECOND;
 
 impl Engine {
     /// What is dealt with now means this for the connection.
@@ -105,7 +106,7 @@ impl Engine {
         // without pause.
         if lost && self.attempts.session_was_lost() {
             self.attempts.failed();
-            self.tell_attempt(0, reason);
+            self.tell_attempt(Duration::ZERO, reason);
             self.connection.change(ConnectionState::Waiting);
             self.attempt();
         } else {
@@ -169,7 +170,7 @@ impl Engine {
             self.settle(key, End { evidence: Evidence::Unknown, accepted: !unacknowledged, reason, refusal: None });
         }
         self.attempts.failed();
-        self.tell_attempt(0, reason);
+        self.tell_attempt(Duration::ZERO, reason);
         self.begin_after(delete);
     }
 
@@ -340,14 +341,14 @@ impl Engine {
         self.wait(delay);
     }
 
-    fn tell_attempt(&mut self, delay: Nanos, reason: String) {
+    fn tell_attempt(&mut self, delay: Duration, reason: String) {
         if self.outage.tells(self.now) {
             let attempt = self.attempts.in_vain();
             self.emit(Event::Reconnecting { attempt, delay, reason });
         }
     }
 
-    pub(crate) fn wait(&mut self, delay: Nanos) {
+    pub(crate) fn wait(&mut self, delay: Duration) {
         self.connection.change(ConnectionState::Waiting);
         self.timers.set(Timer::Attempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
@@ -358,12 +359,12 @@ impl Engine {
 
     /// `refused`: the last attempt was answered, with nothing of use; and whether that is likely to last (a proxy whose server is
     /// away is not).
-    pub(crate) fn next_delay(&mut self, refused: Option<bool>) -> Nanos {
+    pub(crate) fn next_delay(&mut self, refused: Option<bool>) -> Duration {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let delay = match (self.someone_waits(), refused) {
             (false, _) => backoff::idle_delay(&mut self.rng, self.attempts.in_vain(), base, cap),
             (true, Some(lasting)) => {
-                let down_for = if lasting { self.outage.lasts(self.now) } else { 0 };
+                let down_for = if lasting { self.outage.lasts(self.now) } else { Duration::ZERO };
                 backoff::refused_delay(&mut self.rng, self.attempts.in_vain(), base, down_for, cap)
             }
             (true, None) => self.waiting_delay(),
@@ -373,7 +374,7 @@ impl Engine {
 
     /// The delay between attempts while a request waits. It grows with the outage, and with sessions that nothing comes of:
     /// behind a balancer without stickiness every handshake succeeds.
-    fn waiting_delay(&mut self) -> Nanos {
+    fn waiting_delay(&mut self) -> Duration {
         let down_for = self.outage.lasts(self.now);
         let remote = !self.url.is_loopback();
         backoff::waiting_delay(&mut self.rng, down_for, remote, self.attempts.unproductive(), self.options.backoff_cap)
@@ -535,7 +536,7 @@ impl Engine {
     }
 
     /// The server asks for a pause (429, 503 with `Retry-After`). The session is kept.
-    pub(crate) fn pause(&mut self, retry_after: Option<Nanos>, reason: String) {
+    pub(crate) fn pause(&mut self, retry_after: Option<Duration>, reason: String) {
         if !(self.connection.is_ready() || self.connection.is_probing()) {
             return;
         }

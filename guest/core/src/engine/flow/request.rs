@@ -2,20 +2,20 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::{Context, Role};
 use crate::engine::state::handshake::Step;
 use crate::engine::state::outbox::Queued;
 use crate::engine::state::timers::Timer;
 use crate::wire::url::Url;
-use crate::{ExchangeId, Level, Method, Nanos, Output, Transport, http};
+use crate::{ExchangeId, Level, Method, Output, Transport, http};
 
 /// What stands for the epoch of exchanges that belong to no session.
 const NO_EPOCH: u64 = 0;
 /// How long a DELETE that nobody waits for may take.
-const DELETE_TIME: Nanos = 5 * SECOND;
+const DELETE_TIME: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Starts a POST to the session.

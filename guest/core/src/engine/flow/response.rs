@@ -2,10 +2,10 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::connection_error::ConnectionError;
 use super::outcome::Outcome;
-use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::consequences::Consequence;
@@ -20,12 +20,12 @@ use crate::wire::json::{self, Envelope, Kind, Malformed, Parsed};
 use crate::wire::spelling;
 use crate::wire::sse::{Item, Parser};
 use crate::wire::utf8::from_utf8_lossy;
-use crate::{ExchangeId, Failure, Level, Nanos, Output, Transport, http};
+use crate::{ExchangeId, Failure, Level, Output, Transport, http};
 
 /// The most that is read of a response that is no success.
 const MAX_REFUSAL: usize = 64 << 10;
 /// How long the body of such a response may take.
-const REFUSAL_TIME: Nanos = 2 * SECOND;
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 impl Engine {
     pub(crate) fn on_sent(&mut self, id: ExchangeId) {

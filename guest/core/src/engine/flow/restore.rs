@@ -1,9 +1,11 @@
 //! What a new session gets back, what the client is told of it, and what it was promised before there was one.
 
 use alloc::string::{String, ToString};
+use core::time::Duration;
 
 use super::settle::End;
-use crate::api::options::SECOND;
+use crate::Level;
+use crate::api::time::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::requests::{Origin, RequestKey};
 use crate::engine::state::session::{Answered, Server};
@@ -12,13 +14,12 @@ use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 use crate::wire::json;
-use crate::{Level, Nanos};
 
 /// Restores under way at once.
 const MAX_RESTORES: usize = 4;
 /// The pause after a restore that came to nothing: the first, and the longest.
-const RESTORE_DELAY: Nanos = SECOND;
-const RESTORE_CAP: Nanos = 60 * SECOND;
+const RESTORE_DELAY: Duration = SECOND;
+const RESTORE_CAP: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// A new session is to get what the client set up in the old ones.
@@ -98,7 +99,8 @@ impl Engine {
                 );
                 self.log(Level::Info, text);
             }
-            let delay = backoff::idle_delay(&mut self.rng, before, RESTORE_DELAY, RESTORE_CAP).max(rest.unwrap_or(0));
+            let delay =
+                backoff::idle_delay(&mut self.rng, before, RESTORE_DELAY, RESTORE_CAP).max(rest.unwrap_or_default());
             self.timers.set(Timer::Restore, self.now + delay);
         }
     }

@@ -2,10 +2,10 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::settle::End;
-use crate::Nanos;
-use crate::api::options::SECOND;
+use crate::api::time::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::requests::{Origin, RequestKey, RequestState};
@@ -13,9 +13,9 @@ use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
 use crate::policy::replay::Evidence;
 /// Without a `retry:` a broken response stream is resumed after this.
-const RESUME_DELAY: Nanos = SECOND;
+const RESUME_DELAY: Duration = SECOND;
 /// A resumed stream that stays silent is opened again after this, and after up to four times as much later.
-const RESUME_SILENCE: Nanos = 15 * SECOND;
+const RESUME_SILENCE: Duration = Duration::from_secs(15);
 /// Resumptions in a row that may end without an event.
 const MAX_EMPTY_RESUMES: u32 = 3;
 
@@ -37,9 +37,9 @@ impl Engine {
         let asked = retry.is_some();
         let wish = backoff::doubled(retry.unwrap_or(RESUME_DELAY).max(backoff::FLOOR), empty_resumes.min(4));
         // `retry:` is obeyed to the letter after an orderly end; after a break everyone comes back at once.
-        let jitter = if clean && empty_resumes == 0 { 0 } else { self.rng.up_to(wish) };
+        let jitter = if clean && empty_resumes == 0 { Duration::ZERO } else { self.rng.up_to(wish) };
         self.timers.set(Timer::Resume(key), self.now + wish + jitter);
-        self.limit_the_cut(key, if asked { wish + jitter } else { 0 });
+        self.limit_the_cut(key, if asked { wish + jitter } else { Duration::ZERO });
     }
 
     /// Opens the response stream again where it broke off. While there is no connection it waits for one.
@@ -57,7 +57,7 @@ impl Engine {
 
     /// A request cut off from its answer waits for the server no longer than one that was never sent, apart from the time that
     /// the server asked for by `retry:`.
-    fn limit_the_cut(&mut self, key: RequestKey, asked_for: Nanos) {
+    fn limit_the_cut(&mut self, key: RequestKey, asked_for: Duration) {
         if !self.timers.is_set(Timer::Hold(key)) {
             self.start_hold(key, self.options.hold_timeout);
         }
@@ -75,7 +75,7 @@ impl Engine {
         self.requests.is_resuming(key);
         let delay = wish + self.rng.up_to(wish);
         self.timers.set(Timer::Resume(key), self.now + delay);
-        self.limit_the_cut(key, if asked { delay } else { 0 });
+        self.limit_the_cut(key, if asked { delay } else { Duration::ZERO });
     }
 
     pub(crate) fn resume_all(&mut self) {
@@ -99,7 +99,7 @@ impl Engine {
         if let RequestState::Resumed(exchange) = request.state {
             self.cancel(exchange);
             self.requests.stream_was_silent(key);
-            self.limit_the_cut(key, 0);
+            self.limit_the_cut(key, Duration::ZERO);
             self.resume(key);
         }
     }

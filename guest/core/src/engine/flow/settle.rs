@@ -3,11 +3,11 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::connection_error::ConnectionError;
 use super::own_requests::OwnEnd;
 use crate::api::errors;
-use crate::api::options::SECOND;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::connection::ConnectionState;
 use crate::engine::state::consequences::{Consequence, Ended};
@@ -25,15 +25,15 @@ use crate::policy::replay::{Action, Evidence, Facts, decide};
 use crate::policy::session_loss::Refusal;
 use crate::wire::json;
 use crate::wire::spelling;
-use crate::{Event, ExchangeId, Level, Method, Nanos, Output, Transport};
+use crate::{Event, ExchangeId, Level, Method, Output, Transport};
 
 /// How long a cancelled request is remembered, so that its end can be recognised.
-pub(crate) const CANCELLED_RUN: Nanos = 60 * SECOND;
+pub(crate) const CANCELLED_RUN: Duration = Duration::from_secs(60);
 /// How long a response may go on after the answer it carried.
-const LINGER: Nanos = 5 * SECOND;
+const LINGER: Duration = Duration::from_secs(5);
 /// HTTP+SSE: how long the status of a pending POST is awaited after its stream was lost, and the answer on the stream
 /// after its POST broke off.
-const GRACE: Nanos = 2 * SECOND;
+const GRACE: Duration = Duration::from_secs(2);
 /// What is known about the end of a request, for the table and for people.
 pub(crate) struct End<'a> {
     pub evidence: Evidence,
@@ -75,8 +75,8 @@ pub(crate) fn new_request(
         earlier_wire_id: None,
         epoch: 0,
         sent_at: None,
-        hold_left: 0,
-        hold_shortened: 0,
+        hold_left: Duration::ZERO,
+        hold_shortened: Duration::ZERO,
         paused: Paused::default(),
         replays: 0,
         sent_again: false,
@@ -174,7 +174,7 @@ impl Engine {
         let wire = self.new_wire_id();
         let request = self.requests.get(&key)?;
         let body = json::splice(&request.text, request.id_at.clone(), &wire.to_string());
-        let hold_left = self.timers.next_of(Timer::Hold(key)).map(|end| end.saturating_sub(self.now));
+        let hold_left = self.timers.next_of(Timer::Hold(key)).map(|end| end - self.now);
         self.requests.begins(key, wire, hold_left);
         self.timers.clear(Timer::Hold(key));
         Some(body)
@@ -344,7 +344,7 @@ impl Engine {
         let (method, initialize) = (request.method.clone(), request.state == RequestState::Handshake);
         // The promise of a list is over: it waits like any other request.
         let more = self.requests.promise_is_over(key);
-        if more > 0 {
+        if !more.is_zero() {
             return self.timers.set(Timer::Hold(key), self.now + more);
         }
         let last = if self.last_error.is_empty() { String::new() } else { alloc::format!(" ({})", self.last_error) };
@@ -455,7 +455,7 @@ impl Engine {
     /// The session of a request with an open POST is over. Its answer still counts, but only a sign of life keeps the POST: a
     /// forwarder may hold the connection of a server that is gone for good.
     pub(crate) fn limit_the_silence(&mut self, key: RequestKey) {
-        if self.options.old_session_timeout > 0 && self.exchange_of(key).is_some() {
+        if !self.options.old_session_timeout.is_zero() && self.exchange_of(key).is_some() {
             self.timers.set(Timer::OldSession(key), self.now + self.options.old_session_timeout);
         }
     }

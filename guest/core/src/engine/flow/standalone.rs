@@ -3,11 +3,13 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::connection_error::{ConnectionError, not_the_server};
 use super::settle::End;
+use crate::Transport;
 use crate::api::errors;
-use crate::api::options::SECOND;
+use crate::api::time::SECOND;
 use crate::engine::Engine;
 use crate::engine::state::consequences::Consequence;
 use crate::engine::state::exchanges::Role;
@@ -17,10 +19,9 @@ use crate::policy::backoff;
 use crate::policy::proxy;
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss::Refusal;
-use crate::{Nanos, Transport};
 /// The delays between openings without a `retry:`.
-const STANDALONE_DELAY: Nanos = SECOND;
-const STANDALONE_CAP: Nanos = 30 * SECOND;
+const STANDALONE_DELAY: Duration = SECOND;
+const STANDALONE_CAP: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Opens the standalone stream, if this transport has one.
@@ -92,7 +93,7 @@ impl Engine {
             // 409: a lost stream still holds the place.
             ConnectionError::Refused(refusal) if for_now(&refusal) => {
                 let delay = backoff::idle_delay(&mut self.rng, failures, STANDALONE_DELAY, STANDALONE_CAP)
-                    .max(refusal.retry_after.unwrap_or(0));
+                    .max(refusal.retry_after.unwrap_or_default());
                 self.timers.set(Timer::Standalone, self.now + delay);
                 // But a stream of the engine's own needs no place: perhaps the server has become one with sessions.
                 if self.has_own_listen() && refusal.status == 409 {

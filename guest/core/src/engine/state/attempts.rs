@@ -1,7 +1,8 @@
 //! The attempts to reach the server: how many in a row came to nothing, when the last one was, when the next one may be, and
 //! what that one is.
 
-use crate::Nanos;
+use crate::Instant;
+use core::time::Duration;
 
 /// Sessions in a row whose `notifications/initialized` may be refused before that is said to those who wait.
 const MAX_REFUSED_SESSIONS: u32 = 2;
@@ -15,9 +16,9 @@ pub(crate) struct Attempts {
     unproductive: u32,
     /// Sessions in a row whose `notifications/initialized` was refused.
     refused: u32,
-    last: Nanos,
+    last: Instant,
     /// The server asked for a pause until then.
-    not_before: Nanos,
+    not_before: Instant,
     /// The next one is an `initialize`, though there is a session.
     initializes: bool,
 }
@@ -34,12 +35,12 @@ impl Attempts {
     }
 
     /// One is made now.
-    pub fn made(&mut self, now: Nanos) {
+    pub fn made(&mut self, now: Instant) {
         self.last = now;
     }
 
     /// When the last one was made.
-    pub fn last(&self) -> Nanos {
+    pub fn last(&self) -> Instant {
         self.last
     }
 
@@ -100,17 +101,17 @@ impl Attempts {
     }
 
     /// The server asks for no attempt before this.
-    pub fn not_before(&mut self, at: Nanos) {
+    pub fn not_before(&mut self, at: Instant) {
         self.not_before = at;
     }
 
     /// How long the next one has to wait at least.
-    pub fn pause(&self, now: Nanos) -> Nanos {
-        self.not_before.saturating_sub(now)
+    pub fn pause(&self, now: Instant) -> Duration {
+        self.not_before - now
     }
 
     /// The time of the next one, if so much is to lie between it and this one.
-    pub fn after(&self, last: Nanos, delay: Nanos, now: Nanos) -> Nanos {
+    pub fn after(&self, last: Instant, delay: Duration, now: Instant) -> Instant {
         (last + delay).max(now).max(self.not_before)
     }
 }
@@ -118,6 +119,7 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::time::tests::{at, ns};
 
     #[test]
     fn attempts_are_counted_from_the_last_progress() {
@@ -166,12 +168,15 @@ mod tests {
     #[test]
     fn the_next_one_respects_the_last_and_the_pause() {
         let mut attempts = Attempts::default();
-        attempts.made(100);
-        assert_eq!((attempts.last(), attempts.pause(100)), (100, 0));
-        assert_eq!(attempts.after(100, 50, 120), 150);
-        assert_eq!(attempts.after(100, 50, 170), 170);
-        attempts.not_before(200);
-        assert_eq!((attempts.after(100, 50, 170), attempts.pause(170), attempts.pause(201)), (200, 30, 0));
+        attempts.made(at(100));
+        assert_eq!((attempts.last(), attempts.pause(at(100))), (at(100), ns(0)));
+        assert_eq!(attempts.after(at(100), ns(50), at(120)), at(150));
+        assert_eq!(attempts.after(at(100), ns(50), at(170)), at(170));
+        attempts.not_before(at(200));
+        assert_eq!(
+            (attempts.after(at(100), ns(50), at(170)), attempts.pause(at(170)), attempts.pause(at(201))),
+            (at(200), ns(30), ns(0))
+        );
         assert!(!attempts.next_initializes());
         attempts.initialize_next();
         assert!(attempts.next_initializes());

@@ -3,8 +3,8 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use core::time::Duration;
 
-use crate::Nanos;
 use crate::engine::flow::connection_error::ConnectionError;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::replay::Evidence;
@@ -26,9 +26,9 @@ pub(crate) enum Consequence {
     /// Nothing but another session tells.
     InitializeAgain,
     /// The server asks for a pause.
-    Pause { retry_after: Option<Nanos>, reason: String },
+    Pause { retry_after: Option<Duration>, reason: String },
     /// A ping or list was limited.
-    Limited { probing: bool, retry_after: Option<Nanos>, reason: String },
+    Limited { probing: bool, retry_after: Option<Duration>, reason: String },
     /// A message was rejected for its credentials.
     Unauthorized(Refusal),
     /// Whether the session lives is to be found out, and messages wait for that.

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
-use crate::Nanos;
+use crate::Instant;
 use crate::wire::cookies::{Jar, Refused};
 use crate::wire::url::Url;
 
@@ -34,7 +34,7 @@ impl Cookies {
         lines: impl Iterator<Item = &'a [u8]>,
         url: &Url,
         date: Option<&[u8]>,
-        now: Nanos,
+        now: Instant,
     ) -> bool {
         let Some(jar) = self.jars.get_mut(&epoch) else { return false };
         let mut full = false;
@@ -45,7 +45,7 @@ impl Cookies {
     }
 
     /// The `Cookie` header of a request of a session to `url`, where the user set `own`, or nothing. `None`: the user's is all there is.
-    pub fn header(&self, epoch: u64, url: &Url, own: &str, now: Nanos) -> Option<String> {
+    pub fn header(&self, epoch: u64, url: &Url, own: &str, now: Instant) -> Option<String> {
         let ours = self.jars.get(&epoch)?.header(url, own, now)?;
         let own = own.trim().trim_end_matches(';');
         Some(if own.is_empty() { ours } else { alloc::format!("{own}; {ours}") })

@@ -2,14 +2,15 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use core::time::Duration;
 
 use crate::engine::state::session::Session;
 use crate::engine::state::translation::OwnListen;
 use crate::wire::modern::Filter;
-use crate::{ExchangeId, Nanos, SECOND};
+use crate::{ExchangeId, Instant};
 
 /// A standalone stream that lasted this long was no failure.
-const HEALTHY: Nanos = 10 * SECOND;
+const HEALTHY: Duration = Duration::from_secs(10);
 
 /// The place of the session.
 ///
@@ -93,7 +94,7 @@ impl Current {
     }
 
     /// These words were answered while it lived.
-    pub fn know_answer(&mut self, said: &str, now: Nanos) {
+    pub fn know_answer(&mut self, said: &str, now: Instant) {
         if let Some(session) = &mut self.session {
             session.know_answer(said, now);
         }
@@ -113,7 +114,7 @@ impl Current {
         }
     }
 
-    pub fn stream_opened(&mut self, now: Nanos) {
+    pub fn stream_opened(&mut self, now: Instant) {
         if let Some(session) = &mut self.session {
             session.standalone.opened = true;
             session.standalone.opened_at = Some(now);
@@ -121,7 +122,7 @@ impl Current {
     }
 
     /// The standalone stream is over. Gives the openings in a row that failed.
-    pub fn stream_over(&mut self, now: Nanos) -> u32 {
+    pub fn stream_over(&mut self, now: Instant) -> u32 {
         let Some(session) = &mut self.session else { return 0 };
         let stream = &mut session.standalone;
         stream.exchange = None;
@@ -148,7 +149,7 @@ impl Current {
     }
 
     /// The stream's `retry:`.
-    pub fn stream_retry(&mut self, epoch: u64, retry: Nanos) {
+    pub fn stream_retry(&mut self, epoch: u64, retry: Duration) {
         if let Some(session) = self.of(epoch) {
             session.standalone.retry = Some(retry);
         }
@@ -213,13 +214,15 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SECOND;
     use crate::Transport;
+    use crate::api::time::tests::at;
     use crate::engine::state::session::Server;
     use crate::engine::state::translation::Translation;
 
     fn current() -> Current {
         let mut current = Current::default();
-        current.begin(Session::new(4, Transport::StreamableHttp, Server::default(), 0));
+        current.begin(Session::new(4, Transport::StreamableHttp, Server::default(), at(0)));
         current
     }
 
@@ -241,19 +244,19 @@ mod tests {
     #[test]
     #[should_panic(expected = "was not ended")]
     fn a_session_ends_before_the_next_one_begins() {
-        current().begin(Session::new(5, Transport::StreamableHttp, Server::default(), 0));
+        current().begin(Session::new(5, Transport::StreamableHttp, Server::default(), at(0)));
     }
 
     #[test]
     fn openings_that_do_not_last_are_counted() {
         let mut current = current();
-        assert_eq!(current.stream_over(0), 1);
-        assert_eq!(current.stream_over(0), 2);
+        assert_eq!(current.stream_over(at(0)), 1);
+        assert_eq!(current.stream_over(at(0)), 2);
         current.stream_is(Some(ExchangeId(1)));
-        current.stream_opened(SECOND);
-        assert_eq!(current.stream_over(SECOND + HEALTHY - 1), 3);
-        current.stream_opened(SECOND);
-        assert_eq!(current.stream_over(SECOND + HEALTHY), 1);
+        current.stream_opened(at(1));
+        assert_eq!(current.stream_over(at(0) + HEALTHY), 3);
+        current.stream_opened(at(1));
+        assert_eq!(current.stream_over(at(1) + HEALTHY), 1);
         let stream = &current.as_ref().unwrap().standalone;
         assert_eq!((stream.exchange, stream.opened, stream.opened_at), (None, true, None));
     }
@@ -297,7 +300,7 @@ mod tests {
         let mut plain = current();
         assert!(!plain.subscribe("\"x:/a\"".into(), true));
         assert_eq!(plain.as_ref().unwrap().own_listen, None);
-        let mut session = Session::new(1, Transport::StreamableHttp, Server::default(), 0);
+        let mut session = Session::new(1, Transport::StreamableHttp, Server::default(), at(0));
         session.translation = Some(Translation::default());
         let mut current = Current::default();
         current.begin(session);

@@ -10,7 +10,7 @@ use crate::engine::state::outage::Outage;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::session_loss::Refusal;
 use crate::wire::modern::{Discovered, Filter, HeaderParam, Meta, ToolsPage};
-use crate::{ExchangeId, Nanos, SessionInfo};
+use crate::{ExchangeId, Instant, SessionInfo};
 
 /// The lane of the versions without sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,13 +25,13 @@ pub(crate) struct Modern {
     pub server: Option<Discovered>,
     /// The contact with the server, for events and status. There is none before it has shown its era.
     pub info: Option<SessionInfo>,
-    pub since: Nanos,
+    pub since: Instant,
     /// How many times the server was away, or became another one.
     pub generation: u64,
     pub outage: Outage,
     /// Attempts since the server was last reached.
     pub attempts: u32,
-    pub last_attempt: Nanos,
+    pub last_attempt: Instant,
     /// How often in a row something answered in the server's place, with the server in reach between.
     pub turned_away: u32,
     /// The engine's own `server/discover` that is under way.
@@ -92,7 +92,7 @@ pub(crate) struct Listen {
     /// The server has acknowledged the stream that is open.
     pub acknowledged: bool,
     /// When that stream was opened.
-    pub opened_at: Nanos,
+    pub opened_at: Instant,
     /// Streams in a row that did not last.
     pub failures: u32,
 }

@@ -1,23 +1,24 @@
 //! How long the server has been away, and when the client last heard of an attempt to reach it. The versions with sessions and
 //! those without have one each.
 
-use crate::Nanos;
-use crate::api::options::SECOND;
+use crate::Instant;
+use crate::api::time::SECOND;
+use core::time::Duration;
 
 /// The client hears of attempts at most this often.
-const TELL_AGAIN: Nanos = SECOND;
+const TELL_AGAIN: Duration = SECOND;
 
 /// The server is away, or it is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Outage {
-    since: Option<Nanos>,
+    since: Option<Instant>,
     /// When the client last heard of an attempt in it.
-    told_at: Option<Nanos>,
+    told_at: Option<Instant>,
 }
 
 impl Outage {
     /// The server is away. False: it was already.
-    pub fn begin(&mut self, now: Nanos) -> bool {
+    pub fn begin(&mut self, now: Instant) -> bool {
         let begins = self.since.is_none();
         if begins {
             *self = Self { since: Some(now), told_at: None };
@@ -37,12 +38,12 @@ impl Outage {
     }
 
     /// How long it has lasted.
-    pub fn lasts(&self, now: Nanos) -> Nanos {
-        self.since.map_or(0, |since| now - since)
+    pub fn lasts(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now - since)
     }
 
     /// Whether the client is to hear of an attempt that is made now; it counts as told then.
-    pub fn tells(&mut self, now: Nanos) -> bool {
+    pub fn tells(&mut self, now: Instant) -> bool {
         let tells = self.is_on() && self.told_at.is_none_or(|told| now >= told + TELL_AGAIN);
         if tells {
             self.told_at = Some(now);
@@ -54,29 +55,35 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::time::tests::{at, ns};
 
     #[test]
     fn an_outage_begins_once_and_ends_once() {
         let mut outage = Outage::default();
-        assert!(!outage.is_on() && !outage.end() && !outage.tells(5));
-        assert_eq!(outage.lasts(7), 0);
-        assert!(outage.begin(10));
-        assert!(!outage.begin(15), "it is the same one");
-        assert_eq!((outage.is_on(), outage.lasts(30)), (true, 20));
+        assert!(!outage.is_on() && !outage.end() && !outage.tells(at(5)));
+        assert_eq!(outage.lasts(at(7)), ns(0));
+        assert!(outage.begin(at(10)));
+        assert!(!outage.begin(at(15)), "it is the same one");
+        assert_eq!((outage.is_on(), outage.lasts(at(30))), (true, ns(20)));
         assert!(outage.end());
         assert!(!outage.is_on() && !outage.end());
+    }
+
+    /// A nanosecond before this has passed.
+    fn before(duration: Duration) -> Instant {
+        at(0) + (duration - ns(1))
     }
 
     #[test]
     fn attempts_are_told_once_a_second() {
         let mut outage = Outage::default();
-        outage.begin(0);
-        assert!(outage.tells(0));
-        assert!(!outage.tells(TELL_AGAIN - 1));
-        assert!(outage.tells(TELL_AGAIN));
-        assert!(!outage.tells(2 * TELL_AGAIN - 1));
+        outage.begin(at(0));
+        assert!(outage.tells(at(0)));
+        assert!(!outage.tells(before(TELL_AGAIN)));
+        assert!(outage.tells(at(0) + TELL_AGAIN));
+        assert!(!outage.tells(before(2 * TELL_AGAIN)));
         outage.end();
-        outage.begin(2 * TELL_AGAIN - 1);
-        assert!(outage.tells(2 * TELL_AGAIN - 1), "of another outage nothing was told");
+        outage.begin(before(2 * TELL_AGAIN));
+        assert!(outage.tells(before(2 * TELL_AGAIN)), "of another outage nothing was told");
     }
 }

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
-use crate::Nanos;
+use crate::Instant;
 use crate::engine::state::asides::Aside;
 use crate::engine::state::requests::RequestKey;
 
@@ -13,8 +13,8 @@ pub(crate) struct Queued {
     /// Its place in the order of the client's messages.
     pub order: u64,
     pub message: Outgoing,
-    /// When it is given up. Requests have a timer each.
-    pub expires: Nanos,
+    /// When it is given up, if it is: requests have a timer each.
+    pub expires: Option<Instant>,
     /// How often it was sent and refused.
     pub refusals: u32,
     /// It was refused as for a session that is gone.
@@ -23,10 +23,10 @@ pub(crate) struct Queued {
 
 impl Queued {
     pub fn request(key: RequestKey) -> Self {
-        Self { order: key.0, message: Outgoing::Request(key), expires: Nanos::MAX, refusals: 0, lost: false }
+        Self { order: key.0, message: Outgoing::Request(key), expires: None, refusals: 0, lost: false }
     }
 
-    pub fn note(order: u64, message: Outgoing, expires: Nanos) -> Self {
+    pub fn note(order: u64, message: Outgoing, expires: Option<Instant>) -> Self {
         Self { order, message, expires, refusals: 0, lost: false }
     }
 }
@@ -133,8 +133,8 @@ impl Outbox {
     }
 
     /// Drops the notifications and responses that expire until then; gives their number.
-    pub fn drop_expired(&mut self, until: Nanos) -> usize {
-        self.drop_where(|queued| queued.expires <= until)
+    pub fn drop_expired(&mut self, until: Instant) -> usize {
+        self.drop_where(|queued| queued.expires.is_some_and(|at| at <= until))
     }
 
     fn drop_where(&mut self, drops: impl Fn(&Queued) -> bool) -> usize {
@@ -151,8 +151,8 @@ impl Outbox {
     }
 
     /// When the first of the notifications and responses expires.
-    pub fn next_expiry(&self) -> Option<Nanos> {
-        self.queue.iter().map(|queued| queued.expires).min().filter(|first| *first < Nanos::MAX)
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.queue.iter().filter_map(|queued| queued.expires).min()
     }
 
     /// How many of the messages are no requests.
@@ -184,9 +184,10 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::api::time::tests::at;
 
-    fn note(order: u64, text: &str, expires: Nanos) -> Queued {
-        Queued::note(order, Outgoing::Notification(text.to_string()), expires)
+    fn note(order: u64, text: &str, expires: u64) -> Queued {
+        Queued::note(order, Outgoing::Notification(text.to_string()), Some(at(expires)))
     }
 
     /// The invariants, and the places of the messages in the client's order.
@@ -226,11 +227,11 @@ mod tests {
         assert_eq!(outbox.next_expiry(), None);
         outbox.put(note(2, "a", 20));
         outbox.put(note(3, "bc", 10));
-        assert_eq!(outbox.next_expiry(), Some(10));
-        assert_eq!(outbox.drop_expired(9), 0);
-        assert_eq!(outbox.drop_expired(10), 1);
+        assert_eq!(outbox.next_expiry(), Some(at(10)));
+        assert_eq!(outbox.drop_expired(at(9)), 0);
+        assert_eq!(outbox.drop_expired(at(10)), 1);
         assert_eq!(orders(&outbox), [1, 2]);
-        assert_eq!(outbox.drop_expired(Nanos::MAX - 1), 1);
+        assert_eq!(outbox.drop_expired(Instant::MAX), 1);
         assert_eq!(orders(&outbox), [1]);
         outbox.withdraw(RequestKey(2));
         assert!(!outbox.is_empty());
@@ -241,10 +242,10 @@ mod tests {
     #[test]
     fn one_change_of_roots_is_as_good_as_many() {
         let mut outbox = Outbox::default();
-        outbox.put(Queued::note(1, Outgoing::RootsChanged("first".to_string()), 50));
+        outbox.put(Queued::note(1, Outgoing::RootsChanged("first".to_string()), Some(at(50))));
         outbox.put(note(2, "other", 50));
         outbox.withdraw_roots_changed();
-        outbox.put(Queued::note(3, Outgoing::RootsChanged("second".to_string()), 50));
+        outbox.put(Queued::note(3, Outgoing::RootsChanged("second".to_string()), Some(at(50))));
         assert_eq!(orders(&outbox), [2, 3]);
     }
 

@@ -1,10 +1,9 @@
 //! What the engine's own pings and lists tell. Some servers, and some proxies before them, answer everything but these: then a
 //! session must not be replaced for their sake again and again, and a request of the client decides.
 
-use crate::Nanos;
-use crate::api::options::SECOND;
 use crate::engine::state::requests::RequestKey;
 use crate::policy::backoff;
+use core::time::Duration;
 
 /// What a request of the engine's own weighs that came to nothing, and what it weighs if something answered it in the place of
 /// the server: that passes with the outage.
@@ -13,7 +12,7 @@ const IN_VAIN_BY_PROXY: u32 = 1;
 /// When so much has come together without an answer, an `initialize` is to decide.
 const ENOUGH: u32 = 8;
 /// No session is kept longer than this without an answer to a ping or list, while the client asks for nothing.
-const LONGEST_PATIENCE: Nanos = 3600 * SECOND;
+const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What they have told in this session and in those before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,7 +120,7 @@ impl Probes {
     }
 
     /// How long a session is kept all the same: twice as long as the one before. `first`: how long the first.
-    pub fn patience(&self, first: Nanos) -> Nanos {
+    pub fn patience(&self, first: Duration) -> Duration {
         backoff::doubled(first, self.unanswered_sessions).min(LONGEST_PATIENCE)
     }
 }
@@ -129,6 +128,7 @@ impl Probes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SECOND;
 
     const PING: RequestKey = RequestKey(1);
     const CHECK: RequestKey = RequestKey(2);
@@ -159,7 +159,7 @@ mod tests {
             assert!(probes.are_left_to_client());
             probes.session_over();
             assert!(probes.were_unanswered() && !probes.are_left_to_client());
-            assert_eq!(probes.patience(SECOND), (SECOND << sessions).min(3600 * SECOND));
+            assert_eq!(probes.patience(SECOND), (SECOND * (1 << sessions)).min(3600 * SECOND));
             probes.check(CHECK);
             probes.failed(PING, false, false);
             assert!(!probes.tell_nothing(), "the check is still under way");

@@ -5,13 +5,14 @@ use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::Instant;
 use crate::engine::state::requests::RequestKey;
 use crate::wire::json;
-use crate::{MILLISECOND, Nanos};
 
 /// The most tasks whose tokens are kept in one direction; the oldest gives way.
 const MAX_TASKS: usize = 1024;
@@ -84,17 +85,17 @@ struct TaskTokens {
 struct TaskToken {
     token: String,
     /// When its `ttl` is over, if it has one.
-    until: Option<Nanos>,
+    until: Option<Instant>,
     /// Its place in the order in which they came.
     number: u64,
 }
 
 impl TaskTokens {
-    fn holds(&self, token: &str, now: Nanos) -> bool {
+    fn holds(&self, token: &str, now: Instant) -> bool {
         self.by_task.values().any(|task| task.token == token && task.until.is_none_or(|until| now < until))
     }
 
-    fn add(&mut self, task: &Task, token: String, now: Nanos) {
+    fn add(&mut self, task: &Task, token: String, now: Instant) {
         if task.is_over() || token.len() > MAX_BYTES || task.id.len() > MAX_BYTES {
             return;
         }
@@ -105,13 +106,13 @@ impl TaskTokens {
             self.by_task.remove(&oldest);
         }
         // A conversion of a float saturates, and makes 0 of what is no number.
-        let until = task.ttl.map(|ttl| now.saturating_add((ttl as u64).saturating_mul(MILLISECOND)));
+        let until = task.ttl.map(|ttl| now + Duration::from_millis(ttl as u64));
         self.added += 1;
         self.by_task.insert(task.id.clone().into_owned(), TaskToken { token, until, number: self.added });
     }
 
     /// A request about tasks was answered; `result` is none where that was an error.
-    fn answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Nanos) {
+    fn answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Instant) {
         match (part, result, token) {
             (TaskPart::Creates, Some(result), Some(token)) => {
                 let task = json::object::<RawTasks>(result).and_then(|raw| raw.task);
@@ -177,22 +178,22 @@ impl ProgressTokens {
     }
 
     /// Whether a task of the server reports under this token of the client's.
-    pub fn is_of_task(&self, token: &str, now: Nanos) -> bool {
+    pub fn is_of_task(&self, token: &str, now: Instant) -> bool {
         self.servers.holds(token, now)
     }
 
     /// Whether a task of the client's reports under this token of the server's.
-    pub fn is_of_clients_task(&self, token: &str, now: Nanos) -> bool {
+    pub fn is_of_clients_task(&self, token: &str, now: Instant) -> bool {
         self.clients.holds(token, now)
     }
 
     /// The server answered a request of the client's.
-    pub fn server_answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Nanos) {
+    pub fn server_answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Instant) {
         self.servers.answered(part, token, result, now);
     }
 
     /// The client answered a request of the server's.
-    pub fn client_answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Nanos) {
+    pub fn client_answered(&mut self, part: &TaskPart, token: Option<&str>, result: Option<&str>, now: Instant) {
         self.clients.answered(part, token, result, now);
     }
 
@@ -233,13 +234,15 @@ mod tests {
     use alloc::format;
 
     use super::*;
+    use crate::MILLISECOND;
+    use crate::api::time::tests::at;
 
     fn created(id: &str, ttl: &str) -> String {
         format!(r#"{{"task":{{"taskId":"{id}","status":"working","ttl":{ttl}}}}}"#)
     }
 
     fn create(tokens: &mut ProgressTokens, id: &str, ttl: &str, token: &str) {
-        tokens.server_answered(&TaskPart::Creates, Some(token), Some(&created(id, ttl)), 0);
+        tokens.server_answered(&TaskPart::Creates, Some(token), Some(&created(id, ttl)), at(0));
     }
 
     #[test]
@@ -271,17 +274,16 @@ mod tests {
 
     #[test]
     fn a_ttl_is_obeyed_however_it_is_spelt() {
-        for (ttl, end) in [("5", 5 * MILLISECOND), ("5.9", 5 * MILLISECOND), ("0", 0), ("-3", 0), ("1e300", Nanos::MAX)]
-        {
+        for (ttl, end) in [("5", 5_000_000), ("5.9", 5_000_000), ("0", 0), ("-3", 0), ("1e300", u64::MAX)] {
             let mut tokens = ProgressTokens::default();
             create(&mut tokens, "t", ttl, "1");
-            assert!(!tokens.is_of_task("1", end), "{ttl}");
-            assert_eq!(tokens.is_of_task("1", end.saturating_sub(1)), end > 0, "{ttl}");
+            assert!(!tokens.is_of_task("1", at(end)), "{ttl}");
+            assert_eq!(tokens.is_of_task("1", at(end.saturating_sub(1))), end > 0, "{ttl}");
         }
         for ttl in ["null", "1e999"] {
             let mut tokens = ProgressTokens::default();
             create(&mut tokens, "t", ttl, "1");
-            assert_eq!(tokens.is_of_task("1", Nanos::MAX), ttl == "null");
+            assert_eq!(tokens.is_of_task("1", Instant::MAX), ttl == "null");
         }
     }
 
@@ -291,18 +293,18 @@ mod tests {
         for number in 0..=MAX_TASKS {
             create(&mut tokens, &format!("{}", 10_000 - number), "null", &format!("{number}"));
         }
-        assert!(!tokens.is_of_task("0", 0));
-        assert!(tokens.is_of_task("1", 0) && tokens.is_of_task(&format!("{MAX_TASKS}"), 0));
+        assert!(!tokens.is_of_task("0", at(0)));
+        assert!(tokens.is_of_task("1", at(0)) && tokens.is_of_task(&format!("{MAX_TASKS}"), at(0)));
         // Those that are over make room.
         let mut tokens = ProgressTokens::default();
         for number in 0..MAX_TASKS {
             create(&mut tokens, &format!("{number}"), if number == 5 { "1" } else { "null" }, &format!("{number}"));
         }
-        tokens.server_answered(&TaskPart::Creates, Some("new"), Some(&created("new", "null")), MILLISECOND);
-        assert!(tokens.is_of_task("0", MILLISECOND) && tokens.is_of_task("new", MILLISECOND));
+        tokens.server_answered(&TaskPart::Creates, Some("new"), Some(&created("new", "null")), at(0) + MILLISECOND);
+        assert!(tokens.is_of_task("0", at(0) + MILLISECOND) && tokens.is_of_task("new", at(0) + MILLISECOND));
         for (id, token) in [("x".repeat(1025), "t".into()), ("x".into(), "t".repeat(1025))] {
             create(&mut tokens, &id, "null", &token);
-            assert!(!tokens.is_of_task(&token, 0));
+            assert!(!tokens.is_of_task(&token, at(0)));
         }
     }
 
@@ -310,12 +312,12 @@ mod tests {
     fn the_two_directions_do_not_meet() {
         let mut tokens = ProgressTokens::default();
         create(&mut tokens, "t", "null", "1");
-        assert!(!tokens.is_of_clients_task("1", 0));
+        assert!(!tokens.is_of_clients_task("1", at(0)));
         tokens.client_told(r#"{"taskId":"t","status":"failed"}"#);
-        assert!(tokens.is_of_task("1", 0));
-        tokens.client_answered(&TaskPart::Creates, Some("2"), Some(&created("t", "null")), 0);
+        assert!(tokens.is_of_task("1", at(0)));
+        tokens.client_answered(&TaskPart::Creates, Some("2"), Some(&created("t", "null")), at(0));
         tokens.end_session();
-        assert!(tokens.is_of_task("1", 0) && !tokens.is_of_clients_task("2", 0));
+        assert!(tokens.is_of_task("1", at(0)) && !tokens.is_of_clients_task("2", at(0)));
         tokens.server_told(r#"{"taskId":"t","status":"failed"}"#);
         assert_eq!(tokens.servers.by_task.len(), 0);
     }

@@ -3,11 +3,12 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::engine::state::modern::ModernPart;
 use crate::engine::state::requests::{Origin, Request, RequestKey, RequestState, UnverifiedAnswer};
 use crate::engine::state::translation::{Input, Translated};
-use crate::{ExchangeId, Nanos};
+use crate::{ExchangeId, Instant};
 
 /// The table.
 ///
@@ -99,7 +100,7 @@ impl Requests {
     }
 
     /// It is about to be sent under a fresh id. `hold_left`: what its hold clock showed, if that ran.
-    pub fn begins(&mut self, key: RequestKey, wire: u64, hold_left: Option<Nanos>) {
+    pub fn begins(&mut self, key: RequestKey, wire: u64, hold_left: Option<Duration>) {
         if !self.table.contains_key(&key) {
             return;
         }
@@ -127,7 +128,7 @@ impl Requests {
     }
 
     /// When it was first sent, which is now if it was not sent before.
-    pub fn first_sent(&mut self, key: RequestKey, now: Nanos) -> Option<Nanos> {
+    pub fn first_sent(&mut self, key: RequestKey, now: Instant) -> Option<Instant> {
         Some(*self.table.get_mut(&key)?.sent_at.get_or_insert(now))
     }
 
@@ -148,7 +149,7 @@ impl Requests {
     }
 
     /// It waits to be sent. Gives how long it may.
-    pub fn is_held(&mut self, key: RequestKey) -> Option<Nanos> {
+    pub fn is_held(&mut self, key: RequestKey) -> Option<Duration> {
         self.unlist(key);
         let request = self.table.get_mut(&key)?;
         request.state = RequestState::Held;
@@ -156,12 +157,12 @@ impl Requests {
     }
 
     /// A list that was promised is not answered as empty any more. Gives how much longer it may wait for that.
-    pub fn promise_is_over(&mut self, key: RequestKey) -> Nanos {
-        self.table.get_mut(&key).map_or(0, |request| core::mem::take(&mut request.hold_shortened))
+    pub fn promise_is_over(&mut self, key: RequestKey) -> Duration {
+        self.table.get_mut(&key).map_or(Duration::ZERO, |request| core::mem::take(&mut request.hold_shortened))
     }
 
     /// By how much its hold clock stops for a pause of the server.
-    pub fn pauses(&mut self, key: RequestKey, pause: Nanos) -> Option<Nanos> {
+    pub fn pauses(&mut self, key: RequestKey, pause: Duration) -> Option<Duration> {
         Some(self.table.get_mut(&key)?.paused.add(pause))
     }
 
@@ -186,13 +187,13 @@ impl Requests {
     }
 
     /// It is to be sent again though its outcome is unknown. `may_be_answered`: the answer to this sending still counts.
-    pub fn is_replayed(&mut self, key: RequestKey, accepted: bool, may_be_answered: bool, hold: Nanos) {
+    pub fn is_replayed(&mut self, key: RequestKey, accepted: bool, may_be_answered: bool, hold: Duration) {
         self.change(key, |request| {
             request.replays += 1;
             request.earlier_wire_id = may_be_answered.then_some(request.wire_id);
             request.accepted = accepted;
             request.hold_left = hold;
-            request.hold_shortened = 0;
+            request.hold_shortened = Duration::ZERO;
         });
     }
 
@@ -226,7 +227,7 @@ impl Requests {
     }
 
     /// The `retry:` of its stream.
-    pub fn retry_is(&mut self, key: RequestKey, retry: Nanos) {
+    pub fn retry_is(&mut self, key: RequestKey, retry: Duration) {
         self.change(key, |request| request.retry = Some(retry));
     }
 
@@ -300,7 +301,7 @@ impl Requests {
     }
 
     /// Its result asks for something. It may be held for so long when that is answered.
-    pub fn asks(&mut self, key: RequestKey, input: Input, hold: Nanos) {
+    pub fn asks(&mut self, key: RequestKey, input: Input, hold: Duration) {
         self.unlist(key);
         self.change(key, |request| {
             request.state = RequestState::Asking;
@@ -311,7 +312,7 @@ impl Requests {
     }
 
     /// What it was asked for is answered: it is sent with that, and not again. Gives how long it may wait.
-    pub fn is_answered(&mut self, key: RequestKey) -> Option<Nanos> {
+    pub fn is_answered(&mut self, key: RequestKey) -> Option<Duration> {
         self.change(key, |request| request.safe = false);
         self.is_held(key)
     }
@@ -333,6 +334,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
+    use crate::api::time::tests::{at, ns};
     use crate::engine::flow::settle::new_request;
     use crate::engine::state::requests::Learn;
 
@@ -348,7 +350,7 @@ mod tests {
     /// A request that was sent under the id 7, in the first session.
     fn sent() -> Requests {
         let mut requests = with(Origin::Client, "tools/call", true);
-        requests.begins(KEY, 7, Some(50));
+        requests.begins(KEY, 7, Some(ns(50)));
         requests.is_in(KEY, 1, false);
         requests.is_sent(KEY, EXCHANGE);
         check(&requests);
@@ -398,8 +400,8 @@ mod tests {
             (&|requests| requests.is_cancelled(KEY), true),
             (&|requests| requests.awaits_other_sending(KEY), false),
             (&|requests| requests.is_verifying(KEY, unverified.clone()), false),
-            (&|requests| requests.asks(KEY, Input::default(), 1), false),
-            (&|requests| assert_eq!(requests.is_held(KEY), Some(50)), false),
+            (&|requests| requests.asks(KEY, Input::default(), ns(1)), false),
+            (&|requests| assert_eq!(requests.is_held(KEY), Some(ns(50))), false),
         ];
         for (number, (step, counts)) in steps.into_iter().enumerate() {
             let mut requests = sent();
@@ -415,11 +417,11 @@ mod tests {
     #[test]
     fn the_answer_to_the_sending_before_counts_until_its_stream_is_gone() {
         let mut requests = sent();
-        requests.is_replayed(KEY, true, true, 90);
-        assert_eq!(requests.is_held(KEY), Some(90));
+        requests.is_replayed(KEY, true, true, ns(90));
+        assert_eq!(requests.is_held(KEY), Some(ns(90)));
         assert!(get(&requests).accepted);
         assert_eq!(requests.of_wire_id(7), Some(KEY));
-        requests.begins(KEY, 8, Some(80));
+        requests.begins(KEY, 8, Some(ns(80)));
         requests.is_sent(KEY, EXCHANGE);
         assert!(get(&requests).sent_again);
         assert_eq!((requests.of_wire_id(7), requests.of_wire_id(8)), (Some(KEY), Some(KEY)));
@@ -433,7 +435,7 @@ mod tests {
     #[test]
     fn a_sending_begins_anew() {
         let mut requests = sent();
-        assert_eq!(requests.first_sent(KEY, 3), Some(3));
+        assert_eq!(requests.first_sent(KEY, at(3)), Some(at(3)));
         assert_eq!(requests.cursor_is(KEY, Some("e".into())), Some(None));
         requests.brought_something(KEY);
         requests.is_resumed(KEY, EXCHANGE);
@@ -442,8 +444,8 @@ mod tests {
         requests.begins(KEY, 8, None);
         let request = get(&requests);
         assert_eq!((&request.cursor, request.brought, request.empty_resumes, request.silent), (&None, false, 0, 0));
-        assert_eq!(request.hold_left, 50);
-        assert_eq!(requests.first_sent(KEY, 9), Some(3));
+        assert_eq!(request.hold_left, ns(50));
+        assert_eq!(requests.first_sent(KEY, at(9)), Some(at(3)));
     }
 
     #[test]
@@ -470,7 +472,7 @@ mod tests {
         assert_eq!(requests.distrust_annotations(), []);
         assert!(!get(&requests).safe);
         let mut requests = sent();
-        requests.is_replayed(KEY, true, false, 1);
+        requests.is_replayed(KEY, true, false, ns(1));
         requests.is_held(KEY);
         assert_eq!(requests.distrust_annotations(), [(KEY, true)]);
         let mut list = with(Origin::Client, "tools/list", true);
@@ -481,11 +483,11 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_sent_once() {
         let mut requests = sent();
-        requests.is_replayed(KEY, false, false, 1);
-        requests.asks(KEY, Input::default(), 30);
+        requests.is_replayed(KEY, false, false, ns(1));
+        requests.asks(KEY, Input::default(), ns(30));
         assert_eq!(get(&requests).replays, 0);
         assert!(requests.translated(KEY).is_some_and(|part| part.input.is_some()));
-        assert_eq!(requests.is_answered(KEY), Some(30));
+        assert_eq!(requests.is_answered(KEY), Some(ns(30)));
         assert_eq!((get(&requests).safe, &get(&requests).state), (false, &RequestState::Held));
         assert_eq!(with(Origin::Ping, "ping", true).translated(KEY), None);
         assert_eq!(requests.modern(KEY), None);
@@ -515,8 +517,11 @@ mod tests {
         let mut requests = Requests::default();
         requests.begins(KEY, 7, None);
         requests.is_sent(KEY, EXCHANGE);
-        assert_eq!((requests.is_held(KEY), requests.first_sent(KEY, 1), requests.pauses(KEY, 1)), (None, None, None));
-        assert_eq!((requests.stream_ended(KEY), requests.promise_is_over(KEY)), (0, 0));
+        assert_eq!(
+            (requests.is_held(KEY), requests.first_sent(KEY, at(1)), requests.pauses(KEY, ns(1))),
+            (None, None, None)
+        );
+        assert_eq!((requests.stream_ended(KEY), requests.promise_is_over(KEY)), (0, ns(0)));
         assert!(!requests.progress_goes_on(KEY, None));
         assert_eq!(requests, Requests::default());
     }

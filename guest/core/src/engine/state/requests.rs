@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::ops::Range;
+use core::time::Duration;
 
 use crate::engine::state::cursors::Page;
 use crate::engine::state::modern::ModernPart;
@@ -9,7 +10,7 @@ use crate::engine::state::pause::Paused;
 use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::translation::Translated;
 use crate::policy::session_loss::{self, Refusal};
-use crate::{ExchangeId, Nanos};
+use crate::{ExchangeId, Instant};
 
 /// Names a request in the engine: the order in which requests came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,11 +46,11 @@ pub(crate) struct Request {
     /// The epoch it was last sent in.
     pub epoch: u64,
     /// When it was first sent.
-    pub sent_at: Option<Nanos>,
+    pub sent_at: Option<Instant>,
     /// How much longer it may be held. Time under way does not count.
-    pub hold_left: Nanos,
+    pub hold_left: Duration,
     /// It is given so much less because it is a list that a provisional result promised: it is answered then, as empty.
-    pub hold_shortened: Nanos,
+    pub hold_shortened: Duration,
     /// The pauses of the server that its hold clock stood still for.
     pub paused: Paused,
     pub replays: u32,
@@ -63,7 +64,7 @@ pub(crate) struct Request {
     /// The cursor of its response stream, for `Last-Event-ID`.
     pub cursor: Option<String>,
     /// The stream's `retry:` in nanoseconds.
-    pub retry: Option<Nanos>,
+    pub retry: Option<Duration>,
     /// The last progress that the client was told, as the bits of a float.
     pub progress: Option<u64>,
     /// Something of its answer has come: a notification, an event id.

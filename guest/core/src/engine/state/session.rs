@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,7 +16,7 @@ use crate::engine::state::translation::{OwnListen, Translation};
 use crate::wire::json::{object, present, splice};
 use crate::wire::spelling::canonical_value;
 use crate::wire::url::Url;
-use crate::{ExchangeId, Nanos, SECOND, SessionInfo, Transport};
+use crate::{ExchangeId, Instant, SessionInfo, Transport};
 
 /// The client's side of the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -221,7 +222,7 @@ pub(crate) struct Session {
     /// HTTP+SSE: where to POST.
     pub endpoint: Option<Url>,
     pub server: Server,
-    pub since: Nanos,
+    pub since: Instant,
     /// The server says something else of itself than in the session before.
     pub server_changed: bool,
     /// The server has taken `notifications/initialized`.
@@ -238,16 +239,16 @@ pub(crate) struct Session {
     /// It refuses pings and answers lists.
     pub refuses_pings: bool,
     /// Words of the server that proved to be about something else than the session, and when.
-    known_answer: Option<(String, Nanos)>,
+    known_answer: Option<(String, Instant)>,
 }
 
 /// For so long the same words of the server are not verified again.
-const KNOWN_ANSWER: Nanos = 10 * SECOND;
+const KNOWN_ANSWER: Duration = Duration::from_secs(10);
 /// So much of them is compared, in bytes.
 const MAX_KNOWN_ANSWER: usize = 256;
 
 impl Session {
-    pub fn new(epoch: u64, transport: Transport, server: Server, since: Nanos) -> Self {
+    pub fn new(epoch: u64, transport: Transport, server: Server, since: Instant) -> Self {
         Self {
             epoch,
             transport,
@@ -268,14 +269,14 @@ impl Session {
     }
 
     /// These words were answered while the session lived.
-    pub fn know_answer(&mut self, said: &str, now: Nanos) {
+    pub fn know_answer(&mut self, said: &str, now: Instant) {
         self.known_answer = Some((said[..said.floor_char_boundary(MAX_KNOWN_ANSWER)].to_string(), now));
     }
 
     /// Whether they were, a moment ago.
-    pub fn is_known_answer(&self, said: &str, now: Nanos) -> bool {
+    pub fn is_known_answer(&self, said: &str, now: Instant) -> bool {
         self.known_answer.as_ref().is_some_and(|(known, at)| {
-            now < at.saturating_add(KNOWN_ANSWER) && said[..said.floor_char_boundary(MAX_KNOWN_ANSWER)] == *known
+            now < *at + KNOWN_ANSWER && said[..said.floor_char_boundary(MAX_KNOWN_ANSWER)] == *known
         })
     }
 
@@ -298,13 +299,13 @@ pub(crate) struct Standalone {
     /// There was one in this session.
     pub opened: bool,
     /// When the one that is open was opened.
-    pub opened_at: Option<Nanos>,
+    pub opened_at: Option<Instant>,
     /// The server has none.
     pub absent: bool,
     /// It was refused for the credentials: other ones are another chance.
     pub denied: bool,
     pub cursor: Option<String>,
-    pub retry: Option<Nanos>,
+    pub retry: Option<Duration>,
     /// Openings in a row that failed.
     pub failures: u32,
 }

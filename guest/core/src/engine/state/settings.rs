@@ -7,10 +7,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use core::time::Duration;
 
+use crate::Instant;
 use crate::engine::state::requests::RequestKey;
 use crate::wire::spelling;
-use crate::{Nanos, SECOND};
 
 /// The most subscriptions that are kept.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -22,7 +23,7 @@ const MAX_REFUSALS: u32 = 5;
 const MAX_TRIES: u32 = 200;
 /// How seldom the answer to a restore is taken for the loss of the session: a server that answers every restore so would get
 /// one session after the other. A session that is lost indeed is noticed by everything else too.
-const LOSS_PAUSE: Nanos = 600 * SECOND;
+const LOSS_PAUSE: Duration = Duration::from_secs(600);
 
 /// Something that can be set on the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +140,7 @@ pub(crate) struct Settings {
     /// Restores in a row that came to nothing.
     failures: u32,
     /// When the answer to a restore was last taken for the loss of the session.
-    lost_at: Option<Nanos>,
+    lost_at: Option<Instant>,
 }
 
 /// There is no room for another subscription.
@@ -334,7 +335,7 @@ impl Settings {
     }
 
     /// The answer to a restore is that there is no session. Whether that is to be believed.
-    pub fn session_is_lost(&mut self, now: Nanos) -> bool {
+    pub fn session_is_lost(&mut self, now: Instant) -> bool {
         let believed = self.lost_at.is_none_or(|at| now >= at + LOSS_PAUSE);
         if believed {
             self.lost_at = Some(now);
@@ -592,7 +593,7 @@ mod tests {
     fn the_answer_to_a_restore_is_seldom_taken_for_the_loss_of_the_session() {
         let mut settings = Settings::default();
         for (now, believed) in [(0, true), (1, false), (599, false), (600, true), (1199, false), (1200, true)] {
-            assert_eq!(settings.session_is_lost(now * SECOND), believed, "{now}");
+            assert_eq!(settings.session_is_lost(Instant::ZERO + Duration::from_secs(now)), believed, "{now}");
         }
     }
 

@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::state::requests::RequestKey;
-use crate::{ExchangeId, Nanos};
+use crate::{ExchangeId, Instant};
 
 /// Everything that waits for a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,13 +70,13 @@ pub(crate) enum Timer {
 /// The table of timers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Timers {
-    by_time: BTreeSet<(Nanos, Timer)>,
-    times: BTreeMap<Timer, Nanos>,
+    by_time: BTreeSet<(Instant, Timer)>,
+    times: BTreeMap<Timer, Instant>,
 }
 
 impl Timers {
     /// Sets a timer; an earlier setting of it is forgotten.
-    pub fn set(&mut self, timer: Timer, at: Nanos) {
+    pub fn set(&mut self, timer: Timer, at: Instant) {
         self.clear(timer);
         self.times.insert(timer, at);
         self.by_time.insert((at, timer));
@@ -96,16 +96,16 @@ impl Timers {
         self.times.contains_key(&timer)
     }
 
-    pub fn next_of(&self, timer: Timer) -> Option<Nanos> {
+    pub fn next_of(&self, timer: Timer) -> Option<Instant> {
         self.times.get(&timer).copied()
     }
 
-    pub fn next(&self) -> Option<Nanos> {
+    pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
     /// Takes a timer that is due.
-    pub fn pop(&mut self, now: Nanos) -> Option<Timer> {
+    pub fn pop(&mut self, now: Instant) -> Option<Timer> {
         let (at, timer) = *self.by_time.first()?;
         if at > now {
             return None;
@@ -118,18 +118,19 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::time::tests::at;
 
     #[test]
     fn timers_come_in_order_and_once() {
         let mut timers = Timers::default();
-        timers.set(Timer::Heartbeat, 30);
-        timers.set(Timer::Attempt, 20);
-        timers.set(Timer::Heartbeat, 10);
-        assert_eq!(timers.next(), Some(10));
-        assert_eq!(timers.pop(9), None);
-        assert_eq!(timers.pop(25), Some(Timer::Heartbeat));
-        assert_eq!(timers.pop(25), Some(Timer::Attempt));
-        assert_eq!(timers.pop(25), None);
+        timers.set(Timer::Heartbeat, at(30));
+        timers.set(Timer::Attempt, at(20));
+        timers.set(Timer::Heartbeat, at(10));
+        assert_eq!(timers.next(), Some(at(10)));
+        assert_eq!(timers.pop(at(9)), None);
+        assert_eq!(timers.pop(at(25)), Some(Timer::Heartbeat));
+        assert_eq!(timers.pop(at(25)), Some(Timer::Attempt));
+        assert_eq!(timers.pop(at(25)), None);
         assert_eq!(timers.next(), None);
     }
 }

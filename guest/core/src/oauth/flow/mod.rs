@@ -1,5 +1,6 @@
 //! The machine: a run from [`Input::Acquire`] or [`Input::SignIn`] to [`Output::Done`].
 
+use core::time::Duration;
 mod discovery;
 mod sign_in;
 mod tokens;
@@ -23,19 +24,19 @@ use super::record::{Client, Freshness, Record, SignIn, Tokens};
 use super::scope;
 use super::secret::{Secret, same};
 use crate::url::Url;
-use crate::{Nanos, SECOND, http};
+use crate::{Instant, http};
 
 /// The most bytes of a metadata document, of a token answer and of the like.
 const MAX_BODY: usize = 64 << 10;
 /// How long one request may take.
-const REQUEST_TIME: Nanos = 15 * SECOND;
+const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// How often a request that came to nothing is made in all, and the first pause; each further one is twice as long.
 const ATTEMPTS: u32 = 3;
-const FIRST_PAUSE: Nanos = SECOND / 2;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A server's wish for a longer pause is obeyed up to this; with a longer one the run ends.
-const LONGEST_PAUSE: Nanos = 10 * SECOND;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A token that was rejected so soon after it was given was never good.
-const QUICK: Nanos = 5 * SECOND;
+const QUICK: Duration = Duration::from_secs(5);
 /// So many of these end it.
 const MAX_QUICK: u32 = 2;
 /// How often the same scopes are asked for because a token does not have them.
@@ -49,13 +50,13 @@ pub struct Oauth {
     config: Config,
     server: Url,
     random: Random,
-    now: Nanos,
+    now: Instant,
     /// Seconds since 1970.
     wall: u64,
     outputs: VecDeque<Output>,
     next_request: u64,
     step: Step,
-    timer: Option<Nanos>,
+    timer: Option<Instant>,
     goal: Goal,
     /// The lock is held.
     locked: bool,
@@ -65,7 +66,7 @@ pub struct Oauth {
     /// The token that the server has rejected.
     rejected: Option<Secret>,
     /// The token that was given last, and when.
-    given: Option<(Secret, Nanos)>,
+    given: Option<(Secret, Instant)>,
     quick_rejections: u32,
     step_ups: BTreeMap<Vec<String>, u32>,
     /// Attempts of the request under way that came to nothing.
@@ -163,8 +164,8 @@ struct Pending {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Device {
     code: Secret,
-    interval: Nanos,
-    until: Nanos,
+    interval: Duration,
+    until: Instant,
     scopes: Vec<String>,
 }
 
@@ -196,7 +197,7 @@ impl Oauth {
             server,
             random: Random::new(seed),
             config,
-            now: 0,
+            now: Instant::ZERO,
             wall: 0,
             outputs: VecDeque::new(),
             next_request: 1,
@@ -224,7 +225,7 @@ impl Oauth {
 
     /// Takes one input at `now`; `wall` is the seconds since 1970. What does not fit the state is passed over; an input that
     /// begins a run does so while one is under way only once that is over.
-    pub fn handle(&mut self, now: Nanos, wall: u64, input: Input) {
+    pub fn handle(&mut self, now: Instant, wall: u64, input: Input) {
         self.now = self.now.max(now);
         self.wall = wall;
         match input {
@@ -285,7 +286,7 @@ impl Oauth {
     }
 
     /// When to call [`Oauth::handle`] at the latest. `None`: whenever.
-    pub fn deadline(&self) -> Option<Nanos> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.timer
     }
 
@@ -574,12 +575,12 @@ impl Oauth {
     }
 
     /// A server is away, or wants patience.
-    fn try_again(&mut self, call: Call, reason: String, wish: Option<Nanos>) {
+    fn try_again(&mut self, call: Call, reason: String, wish: Option<Duration>) {
         if call == Call::Poll {
             return self.poll_later(true);
         }
         self.failures += 1;
-        let pause = (FIRST_PAUSE << self.failures.min(8)).max(wish.unwrap_or_default());
+        let pause = (FIRST_PAUSE * (1 << self.failures.min(8))).max(wish.unwrap_or_default());
         if self.failures < ATTEMPTS && pause <= LONGEST_PAUSE {
             self.event(Event::Retrying(format!("{}: {reason}", self.whom(&call))));
             self.timer = Some(self.now + pause);

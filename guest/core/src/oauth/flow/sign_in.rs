@@ -4,11 +4,13 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde_json::json;
 
 use super::tokens::post_form;
 use super::{Call, Device, Goal, Oauth, Parts, Pending, Purpose, Step, failure, page};
+use crate::SECOND;
 use crate::oauth::CALLBACK_PATH;
 use crate::oauth::answer::{DeviceAnswer, Refused, Registered, TokenAnswer};
 use crate::oauth::api::{Failure, FailureKind, Grant, Method, Output, Page, RedirectHost, Response};
@@ -19,7 +21,6 @@ use crate::oauth::record::{Client, Freshness, SignIn};
 use crate::oauth::scope;
 use crate::oauth::secret::{Secret, same};
 use crate::oauth::text::clean;
-use crate::{Nanos, SECOND};
 
 /// A query of a redirect that is longer is not looked at, in bytes.
 const MAX_QUERY: usize = 16 << 10;
@@ -259,14 +260,14 @@ impl Oauth {
         let Some(sign_in) = self.record.sign_in.clone() else { return };
         match (&self.device, sign_in.code) {
             (Some(device), Some(code)) => {
-                let expires_in = device.until.saturating_sub(self.now) / SECOND;
+                let expires_in = (device.until - self.now).as_secs();
                 self.outputs.push_back(Output::UserCode { url: sign_in.url, code, expires_in });
                 self.poll_later(false);
             }
             _ => {
                 self.outputs.push_back(Output::Authorize(sign_in.url));
                 self.step = Step::Authorizing;
-                self.timer = Some(self.now.saturating_add(self.config.sign_in_timeout));
+                self.timer = Some(self.now + self.config.sign_in_timeout);
             }
         }
     }
@@ -367,11 +368,11 @@ impl Oauth {
                 return self.conclude(failure(FailureKind::Untrusted, text));
             }
         };
-        let life: Nanos = answer.expires_in * SECOND;
+        let life = Duration::from_secs(answer.expires_in);
         self.device = Some(Device {
             code: answer.device_code,
-            interval: answer.interval * SECOND,
-            until: self.now.saturating_add(life.min(self.config.sign_in_timeout)),
+            interval: Duration::from_secs(answer.interval),
+            until: self.now + life.min(self.config.sign_in_timeout),
             scopes: self.scopes_to_ask(true),
         });
         let sign_in = SignIn { url, code: Some(answer.user_code), at: self.wall, failed: None };
@@ -384,7 +385,7 @@ impl Oauth {
         if slower {
             device.interval = (device.interval + 5 * SECOND).min(60 * SECOND);
         }
-        if self.now.saturating_add(device.interval) >= device.until {
+        if self.now + device.interval >= device.until {
             let text = "nobody has entered the code in time".to_string();
             return self.conclude(failure(FailureKind::TimedOut, text));
         }

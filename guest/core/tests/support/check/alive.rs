@@ -1,6 +1,7 @@
 //! Promise 6, after every input.
 
-use mcp_reconnect_core::{Input, Nanos, SECOND};
+use mcp_reconnect_core::{Input, SECOND};
+use std::time::Duration;
 
 use crate::support::waits;
 use crate::support::world::World;
@@ -8,7 +9,7 @@ use crate::support::world::World;
 /// More exchanges than requests, at once: streams, notifications, answers and requests of the engine's own.
 const AT_ONCE: usize = 64;
 /// How long a response may go on after the answer that it brought.
-const LINGER: Nanos = 5 * SECOND;
+const LINGER: Duration = Duration::from_secs(5);
 
 impl World {
     /// There is a deadline while anything is under way, and it is not too far away.

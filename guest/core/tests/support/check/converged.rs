@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mcp_reconnect_core::Instant;
 use serde_json::Value;
 
 use crate::support::client::Answer;
@@ -15,7 +16,7 @@ struct Wish {
     /// The server may have another wish: a request failed, was cancelled, or ran beside another one.
     unsure: bool,
     /// The last of its requests has no answer before this.
-    busy_until: u64,
+    busy_until: Instant,
 }
 
 impl World {
@@ -54,11 +55,11 @@ impl World {
         let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
         // A new `initialize` begins anew; what was asked before it and done after it is anybody's guess.
         let newest = self.client.asked.iter().rev().find(|(_, asked)| asked.method == "initialize");
-        let (newest, begun) = newest.map_or((0, 0), |(tag, asked)| (*tag, asked.at));
+        let (newest, begun) = newest.map_or((0, Instant::ZERO), |(tag, asked)| (*tag, asked.at));
         for (tag, asked) in &self.client.asked {
             let Some((about, value)) = about(&asked.method, &asked.params) else { continue };
             let answered = asked.answers.first();
-            let ended = answered.map_or(u64::MAX, |(at, _)| *at);
+            let ended = answered.map_or(Instant::MAX, |(at, _)| *at);
             if ended < begun {
                 continue;
             }

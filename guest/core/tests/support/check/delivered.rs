@@ -1,7 +1,8 @@
 //! An answer that reached the engine in time is what the client gets.
 
-use mcp_reconnect_core::{ExchangeId, Nanos, SECOND, State, errors};
+use mcp_reconnect_core::{ExchangeId, Instant, SECOND, State, errors};
 use serde_json::Value;
+use std::time::Duration;
 
 use super::{Answer, Entry};
 use crate::support::client::Tag;
@@ -11,12 +12,12 @@ use crate::support::world::World;
 #[derive(Clone, Debug)]
 pub struct Delivered {
     /// When it was there to be read.
-    at: Nanos,
+    at: Instant,
     answer: Answer,
 }
 
 /// A request whose exchange is over and brought nothing waits no longer than this for a decision.
-const DECISION: Nanos = 30 * SECOND;
+const DECISION: Duration = Duration::from_secs(30);
 
 impl World {
     /// Whole events, or a whole body, have reached the engine.

@@ -1,7 +1,8 @@
 //! What the engine says in an error is held against the facts of the world.
 
-use mcp_reconnect_core::{ExchangeId, Failure, Nanos, Request, SECOND, errors};
+use mcp_reconnect_core::{ExchangeId, Failure, Instant, Request, SECOND, errors};
 use serde_json::Value;
+use std::time::Duration;
 
 use super::Entry;
 use crate::support::client::{DID_NOT_RUN, Tag};
@@ -15,7 +16,7 @@ pub struct Sending {
     pub wire: u64,
     /// The engine's session then.
     pub epoch: u64,
-    pub at: Nanos,
+    pub at: Instant,
     /// The status that the engine got.
     pub status: Option<u16>,
     pub failure: Option<Failure>,
@@ -120,21 +121,21 @@ impl World {
         if let Some(time) = time_after(text, "could not be used for ").or(time_after(text, "could not be reached for "))
         {
             if self.now - asked_at < time {
-                wrong.push(format!("it was asked only {} ms ago", (self.now - asked_at) / 1_000_000));
+                wrong.push(format!("it was asked only {} ms ago", (self.now - asked_at).as_millis()));
             }
             if let Some(kind) = self.watch.kind_since
                 && self.now > kind + time
             {
-                wrong.push(format!("the server has been well for {} ms", self.now.saturating_sub(kind) / 1_000_000));
+                wrong.push(format!("the server has been well for {} ms", (self.now - kind).as_millis()));
             }
         }
         match code {
             errors::OUTCOME_UNKNOWN => self.check_unknown(tag, &sendings, text, data, &mut wrong),
             errors::TIMED_OUT => {
                 let since = self.now - sendings.first().map_or(asked_at, |first| first.at);
-                let time = time_after(text, "run-timeout: ").unwrap_or(0).min(self.options.run_limit);
+                let time = time_after(text, "run-timeout: ").unwrap_or_default().min(self.options.run_limit);
                 if since < time {
-                    wrong.push(format!("it was sent only {} ms ago", since / 1_000_000));
+                    wrong.push(format!("it was sent only {} ms ago", since.as_millis()));
                 }
                 if text.contains("the server was told to cancel it")
                     && let Some(last) = sendings.last()
@@ -236,14 +237,14 @@ impl World {
 }
 
 /// The duration in a text after these words, as the engine spells it.
-fn time_after(text: &str, words: &str) -> Option<Nanos> {
+fn time_after(text: &str, words: &str) -> Option<Duration> {
     let rest = text.split_once(words)?.1;
     let (number, unit) = rest.split_once(' ')?;
     let number: u64 = number.parse().ok()?;
     if unit.starts_with("ms") {
-        Some(number * 1_000_000)
+        Some(Duration::from_millis(number))
     } else if unit.starts_with('s') {
-        Some(number * SECOND)
+        Some(Duration::from_secs(number))
     } else {
         None
     }

@@ -1,6 +1,7 @@
 //! How many sessions the engine holds at the server, and how often it makes new ones.
 
-use mcp_reconnect_core::{ExchangeId, Method, Nanos, Request, SECOND};
+use mcp_reconnect_core::{ExchangeId, Instant, Method, Request, SECOND};
+use std::time::Duration;
 
 use crate::support::world::World;
 
@@ -8,7 +9,7 @@ use crate::support::world::World;
 const AT_ONCE: usize = 2;
 /// A server that is well, and nobody who asks for sessions: so many may be begun in an hour all the same.
 pub const AN_HOUR: usize = 20;
-pub const HOUR: Nanos = 3600 * SECOND;
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 impl World {
     /// The engine learns of a session: only those that it knows of can it end.
@@ -48,11 +49,11 @@ impl World {
     }
 
     /// A while in which the world is kind and nobody asks for a session.
-    pub fn check_churn(&mut self, from: Nanos) {
-        let hours = ((self.now - from) / HOUR + 1) as usize;
+    pub fn check_churn(&mut self, from: Instant) {
+        let hours = ((self.now - from).as_secs() / HOUR.as_secs() + 1) as usize;
         let begun = self.watch.begun.iter().filter(|at| **at >= from).count();
         if begun > AN_HOUR * hours {
-            self.violate(format!("{begun} sessions in {} s without a cause", (self.now - from) / SECOND));
+            self.violate(format!("{begun} sessions in {} s without a cause", (self.now - from).as_secs()));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a server does with a message: it counts executions, and takes its time.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Channel, Job, Run, Work, tag_of};
@@ -58,7 +60,7 @@ impl World {
                 {"name":"read","annotations":{"readOnlyHint":true},"inputSchema":{}}]}),
             "tools/call" => {
                 let (name, arguments) = (params["name"].as_str().unwrap_or(""), params["arguments"].clone());
-                let ms = arguments["ms"].as_u64().unwrap_or(0) * MILLISECOND;
+                let time = Duration::from_millis(arguments["ms"].as_u64().unwrap_or(0));
                 let kind = match name {
                     "complain" => {
                         let error = json!({"code":-32600,"message":"Session not found: open a browser session first"});
@@ -67,7 +69,7 @@ impl World {
                     "slow" => Work::Slow,
                     "ask" => Work::Ask,
                     "block" => {
-                        self.server.busy_until = self.now + ms;
+                        self.server.busy_until = self.now + time;
                         Work::Answer(json!({"content":[],"tag":tag}))
                     }
                     "big" => {
@@ -85,15 +87,16 @@ impl World {
                     }
                 };
                 let token = params["_meta"]["progressToken"].clone();
-                let step = arguments["step"].as_u64().unwrap_or(0) * MILLISECOND;
+                let step = Duration::from_millis(arguments["step"].as_u64().unwrap_or(0));
+                let least = Duration::from_nanos(1);
                 let job = Job {
                     session: sid.to_string(),
                     channel: channel.clone(),
                     id,
                     tag,
                     token: Some(token).filter(|token| !token.is_null()),
-                    end: self.now + ms,
-                    step: if step > 0 { step } else { ms.max(1) },
+                    end: self.now + time,
+                    step: if step.is_zero() { time.max(least) } else { step },
                     cancelled: false,
                     kind,
                 };
@@ -105,7 +108,7 @@ impl World {
                                      "params":{"nonce":number,"session":sid}});
                     self.tell(sid, &channel, &ask);
                 } else {
-                    let first = job.step.min(ms.max(1));
+                    let first = job.step.min(time.max(least));
                     self.after(first, Happening::Job(number));
                 }
                 self.server.jobs.insert(number, job);
@@ -149,7 +152,7 @@ impl World {
         if self.now < job.end && !job.cancelled {
             if let Some(token) = &job.token {
                 let progress = json!({"jsonrpc":"2.0","method":"notifications/progress","params":
-                    {"progressToken":token,"progress":self.now / MILLISECOND,"tag":job.tag}});
+                    {"progressToken":token,"progress":self.now.as_nanos() / 1_000_000,"tag":job.tag}});
                 self.tell(&job.session, &job.channel, &progress);
                 if self.server.knobs.polls
                     && let Channel::Events(key) = &job.channel

@@ -154,7 +154,7 @@ impl OauthArgs {
         }
         config.without_metadata = self.oauth == OauthMode::On;
         if let Some(timeout) = self.oauth_timeout {
-            config.sign_in_timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+            config.sign_in_timeout = timeout;
         }
         if let Some(interval) = self.oauth_tab_interval {
             config.tab_interval = interval.as_secs();

@@ -3,9 +3,9 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use crate::api::errors::{self, response};
-use crate::api::options::SECOND;
 use crate::engine::Engine;
 use crate::engine::flow::settle;
 use crate::engine::state::exchanges::Role;
@@ -17,11 +17,11 @@ use crate::policy::replay;
 use crate::wire::json::{self, Params};
 use crate::wire::modern::{self, Meta};
 use crate::wire::spelling;
-use crate::{Event, Level, Method, Nanos};
+use crate::{Event, Level, Method};
 
 /// A `server/discover` is answered within this time whatever the server does: clients give up after 10 s, and then take the
 /// transport for one that knows nothing of it.
-const DISCOVER_TIME: Nanos = 8 * SECOND;
+const DISCOVER_TIME: Duration = Duration::from_secs(8);
 
 impl Engine {
     pub(crate) fn on_modern_request(
@@ -46,7 +46,7 @@ impl Engine {
         let key = self.admit(request);
         self.start_hold(key, self.options.hold_timeout);
         if method == "server/discover" {
-            let time = if self.options.start_timeout > 0 { self.options.start_timeout } else { DISCOVER_TIME };
+            let time = if self.options.start_timeout.is_zero() { DISCOVER_TIME } else { self.options.start_timeout };
             self.timers.set(Timer::Discover(key), self.now + time.min(DISCOVER_TIME));
         }
         self.modern.queue.push_back(key);

@@ -2,6 +2,7 @@
 //! tried again. There is no session, so a `server/discover` is all that an attempt is made of.
 
 use alloc::string::String;
+use core::time::Duration;
 
 use super::Own;
 use crate::api::errors;
@@ -13,7 +14,7 @@ use crate::engine::{Engine, seconds};
 use crate::policy::backoff;
 use crate::policy::era::Verdict;
 use crate::wire::modern::Discovered;
-use crate::{Event, Level, Nanos, SessionInfo, Transport};
+use crate::{Event, Instant, Level, SessionInfo, Transport};
 
 impl Engine {
     /// Whether the client uses these versions only, so that events are about them.
@@ -82,7 +83,7 @@ impl Engine {
         self.modern_wait(delay);
     }
 
-    fn modern_wait(&mut self, delay: Nanos) {
+    fn modern_wait(&mut self, delay: Duration) {
         self.modern.link = Link::Waiting;
         self.timers.set(Timer::ModernAttempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
@@ -119,7 +120,7 @@ impl Engine {
     }
 
     /// The delay before the next attempt: short while somebody waits.
-    fn modern_delay(&mut self) -> Nanos {
+    fn modern_delay(&mut self) -> Duration {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
         let down_for = self.modern.outage.lasts(self.now);
         let delay = if self.modern_client_waits() {
@@ -155,7 +156,7 @@ impl Engine {
     }
 
     /// The server asks for a pause.
-    pub(crate) fn modern_pause(&mut self, retry_after: Option<Nanos>, reason: String) {
+    pub(crate) fn modern_pause(&mut self, retry_after: Option<Duration>, reason: String) {
         let cap = self.options.backoff_cap;
         let rest = retry_after.unwrap_or_else(|| {
             backoff::idle_delay(&mut self.rng, self.modern.attempts, self.options.backoff_base, cap)
@@ -295,7 +296,7 @@ impl Engine {
         }
     }
 
-    fn modern_liveness_due(&self) -> Option<Nanos> {
+    fn modern_liveness_due(&self) -> Option<Instant> {
         // The question that is under way has a time of its own.
         if self.modern.link != Link::Up || self.modern.discover.is_some() {
             return None;
@@ -317,7 +318,7 @@ impl Engine {
     }
 
     /// How often the server is asked whether it takes connections while a stream of its notifications is open; none: never.
-    pub(crate) fn listen_check_interval(&self) -> Option<Nanos> {
+    pub(crate) fn listen_check_interval(&self) -> Option<Duration> {
         [self.options.listen_check_interval, self.options.heartbeat_interval].into_iter().filter_map(set).min()
     }
 
@@ -331,6 +332,6 @@ impl Engine {
 }
 
 /// An interval that is not switched off.
-fn set(interval: Nanos) -> Option<Nanos> {
-    (interval > 0).then_some(interval)
+fn set(interval: Duration) -> Option<Duration> {
+    (!interval.is_zero()).then_some(interval)
 }

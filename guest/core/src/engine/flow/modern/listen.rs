@@ -3,8 +3,9 @@
 //! is said to have changed.
 
 use alloc::string::ToString;
+use core::time::Duration;
 
-use crate::api::options::SECOND;
+use crate::Level;
 use crate::engine::Engine;
 use crate::engine::flow::settle;
 use crate::engine::state::modern::Link;
@@ -14,10 +15,9 @@ use crate::policy::backoff;
 use crate::wire::json::{self, Params};
 use crate::wire::modern::{Filter, SUBSCRIPTION_KEY};
 use crate::wire::spelling;
-use crate::{Level, Nanos};
 
 /// A stream that lasted this long was no failure.
-const HEALTHY: Nanos = 10 * SECOND;
+const HEALTHY: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// A stream ended, however it did: it is opened again, at once if it had lasted.
@@ -34,7 +34,8 @@ impl Engine {
         let lasted = core::mem::take(&mut listen.acknowledged) && now - listen.opened_at >= HEALTHY;
         listen.failures = if lasted { 0 } else { listen.failures.saturating_add(1) };
         let (failures, told) = (listen.failures, listen.told.is_some());
-        let delay = if failures == 0 { 0 } else { backoff::idle_delay(&mut self.rng, failures - 1, base, cap) };
+        let delay =
+            if failures == 0 { Duration::ZERO } else { backoff::idle_delay(&mut self.rng, failures - 1, base, cap) };
         self.timers.set(Timer::Listen(key), now + delay);
         // The client that has its acknowledgement waits for nothing.
         if !told && !self.timers.is_set(Timer::Hold(key)) {
