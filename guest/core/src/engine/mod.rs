@@ -296,11 +296,11 @@ impl Engine {
 
     /// A snapshot.
     pub fn status(&self) -> Status {
-        let modern = self.modern.meta.is_some() && self.client.initialize.is_none();
+        let modern = self.modern.meta().is_some() && self.client.initialize.is_none();
         let state = match self.connection.state() {
             _ if self.closing => State::Closed,
-            ConnectionState::Idle if modern => match &self.modern.link {
-                Link::Up if self.modern.info.is_some() => State::Ready,
+            ConnectionState::Idle if modern => match self.modern.link() {
+                Link::Up if self.modern.info().is_some() => State::Ready,
                 Link::Up if !self.modern_awaits_something() => State::Idle,
                 Link::Up | Link::Checking | Link::Headers => State::Connecting,
                 Link::Waiting => State::Waiting,
@@ -317,12 +317,12 @@ impl Engine {
         };
         Status {
             state,
-            session: self.session.as_ref().map(Session::info).or_else(|| self.modern.info.clone()),
-            session_since: match (self.session.as_ref(), &self.modern.info) {
+            session: self.session.as_ref().map(Session::info).or_else(|| self.modern.info().cloned()),
+            session_since: match (self.session.as_ref(), self.modern.info()) {
                 (Some(session), _) => Some(session.since),
-                (None, info) => info.as_ref().map(|_| self.modern.since),
+                (None, info) => info.map(|_| self.modern.since()),
             },
-            queued: (self.outbox.len() + self.modern.queue.len()) as u32,
+            queued: (self.outbox.len() + self.modern.queued()) as u32,
             in_flight: self.requests.of_client().filter(|(_, request)| !request.is_listen()).count() as u32,
             reconnects: self.reconnects,
             replays: self.replays,

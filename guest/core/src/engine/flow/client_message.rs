@@ -128,7 +128,9 @@ impl Engine {
                         let text = json::splice(text, id.range(), &asked.id);
                         self.enqueue(Outgoing::Answer { epoch: asked.epoch, text, sendings: 0 });
                     }
-                    None if self.client.initialize.is_none() && self.modern.meta.is_some() => self.on_modern_response(),
+                    None if self.client.initialize.is_none() && self.modern.meta().is_some() => {
+                        self.on_modern_response()
+                    }
                     None => self.log(Level::Debug, "an answer to a question that no session asks any more: dropped"),
                 }
             }
@@ -310,7 +312,7 @@ impl Engine {
                     self.enqueue(Outgoing::Bound { epoch, text: text.to_string() });
                 }
             }
-            _ if self.client.initialize.is_none() && self.modern.meta.is_some() => {
+            _ if self.client.initialize.is_none() && self.modern.meta().is_some() => {
                 self.on_modern_notification(method, text);
             }
             _ if self.client.initialize.is_none() => {

@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::state::connection::ConnectionState;
-use crate::engine::state::modern::Link;
 use crate::engine::state::timers::Timer;
 use crate::{Event, Output};
 
@@ -29,7 +28,7 @@ impl Engine {
                 | ConnectionState::Handshake(_)
                 | ConnectionState::Headers
         );
-        if !connected && self.modern.link != Link::Up {
+        if !connected && !self.modern.is_up() {
             self.finish_close();
         }
     }

@@ -14,7 +14,7 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 
 impl Engine {
     pub(crate) fn on_probe(&mut self) {
-        if self.modern.info.is_some() {
+        if self.modern.info().is_some() {
             self.check_modern_link();
         }
         match self.connection.state() {

@@ -422,7 +422,7 @@ impl Engine {
 
     /// A new session, because the host or the client wants one.
     pub(crate) fn on_reconnect(&mut self) {
-        if self.modern.meta.is_some() && !self.closing {
+        if self.modern.meta().is_some() && !self.closing {
             self.let_go_of_listens("a new connection was asked for");
             self.check_modern_link();
         }

@@ -132,7 +132,7 @@ impl Engine {
             self.retire(exchange);
         }
         if matches!(request.state, RequestState::Held) && request.is_modern() {
-            self.modern.queue.retain(|queued| *queued != key);
+            self.modern.withdraw(key);
         } else if matches!(request.state, RequestState::Held) {
             self.outbox.withdraw(key);
         }
@@ -272,12 +272,11 @@ impl Engine {
     /// Back to the queue of the versions without sessions, in its place.
     fn hold_modern(&mut self, key: RequestKey) {
         self.timers.clear(Timer::Listen(key));
-        let at = self.modern.queue.partition_point(|queued| *queued < key);
-        self.modern.queue.insert(at, key);
+        self.modern.enqueue(key);
         if self.requests.get(&key).is_some_and(Request::is_acknowledged_listen) {
             self.timers.clear(Timer::Hold(key));
         }
-        if self.modern.link == Link::Waiting {
+        if *self.modern.link() == Link::Waiting {
             self.modern_attempt_sooner();
         }
     }

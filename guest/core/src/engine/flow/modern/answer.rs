@@ -104,7 +104,7 @@ impl Engine {
 
     /// A result shows that the server speaks the request's version, unless it is one that executes whatever it gets.
     fn on_modern_result(&mut self, envelope: &Envelope) {
-        let knows = self.modern.era == Era::Modern
+        let knows = self.modern.era() == Era::Modern
             || envelope.result.is_some_and(|result| json::member(result.get(), "resultType").is_some());
         if knows {
             self.set_era(Era::Modern);
@@ -151,7 +151,7 @@ impl Engine {
         let exchange = request.exchange();
         let text = json::splice(text, id_at, request.client_id());
         self.credentials.accepted();
-        self.modern.turned_away = 0;
+        self.modern.server_answered();
         self.modern_link_is_up();
         self.deliver(key, text, success);
         if let Some(exchange) = exchange {
@@ -240,9 +240,7 @@ impl Engine {
     /// A question of the engine's own has its answer.
     fn cancel_own(&mut self, id: ExchangeId) {
         self.timers.clear(crate::engine::state::timers::Timer::ModernOwn(id));
-        if self.modern.discover == Some(id) {
-            self.modern.discover = None;
-        }
+        if self.modern.question_over(id) {}
         self.retire(id);
     }
 

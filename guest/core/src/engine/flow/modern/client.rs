@@ -36,8 +36,8 @@ impl Engine {
         if self.refused_for_the_close(&request) || !self.has_room(&request) {
             return;
         }
-        let is_first = self.modern.meta.replace(meta).is_none();
-        if is_first && self.client.initialize.is_none() && self.modern.info.is_none() {
+        let is_first = self.modern.client_speaks(meta);
+        if is_first && self.client.initialize.is_none() && self.modern.info().is_none() {
             self.emit(Event::Connecting);
         }
         if is_first && self.session.is_none() {
@@ -49,8 +49,8 @@ impl Engine {
             let time = if self.options.start_timeout.is_zero() { DISCOVER_TIME } else { self.options.start_timeout };
             self.timers.set(Timer::Discover(key), self.now + time.min(DISCOVER_TIME));
         }
-        self.modern.queue.push_back(key);
-        if self.modern.link == Link::Waiting {
+        self.modern.enqueue(key);
+        if *self.modern.link() == Link::Waiting {
             self.modern_attempt_sooner();
         }
     }
@@ -96,7 +96,7 @@ impl Engine {
 
     /// What a server answers that does not know the method, which is what clients understand: they go on with `initialize`.
     pub(crate) fn answer_discover_unknown(&mut self, key: RequestKey) {
-        let text = if self.modern.era == Era::Legacy {
+        let text = if self.modern.era() == Era::Legacy {
             "Method not found: the server speaks only versions with a session (up to 2025-11-25). Send initialize."
         } else {
             "Method not found: the server did not say whether it speaks a version without sessions. Send initialize."
@@ -124,8 +124,8 @@ impl Engine {
 
     /// A notification of a client without a session. The versions define none; it is passed on, once.
     pub(crate) fn on_modern_notification(&mut self, method: &str, text: &str) {
-        let Some(meta) = &self.modern.meta else { return };
-        if self.modern.link != Link::Up {
+        let Some(meta) = self.modern.meta() else { return };
+        if !self.modern.is_up() {
             return self.log_dropped(method, "the server cannot be reached");
         }
         let headers = modern::headers(&meta.version, method);
@@ -158,12 +158,12 @@ impl Engine {
 
     /// Whether there is anything that the server may still answer.
     pub(crate) fn modern_awaits_something(&self) -> bool {
-        self.modern.discover.is_some() || self.requests.of_client().any(|(_, request)| request.is_modern())
+        self.modern.is_asking() || self.requests.of_client().any(|(_, request)| request.is_modern())
     }
 
     /// Whether the client waits for something that the server has to be reached for. It does not know of lost streams.
     pub(crate) fn modern_client_waits(&self) -> bool {
-        !self.modern.queue.is_empty() || self.requests.of_client().any(|(_, request)| request.is_unverified())
+        self.modern.queued() > 0 || self.requests.of_client().any(|(_, request)| request.is_unverified())
     }
 
     pub(crate) fn modern_method(&self, key: RequestKey) -> String {

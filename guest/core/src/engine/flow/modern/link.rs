@@ -8,13 +8,12 @@ use super::Own;
 use crate::api::errors;
 use crate::engine::state::consequences::Consequence;
 use crate::engine::state::modern::{Era, Link};
-use crate::engine::state::session::Server;
 use crate::engine::state::timers::Timer;
 use crate::engine::{Engine, seconds};
 use crate::policy::backoff;
 use crate::policy::era::Verdict;
 use crate::wire::modern::Discovered;
-use crate::{Event, Instant, Level, SessionInfo, Transport};
+use crate::{Event, Instant, Level};
 
 impl Engine {
     /// Whether the client uses these versions only, so that events are about them.
@@ -24,23 +23,23 @@ impl Engine {
 
     /// Asks the server whether it is there. What waits to be sent waits for the answer.
     pub(crate) fn check_modern_link(&mut self) {
-        if matches!(self.modern.link, Link::Waiting | Link::Headers | Link::Credentials(_)) {
+        if matches!(self.modern.link(), Link::Waiting | Link::Headers | Link::Credentials(_)) {
             return;
         }
-        self.modern.link = Link::Checking;
+        self.modern.link_is(Link::Checking);
         self.ask_modern_server();
     }
 
     fn ask_modern_server(&mut self) {
-        if self.modern.discover.is_none() {
-            self.modern.last_attempt = self.now;
-            self.modern.discover = Some(self.post_modern_own(Own::Discover, "server/discover", ""));
+        if !self.modern.is_asking() {
+            let discover = self.post_modern_own(Own::Discover, "server/discover", "");
+            self.modern.attempts_with(discover, self.now);
         }
     }
 
     /// Something broke on the way; the server may be there all the same.
     pub(crate) fn modern_broken(&mut self, reason: String) {
-        self.modern.suspect = true;
+        self.modern.doubt();
         self.last_error = reason;
         if self.modern_waits() {
             self.check_modern_link();
@@ -49,17 +48,17 @@ impl Engine {
 
     /// The server cannot be reached, or something else answers in its place.
     pub(crate) fn modern_unreachable(&mut self, reason: String) {
-        self.modern.suspect = true;
+        self.modern.doubt();
         self.last_error.clone_from(&reason);
-        if let Some(exchange) = self.modern.discover.take() {
+        if let Some(exchange) = self.modern.take_question() {
             self.timers.clear(Timer::ModernOwn(exchange));
             self.cancel(exchange);
         }
-        if self.modern.outage.begin(self.now) {
+        if self.modern.is_away(self.now) {
             if self.modern_is_alone() {
                 self.headers_are_stale();
             }
-            if let Some(info) = self.modern.info.as_ref().filter(|_| self.modern_is_alone()) {
+            if let Some(info) = self.modern.info().filter(|_| self.modern_is_alone()) {
                 let epoch = info.epoch;
                 self.emit(Event::Disconnected { epoch, reason: reason.clone() });
             }
@@ -67,27 +66,27 @@ impl Engine {
         self.let_go_of_listens(&reason);
         self.then(Consequence::Probe);
         if !self.modern_waits() {
-            self.modern.link = Link::Up;
+            self.modern.link_is(Link::Up);
             return;
         }
-        let exhausted = self.options.max_attempts > 0 && self.modern.attempts >= self.options.max_attempts;
+        let exhausted = self.options.max_attempts > 0 && self.modern.attempts() >= self.options.max_attempts;
         if exhausted {
             self.fail_modern_queue(&reason);
         }
         let delay = self.modern_delay();
-        self.modern.attempts = self.modern.attempts.saturating_add(1);
-        let attempt = self.modern.attempts;
-        if self.modern_is_alone() && self.modern.outage.tells(self.now) {
+        self.modern.attempt_failed();
+        let attempt = self.modern.attempts();
+        if self.modern_is_alone() && self.modern.tells_attempt(self.now) {
             self.emit(Event::Reconnecting { attempt, delay, reason });
         }
         self.modern_wait(delay);
     }
 
     fn modern_wait(&mut self, delay: Duration) {
-        self.modern.link = Link::Waiting;
+        self.modern.link_is(Link::Waiting);
         self.timers.set(Timer::ModernAttempt, self.now + delay);
         // Meanwhile, so that the attempt need not wait for them.
-        if self.modern.outage.is_on() {
+        if self.modern.outage().is_on() {
             self.ask_for_headers();
         }
     }
@@ -96,23 +95,23 @@ impl Engine {
     pub(crate) fn modern_awaits_headers(&mut self) -> bool {
         let asks = self.ask_for_headers();
         if asks {
-            self.modern.link = Link::Headers;
+            self.modern.link_is(Link::Headers);
         }
         asks
     }
 
     /// The host gave headers, or has none.
     pub(crate) fn modern_headers_came(&mut self) {
-        match self.modern.link {
+        match self.modern.link() {
             Link::Headers => {
-                self.modern.link = Link::Up;
-                if self.modern.outage.is_on() {
+                self.modern.link_is(Link::Up);
+                if self.modern.outage().is_on() {
                     self.check_modern_link();
                 }
             }
             Link::Credentials(_) => {
                 self.timers.clear(Timer::ModernCredentials);
-                self.modern.link = Link::Up;
+                self.modern.link_is(Link::Up);
                 self.reopen_listens();
             }
             Link::Up | Link::Checking | Link::Waiting => {}
@@ -122,11 +121,17 @@ impl Engine {
     /// The delay before the next attempt: short while somebody waits.
     fn modern_delay(&mut self) -> Duration {
         let (base, cap) = (self.options.backoff_base, self.options.backoff_cap);
-        let down_for = self.modern.outage.lasts(self.now);
+        let down_for = self.modern.outage().lasts(self.now);
         let delay = if self.modern_client_waits() {
-            backoff::waiting_delay(&mut self.rng, down_for, !self.url.is_loopback(), self.modern.turned_away, cap)
+            backoff::waiting_delay(
+                &mut self.rng,
+                down_for,
+                !self.url.is_loopback(),
+                self.modern.times_turned_away(),
+                cap,
+            )
         } else {
-            backoff::idle_delay(&mut self.rng, self.modern.attempts, base, cap)
+            backoff::idle_delay(&mut self.rng, self.modern.attempts(), base, cap)
         };
         delay.max(self.attempts.pause(self.now))
     }
@@ -134,24 +139,24 @@ impl Engine {
     /// Somebody has begun to wait: the next attempt is made as for those who wait.
     pub(crate) fn modern_attempt_sooner(&mut self) {
         let delay = self.modern_delay();
-        let soon = self.attempts.after(self.modern.last_attempt, delay, self.now);
+        let soon = self.attempts.after(self.modern.last_attempt(), delay, self.now);
         let planned = self.timers.next_of(Timer::ModernAttempt).unwrap_or(soon);
         self.timers.set(Timer::ModernAttempt, planned.min(soon));
     }
 
     pub(crate) fn on_modern_attempt(&mut self) {
         self.timers.clear(Timer::ModernAttempt);
-        if self.modern.link != Link::Waiting {
+        if *self.modern.link() != Link::Waiting {
             return;
         }
         if !self.modern_waits() {
-            self.modern.link = Link::Up;
+            self.modern.link_is(Link::Up);
             return;
         }
-        if self.modern.outage.is_on() && self.modern_awaits_headers() {
+        if self.modern.outage().is_on() && self.modern_awaits_headers() {
             return;
         }
-        self.modern.link = Link::Checking;
+        self.modern.link_is(Link::Checking);
         self.ask_modern_server();
     }
 
@@ -159,9 +164,9 @@ impl Engine {
     pub(crate) fn modern_pause(&mut self, retry_after: Option<Duration>, reason: String) {
         let cap = self.options.backoff_cap;
         let rest = retry_after.unwrap_or_else(|| {
-            backoff::idle_delay(&mut self.rng, self.modern.attempts, self.options.backoff_base, cap)
+            backoff::idle_delay(&mut self.rng, self.modern.attempts(), self.options.backoff_base, cap)
         });
-        self.modern.attempts = self.modern.attempts.saturating_add(1);
+        self.modern.attempt_failed();
         self.last_error.clone_from(&reason);
         if retry_after.is_some() {
             self.server_asks_for_pause(rest);
@@ -171,8 +176,8 @@ impl Engine {
     }
 
     fn fail_modern_queue(&mut self, reason: &str) {
-        let (server, attempts) = (self.server_name(), self.modern.attempts);
-        for key in core::mem::take(&mut self.modern.queue) {
+        let (server, attempts) = (self.server_name(), self.modern.attempts());
+        for key in self.modern.take_queue() {
             let method = self.modern_method(key);
             let text = alloc::format!(
                 "{method} was not sent: {server} could not be used after {attempts} attempts ({reason}). It did not run."
@@ -185,10 +190,10 @@ impl Engine {
     pub(crate) fn modern_discovered(&mut self, verdict: Verdict, server: Option<Discovered>) {
         match verdict {
             Verdict::Legacy => {
-                if self.modern.era == Era::Modern {
+                if self.modern.era() == Era::Modern {
                     self.log(Level::Warn, "the server does not speak a version without sessions any more");
                 }
-                self.modern.era = Era::Legacy;
+                self.modern.era_is(Era::Legacy);
             }
             _ => self.modern_server_is(server),
         }
@@ -199,75 +204,41 @@ impl Engine {
     /// What the server says of itself.
     pub(crate) fn modern_server_is(&mut self, server: Option<Discovered>) {
         if let Some(server) = server {
-            let changed = self.modern.server.as_ref().is_some_and(|before| !before.is_like(&server));
-            if changed {
-                self.modern.generation += 1;
-            }
-            let before = self.modern.server.replace(server);
-            if before.is_none() || changed {
-                self.name_modern_server();
-            }
-            self.modern.changed |= changed;
+            self.modern.server_is(server);
         }
         self.set_era(Era::Modern);
     }
 
-    fn name_modern_server(&mut self) {
-        let Some(server) = &self.modern.server else { return };
-        let named = Server::parse(&alloc::format!(
-            r#"{{"protocolVersion":"-","serverInfo":{}}}"#,
-            if server.info.is_empty() { "{}" } else { &server.info }
-        ));
-        if let (Some(info), Ok(named)) = (&mut self.modern.info, named) {
-            info.server_name = named.name;
-            info.server_version = named.release;
-            info.epoch = self.modern.generation + 1;
-        }
-    }
-
     /// It is known which versions the server speaks.
     pub(crate) fn set_era(&mut self, era: Era) {
-        if self.modern.era == Era::Modern && era == Era::Legacy {
+        if self.modern.era() == Era::Modern && era == Era::Legacy {
             return;
         }
-        self.modern.era = era;
-        if era != Era::Modern || self.modern.info.is_some() {
+        self.modern.era_is(era);
+        if era != Era::Modern || self.modern.info().is_some() {
             return;
         }
-        let version = self.modern.meta.as_ref().map_or_else(String::new, |meta| meta.version.clone());
-        self.modern.info = Some(SessionInfo {
-            epoch: self.modern.generation + 1,
-            transport: Transport::StreamableHttp,
-            protocol_version: version,
-            server_name: String::new(),
-            server_version: String::new(),
-            has_session_id: false,
-        });
-        self.modern.since = self.now;
-        self.name_modern_server();
-        self.modern.outage.end();
-        if let Some(info) = self.modern.info.clone().filter(|_| self.modern_is_alone()) {
+        self.modern.contact_begins(self.now);
+        if let Some(info) = self.modern.info().cloned().filter(|_| self.modern_is_alone()) {
             self.emit(Event::Connected(info));
         }
     }
 
     /// The server was heard: what waits is sent.
     pub(crate) fn modern_link_is_up(&mut self) {
-        self.modern.suspect = false;
-        self.modern.attempts = 0;
-        let changed = core::mem::take(&mut self.modern.changed);
-        if self.modern.outage.end()
-            && let Some(info) = self.modern.info.clone().filter(|_| self.modern_is_alone())
+        let changed = self.modern.reached();
+        if self.modern.is_back()
+            && let Some(info) = self.modern.info().cloned().filter(|_| self.modern_is_alone())
         {
             self.reconnects += 1;
             self.emit(Event::Reconnected { session: info, new_session: false, server_changed: changed });
         }
-        if self.modern.link == Link::Up {
+        if self.modern.is_up() {
             return;
         }
         self.timers.clear(Timer::ModernAttempt);
         self.timers.clear(Timer::ModernCredentials);
-        self.modern.link = Link::Up;
+        self.modern.link_is(Link::Up);
         self.reopen_listens();
         if self.connection.is_waiting() {
             self.attempt();
@@ -276,7 +247,7 @@ impl Engine {
 
     /// The other lane found the server gone, or there again.
     pub(crate) fn modern_follows(&mut self, up: bool, reason: &str) {
-        match (up, &self.modern.link) {
+        match (up, self.modern.link()) {
             (false, _) => self.let_go_of_listens(reason),
             (true, Link::Waiting) => self.timers.set(Timer::ModernAttempt, self.now),
             _ => {}
@@ -288,7 +259,7 @@ impl Engine {
 
     /// Sets the timer of the next question whether the server is there, while something depends on that.
     pub(crate) fn time_modern_liveness(&mut self) {
-        if self.modern.meta.is_some()
+        if self.modern.meta().is_some()
             && !self.timers.is_set(Timer::ModernLiveness)
             && let Some(due) = self.modern_liveness_due()
         {
@@ -298,7 +269,7 @@ impl Engine {
 
     fn modern_liveness_due(&self) -> Option<Instant> {
         // The question that is under way has a time of its own.
-        if self.modern.link != Link::Up || self.modern.discover.is_some() {
+        if !self.modern.is_up() || self.modern.is_asking() {
             return None;
         }
         let open = self.requests.values().filter(|request| request.is_modern() && request.exchange().is_some());
@@ -310,9 +281,9 @@ impl Engine {
         match (is_open, listens) {
             (false, _) => None,
             // Comments on the stream say nothing of new connections.
-            (true, true) => Some(self.modern.last_attempt.max(self.modern.since) + self.listen_check_interval()?),
+            (true, true) => Some(self.modern.last_attempt().max(self.modern.since()) + self.listen_check_interval()?),
             (true, false) => {
-                Some(self.liveness.heard_at().max(self.modern.last_attempt) + set(self.options.heartbeat_interval)?)
+                Some(self.liveness.heard_at().max(self.modern.last_attempt()) + set(self.options.heartbeat_interval)?)
             }
         }
     }

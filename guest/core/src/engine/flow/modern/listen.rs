@@ -8,7 +8,6 @@ use core::time::Duration;
 use crate::Level;
 use crate::engine::Engine;
 use crate::engine::flow::settle;
-use crate::engine::state::modern::Link;
 use crate::engine::state::requests::{Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::backoff;
@@ -23,7 +22,7 @@ impl Engine {
     /// A stream ended, however it did: it is opened again, at once if it had lasted.
     pub(crate) fn listen_lost(&mut self, key: RequestKey, why: &str) {
         // A server ends its streams when it goes down, also in order.
-        self.modern.suspect = true;
+        self.modern.doubt();
         let exchange = self.exchange_of(key);
         if let Some(exchange) = exchange {
             self.cancel(exchange);
@@ -48,7 +47,7 @@ impl Engine {
     pub(crate) fn on_listen_timer(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(&key) else { return };
         if request.state == RequestState::Held {
-            if self.modern.link == Link::Up && !self.modern.queue.contains(&key) {
+            if self.modern.is_up() && !self.modern.is_queued(key) {
                 self.post_modern(key);
             }
             return;
@@ -62,8 +61,8 @@ impl Engine {
     pub(crate) fn reopen_listens(&mut self) {
         for key in self.listens() {
             let held = self.requests.get(&key).is_some_and(|request| request.state == RequestState::Held);
-            if held && self.modern.link == Link::Up {
-                self.modern.queue.retain(|queued| *queued != key);
+            if held && self.modern.is_up() {
+                self.modern.withdraw(key);
                 self.timers.clear(Timer::Listen(key));
                 self.post_modern(key);
             }
@@ -106,7 +105,7 @@ impl Engine {
             self.timers.clear(timer);
         }
         self.set_era(crate::engine::state::modern::Era::Modern);
-        self.modern.turned_away = 0;
+        self.modern.server_answered();
         self.modern_link_is_up();
         let Some(told) = told else {
             let text = self.under_client_id(key, text, params);

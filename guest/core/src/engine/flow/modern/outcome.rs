@@ -80,7 +80,7 @@ impl Engine {
         let evidence = if discovers { Evidence::NotSent } else { Evidence::Unknown };
         self.settle(key, End { evidence, accepted, reason, refusal: None });
         if discovers {
-            self.modern.suspect = true;
+            self.modern.doubt();
             self.check_modern_link();
         }
     }
@@ -99,7 +99,7 @@ impl Engine {
         }
         let (turned_away, listens) = (request.turned_away, request.is_listen());
         let not_found = matches!(refusal.status, 404 | 410) && refusal.error().is_none();
-        let evidence = match (self.modern.era, era::of_refusal(&refusal)) {
+        let evidence = match (self.modern.era(), era::of_refusal(&refusal)) {
             // A server that was there a moment ago and is found no more is being replaced.
             (Era::Modern, _) if not_found && turned_away < MAX_NOT_FOUND => Evidence::NotTaken,
             (Era::Modern, _) if not_found => Evidence::Refused,
@@ -120,7 +120,7 @@ impl Engine {
     pub(crate) fn after_modern_refusal(&mut self, evidence: Evidence, refusal: &Refusal, reason: String) {
         match evidence {
             Evidence::NotTaken => {
-                self.modern.turned_away = self.modern.turned_away.saturating_add(1);
+                self.modern.turned_away();
                 self.modern_unreachable(not_the_server(&reason));
             }
             Evidence::Busy { retry_after } => self.modern_pause(retry_after, reason),
@@ -193,7 +193,7 @@ impl Engine {
         self.emit(Event::CredentialsNeeded { status: challenge.status, challenge: challenge.text.clone() });
         if self.options.can_refresh_credentials && !self.asked_lately() {
             let status = challenge.status;
-            self.modern.link = Link::Credentials(challenge);
+            self.modern.link_is(Link::Credentials(challenge));
             self.credentials.rejected(self.now);
             self.timers.set(Timer::ModernCredentials, self.now + self.options.credentials_timeout);
             self.request_headers(status);
@@ -202,8 +202,8 @@ impl Engine {
 
     /// Nobody brought other credentials.
     pub(crate) fn on_modern_credentials_over(&mut self) {
-        let Link::Credentials(challenge) = core::mem::take(&mut self.modern.link) else { return };
-        for key in core::mem::take(&mut self.modern.queue) {
+        let Some(challenge) = self.modern.give_up_credentials() else { return };
+        for key in self.modern.take_queue() {
             self.answer_unauthorized(key, challenge.status, &challenge.text);
         }
         self.headers_are_stale();
@@ -216,7 +216,7 @@ impl Engine {
         if let Own::Tools(key, _) = own {
             return self.send_with_other_headers(key);
         }
-        if self.modern.discover.take() != Some(id) {
+        if !self.modern.question_over(id) {
             return;
         }
         match outcome {
@@ -232,15 +232,15 @@ impl Engine {
                 let evidence = refusal.evidence(Transport::StreamableHttp, false);
                 let reason = refusal.describe();
                 match (verdict, evidence) {
-                    (Verdict::Legacy, _) if not_found && self.modern.era == Era::Modern => {
+                    (Verdict::Legacy, _) if not_found && self.modern.era() == Era::Modern => {
                         self.modern_unreachable(not_the_server(&reason));
                     }
                     (Verdict::Legacy | Verdict::Modern, _) => self.modern_discovered(verdict, None),
                     (_, Evidence::Unknown | Evidence::Refused) => self.modern_unreachable(reason),
                     (_, evidence) => {
                         // It was answered; where nobody brings other credentials, each request learns that for itself.
-                        self.modern.link = Link::Up;
-                        self.modern.suspect = false;
+                        self.modern.link_is(Link::Up);
+                        self.modern.is_certain();
                         self.after_modern_refusal(evidence, &refusal, reason);
                         self.reopen_listens();
                     }
@@ -257,11 +257,11 @@ impl Engine {
         if let Own::Tools(key, _) = own {
             return self.send_with_other_headers(key);
         }
-        self.modern.discover = None;
+        self.modern.take_question();
         let time = crate::engine::seconds(self.options.heartbeat_timeout);
         let reason = alloc::format!("a server/discover went unanswered for {time}");
-        if self.modern_in_flight() && !self.options.heartbeat_strict && self.modern.link == Link::Up {
-            let epoch = self.modern.info.as_ref().map_or(0, |info| info.epoch);
+        if self.modern_in_flight() && !self.options.heartbeat_strict && self.modern.is_up() {
+            let epoch = self.modern.info().map_or(0, |info| info.epoch);
             return self.emit(Event::Suspect { epoch, reason });
         }
         self.modern_unreachable(reason);

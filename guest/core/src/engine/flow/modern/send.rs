@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use super::Own;
 use crate::engine::Engine;
 use crate::engine::state::exchanges::Role;
-use crate::engine::state::modern::Link;
 use crate::engine::state::requests::RequestKey;
 use crate::engine::state::timers::Timer;
 use crate::wire::json::{self, Parsed};
@@ -16,21 +15,21 @@ use crate::{ExchangeId, Method};
 impl Engine {
     /// Sends what waits, in order, while the server can be reached.
     pub(crate) fn pump_modern(&mut self) {
-        if self.modern.link == Link::Up && self.modern.outage.is_on() && !self.modern.queue.is_empty() {
+        if self.modern.is_up() && self.modern.outage().is_on() && self.modern.queued() > 0 {
             self.modern_awaits_headers();
         }
-        while self.modern.link == Link::Up
-            && let Some(&key) = self.modern.queue.front()
+        while self.modern.is_up()
+            && let Some(key) = self.modern.first_in_queue()
         {
             let Some(request) = self.requests.get(&key) else {
-                self.modern.queue.pop_front();
+                self.modern.take_first_in_queue();
                 continue;
             };
             if !request.safe && self.modern_is_suspect() {
                 self.check_modern_link();
                 break;
             }
-            self.modern.queue.pop_front();
+            self.modern.take_first_in_queue();
             self.post_modern(key);
         }
         self.time_modern_liveness();
@@ -39,7 +38,7 @@ impl Engine {
     /// Whether a request that must not run twice waits for a sign of life first.
     fn modern_is_suspect(&self) -> bool {
         let interval = self.heartbeat_interval();
-        self.modern.suspect || self.modern.info.is_some() && self.liveness.is_silent(self.now, interval)
+        self.modern.is_doubted() || self.modern.info().is_some() && self.liveness.is_silent(self.now, interval)
     }
 
     /// Sends a request, for the first time or again, under a fresh id.
@@ -90,7 +89,7 @@ impl Engine {
 
     /// Asks something for the engine itself, as the client would.
     pub(crate) fn post_modern_own(&mut self, own: Own, method: &str, params: &str) -> ExchangeId {
-        let meta = self.modern.meta.clone().unwrap_or_default();
+        let meta = self.modern.meta().cloned().unwrap_or_default();
         let version = if meta.version.is_empty() { modern::FIRST } else { &meta.version };
         let client = meta.client.map(|client| alloc::format!(r#","{CLIENT_KEY}":{client}"#)).unwrap_or_default();
         let wire = self.new_wire_id();
@@ -108,7 +107,8 @@ impl Engine {
         self.timers.clear(Timer::ModernOwn(id));
         match own {
             Own::Discover => {
-                self.modern.discover = Some(self.post_modern_own(Own::Discover, "server/discover", ""));
+                let discover = self.post_modern_own(Own::Discover, "server/discover", "");
+                self.modern.asks(discover);
             }
             Own::Tools(key, _) => {
                 self.post_modern_own(Own::Tools(key, 0), "tools/list", "");
