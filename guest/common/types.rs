@@ -155,8 +155,10 @@ pub fn event(event: engine::Event) -> Option<wit::Event> {
         engine::Event::Message(text) => wit::Event::Message(text),
         engine::Event::Connecting => wit::Event::Connecting,
         engine::Event::Connected(session) => wit::Event::Connected(session_info(session)),
-        engine::Event::Disconnected { epoch, reason } => wit::Event::Disconnected(wit::EpochReason { epoch, reason }),
-        engine::Event::Suspect { epoch, reason } => wit::Event::Suspect(wit::EpochReason { epoch, reason }),
+        engine::Event::Disconnected { epoch, reason } => {
+            wit::Event::Disconnected(wit::SessionProblem { epoch, reason })
+        }
+        engine::Event::Suspect { epoch, reason } => wit::Event::Suspect(wit::SessionProblem { epoch, reason }),
         engine::Event::Reconnecting { attempt, delay, reason } => {
             wit::Event::Reconnecting(wit::Attempt { number: attempt, delay: nanos(delay), reason })
         }
@@ -168,10 +170,10 @@ pub fn event(event: engine::Event) -> Option<wit::Event> {
         }
         engine::Event::HeadersNeeded { status } => wit::Event::HeadersNeeded(status),
         engine::Event::Replayed { method, accepted, reason } => {
-            wit::Event::Replayed(wit::RequestNote { method, accepted, reason })
+            wit::Event::Replayed(wit::RequestReport { method, accepted, reason })
         }
         engine::Event::OutcomeUnknown { method, accepted, reason } => {
-            wit::Event::OutcomeUnknown(wit::RequestNote { method, accepted, reason })
+            wit::Event::OutcomeUnknown(wit::RequestReport { method, accepted, reason })
         }
         engine::Event::Diagnostic { level, text } => {
             let level = match level {

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use mcp_reconnect_core::Transport;
 
-/// How grave a line is.
+/// The severity of a line.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Level {
     /// Something is broken.

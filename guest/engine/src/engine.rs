@@ -115,7 +115,7 @@ fn output(output: engine::Output) -> wit::Output {
         engine::Output::Resume(exchange) => wit::Output::Resume(exchange.0),
         engine::Output::Event(event) => match types::event(event) {
             Some(event) => wit::Output::Event(event),
-            None => wit::Output::Closed("closed by the program".to_string()),
+            None => wit::Output::Closed("closed by the client".to_string()),
         },
     }
 }

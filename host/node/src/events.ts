@@ -1,4 +1,4 @@
-// What a program hears of a connection: the component's events in JavaScript's terms.
+// What a client hears of a connection: the component's events in JavaScript's terms.
 import type { types } from "./engine.js";
 
 /** A transport of the MCP specification: Streamable HTTP (2025-03-26 and later), HTTP+SSE (2024-11-05), or one newer than this. */
@@ -54,7 +54,7 @@ export interface Challenge {
 }
 
 /** A request that something happened to. */
-export interface RequestNote {
+export interface RequestReport {
   method: string;
   /** Whether the server had accepted it. */
   accepted: boolean;
@@ -85,9 +85,9 @@ export interface TransportEvents {
   /** The server wants other credentials: see `setHeaders`. */
   credentialsneeded: Challenge;
   /** A request that may or may not have run is sent again, because it is safe. */
-  replayed: RequestNote;
+  replayed: RequestReport;
   /** A request was answered with the error that says that its outcome is unknown. */
-  outcomeunknown: RequestNote;
+  outcomeunknown: RequestReport;
   /** A line for a log. */
   diagnostic: Diagnostic;
   /** The last event. */
@@ -106,7 +106,7 @@ export interface Status {
   sessionAge: number;
   /** Messages waiting to be sent. */
   queued: number;
-  /** Requests of the program that wait for their answer, queued ones included. */
+  /** Requests of the client that wait for their answer, queued ones included. */
   inFlight: number;
   /** Sessions begun after the first. */
   reconnects: number;
@@ -119,7 +119,7 @@ export interface Status {
 /** @internal An event by its name and detail. */
 export type NamedEvent = { [Name in keyof TransportEvents]: [Name, TransportEvents[Name]] }[keyof TransportEvents];
 
-/** @internal The component's event for the program. Undefined for messages, which take another way, and for what is newer than this. */
+/** @internal The component's event for the client. Undefined for messages, which take another way, and for what is newer than this. */
 export function named(event: types.Event): NamedEvent | undefined {
   switch (event.tag) {
     case "connecting":
@@ -142,7 +142,7 @@ export function named(event: types.Event): NamedEvent | undefined {
     case "diagnostic":
       // One that is newer than this is nothing to be overlooked.
       return ["diagnostic", { ...event.val, level: event.val.level === "other" ? "warn" : event.val.level }];
-    // Answered by the transport itself, with the program's function.
+    // Answered by the transport itself, with the client's function.
     case "headers-needed":
     case "message":
     case "other":

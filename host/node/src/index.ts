@@ -3,7 +3,7 @@ export type {
   Challenge,
   Diagnostic,
   Recovery,
-  RequestNote,
+  RequestReport,
   SessionInfo,
   SessionReason,
   State,

@@ -1,4 +1,4 @@
-// What a program can set, checked and handed to the component. What is not set keeps the component's default.
+// What a client can set, checked and handed to the component. What is not set keeps the component's default.
 import type { Component, types } from "./engine.js";
 import type { FetchLike } from "./fetch.js";
 
@@ -28,7 +28,7 @@ export interface ReconnectingTransportOptions {
   discoverFirst?: boolean | undefined;
   /** Believe the server's tool annotations when deciding whether a `tools/call` may be sent again. Default: false. */
   trustAnnotations?: boolean | undefined;
-  /** Tell the program of connection changes with `notifications/message` too. Default: false. */
+  /** Tell the client of connection changes with `notifications/message` too. Default: false. */
   notifyClient?: boolean | undefined;
   /**
    * How long a request that the server rejects with 401 or 403 waits for other headers; 0: it fails at once. Where `headers` is
@@ -67,7 +67,7 @@ export interface ReconnectingTransportOptions {
   startTimeout?: number | undefined;
   /** The most messages, and bytes of them, held or in flight at once. Default: 1024 and 128 MiB. */
   maxQueue?: { messages: number; bytes: number } | undefined;
-  /** The largest message from the program. Default: 64 MiB. */
+  /** The largest message from the client. Default: 64 MiB. */
   maxMessageBytes?: number | undefined;
   /** The largest server-sent event. Default: 16 MiB. */
   maxEventBytes?: number | undefined;
@@ -146,7 +146,7 @@ export function check(component: Component, url: string, given: ReconnectingTran
   return options;
 }
 
-/** @internal Headers as the component takes them: the program's, and those of `requestInit` that are not among them. */
+/** @internal Headers as the component takes them: the client's, and those of `requestInit` that are not among them. */
 export function headers(first: HeadersLike | undefined, second: HeadersInit | undefined): [string, string][] {
   const own = entries(first);
   const names = new Set(own.map(([name]) => name.toLowerCase()));

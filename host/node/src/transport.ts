@@ -37,7 +37,7 @@ export class ReconnectingTransport extends EventTarget {
   #connection: Connection | undefined;
   /** Headers that were set before the start. */
   #early: HeadersLike | undefined;
-  /** How often the program was asked for headers after the start. */
+  /** How often the client was asked for headers after the start. */
   #questions = 0;
   /** Those that it gave last. */
   #headersInUse: HeadersLike | undefined;
@@ -190,7 +190,7 @@ export class ReconnectingTransport extends EventTarget {
   }
 
   /**
-   * Asks the program for headers, and tells the engine in any case, which waits for them. The last question counts: an earlier one
+   * Asks the client for headers, and tells the engine in any case, which waits for them. The last question counts: an earlier one
    * may never be answered.
    */
   async #refresh(): Promise<void> {

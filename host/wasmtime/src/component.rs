@@ -116,7 +116,7 @@ impl Instance {
         Ok(opened.map(|connection| Self { store, transport, connection, until, watchdog }))
     }
 
-    /// Gives the component a message of the program.
+    /// Gives the component a message of the client.
     pub(crate) async fn send(&mut self, message: &str) -> wasmtime::Result<Taken> {
         let connection = self.transport.mcp_reconnect_transport_client().connection();
         match self.watchdog.call(connection.call_send(&mut self.store, self.connection, message)).await? {

@@ -12,7 +12,7 @@ use crate::options::Options;
 use crate::wake::Wake;
 use crate::{Event, Level, OpenError, SendError, SetHeadersError, State, Status};
 
-/// How many messages of the program, events for it, or orders may wait between two tasks. Each channel stops its writer
+/// How many messages of the client, events for it, or commands may wait between two tasks. Each channel stops its writer
 /// beyond that; nothing is dropped.
 const CHANNEL: usize = 16;
 
@@ -26,10 +26,10 @@ const LONG_LIFE: Duration = Duration::from_secs(60);
 /// After so many failures in a row to start with what was kept, it is started without: then at least each request has an answer.
 const HOPELESS: u32 = 5;
 
-/// Messages larger than this, in bytes, go to the program one by one.
+/// Messages larger than this, in bytes, go to the client one by one.
 const LARGE: usize = 1 << 20;
 
-/// Opens a connection. Checks the options and does no network I/O: the first contact is made when the program sends
+/// Opens a connection. Checks the options and does no network I/O: the first contact is made when the client sends
 /// `initialize`. Must be called inside a tokio runtime with I/O and time enabled.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> 
     let client = HttpClient::new(&options.http, &options.url)?;
     let instance = Instance::open(&options, &client, &wake, None).await?;
     let (messages, messages_out) = mpsc::channel(CHANNEL);
-    let (orders, orders_out) = mpsc::channel(CHANNEL);
+    let (commands, commands_out) = mpsc::channel(CHANNEL);
     let (events_in, events) = mpsc::channel(CHANNEL);
     let driver = Driver {
         options,
@@ -51,7 +51,7 @@ pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> 
         recovery: Recovery::new(),
         wake: wake.clone(),
         messages: messages_out,
-        orders: orders_out,
+        commands: commands_out,
         events: events_in,
         untold: VecDeque::new(),
         held: None,
@@ -59,14 +59,14 @@ pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> 
         closed: false,
     };
     tokio::spawn(driver.run());
-    Ok((Sender { messages, orders, wake }, Receiver { events }))
+    Ok((Sender { messages, commands, wake }, Receiver { events }))
 }
 
-/// The half that takes messages and orders. Clones are the same connection.
+/// The half that takes messages and commands. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Sender {
     messages: mpsc::Sender<String>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     wake: Wake,
 }
 
@@ -81,7 +81,7 @@ impl Sender {
     /// exactly one answer as an [`Event::Message`], whatever becomes of the server. Text that is not JSON-RPC and messages
     /// past a limit are answered with a JSON-RPC error too.
     ///
-    /// Waits while the connection is busy, which it also is while the program does not take its events: call
+    /// Waits while the connection is busy, which it also is while the client does not take its events: call
     /// [`Receiver::receive`] in another task, or at least not after an unbounded number of sends.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Sender {
     ) -> Result<(), SetHeadersError> {
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (reply, result) = oneshot::channel();
-        self.order(Order::SetHeaders(headers, reply)).await?;
+        self.command(Command::SetHeaders(headers, reply)).await?;
         result.await.map_err(|_| SendError::Closed)?
     }
 
@@ -118,7 +118,7 @@ impl Sender {
     ///
     /// [`SendError`] if the connection is closed.
     pub async fn set_sign_in(&self, sign_in: Option<(String, Option<String>)>) -> Result<(), SendError> {
-        self.order(Order::SetSignIn(sign_in)).await
+        self.command(Command::SetSignIn(sign_in)).await
     }
 
     /// Begins a new session now. What is in flight is treated like after any other loss of the session.
@@ -127,7 +127,7 @@ impl Sender {
     ///
     /// [`SendError`] if the connection is closed.
     pub async fn reconnect(&self) -> Result<(), SendError> {
-        self.order(Order::Reconnect).await
+        self.command(Command::Reconnect).await
     }
 
     /// Tells that the connection may be dead, because the machine slept or its network changed: finds out now instead of at
@@ -137,7 +137,7 @@ impl Sender {
     ///
     /// [`SendError`] if the connection is closed.
     pub async fn probe(&self) -> Result<(), SendError> {
-        self.order(Order::Probe).await
+        self.command(Command::Probe).await
     }
 
     /// What the connection is doing.
@@ -147,7 +147,7 @@ impl Sender {
     /// [`SendError`] if the connection is closed.
     pub async fn status(&self) -> Result<Status, SendError> {
         let (reply, status) = oneshot::channel();
-        self.order(Order::Status(reply)).await?;
+        self.command(Command::Status(reply)).await?;
         status.await.map_err(|_| SendError::Closed)
     }
 
@@ -156,11 +156,11 @@ impl Sender {
     /// where the connection is closed already.
     pub async fn close(&self) {
         // A closed connection is what was asked for.
-        let _ = self.order(Order::Close).await;
+        let _ = self.command(Command::Close).await;
     }
 
-    async fn order(&self, order: Order) -> Result<(), SendError> {
-        self.orders.send(order).await.map_err(|_| SendError::Closed)?;
+    async fn command(&self, command: Command) -> Result<(), SendError> {
+        self.commands.send(command).await.map_err(|_| SendError::Closed)?;
         self.wake.set();
         Ok(())
     }
@@ -173,8 +173,8 @@ impl Receiver {
     }
 }
 
-/// What a program wants beside sending. Orders overtake messages, so that they work while a connection is held up.
-enum Order {
+/// What a client wants beside sending. Commands overtake messages, so that they work while a connection is held up.
+enum Command {
     SetHeaders(Vec<(String, String)>, oneshot::Sender<Result<(), SetHeadersError>>),
     SetSignIn(Option<(String, Option<String>)>),
     Reconnect,
@@ -196,9 +196,9 @@ struct Driver {
     recovery: Recovery,
     wake: Wake,
     messages: mpsc::Receiver<String>,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-    /// Events that the component has given and the program has not got.
+    /// Events that the component has given and the client has not got.
     untold: VecDeque<Event>,
     /// A message that the component takes only after its events.
     held: Option<String>,
@@ -258,13 +258,13 @@ impl Driver {
     }
 
     async fn take_orders(&mut self) -> Result<(), Stop> {
-        while let Ok(order) = self.orders.try_recv() {
-            self.obey(order).await?;
+        while let Ok(command) = self.commands.try_recv() {
+            self.run_command(command).await?;
         }
         Ok(())
     }
 
-    /// Gives the component what the program has sent, and then its goodbye.
+    /// Gives the component what the client has sent, and closes it when that is wanted.
     async fn take_messages(&mut self) -> Result<(), Stop> {
         while let Some(message) = self.held.take().or_else(|| self.messages.try_recv().ok()) {
             let taken = self.instance.send(&message).await;
@@ -289,9 +289,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands an event to the program. Meanwhile the component stands still and takes no messages, but orders are obeyed.
+    /// Hands an event to the client. Meanwhile the component stands still and takes no messages, but commands are carried out.
     async fn deliver(&mut self, event: Event) -> Result<(), Stop> {
-        // A large message waits until the program has taken all before it, so that few are held here.
+        // A large message waits until the client has taken all before it, so that few are held here.
         let places = if matches!(&event, Event::Message(text) if text.len() > LARGE) { CHANNEL } else { 1 };
         let events = self.events.clone();
         if let Ok(mut permits) = events.try_reserve_many(places) {
@@ -300,9 +300,9 @@ impl Driver {
             }
             return Ok(());
         }
-        let mut orders_open = true;
+        let mut commands_open = true;
         loop {
-            let order = tokio::select! {
+            let command = tokio::select! {
                 biased;
                 permits = events.reserve_many(places) => {
                     if let Some(permit) = permits.map_err(|_| Stop::Ended)?.next() {
@@ -310,25 +310,25 @@ impl Driver {
                     }
                     return Ok(());
                 }
-                order = self.orders.recv(), if orders_open => order,
+                command = self.commands.recv(), if commands_open => command,
             };
-            let obeyed = match order {
-                Some(order) => self.obey(order).await,
+            let result = match command {
+                Some(command) => self.run_command(command).await,
                 None => {
-                    orders_open = false;
+                    commands_open = false;
                     Ok(())
                 }
             };
-            if let Err(stop) = obeyed {
+            if let Err(stop) = result {
                 self.untold.push_front(event);
                 return Err(stop);
             }
         }
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), Stop> {
-        match order {
-            Order::SetHeaders(headers, reply) => {
+    async fn run_command(&mut self, command: Command) -> Result<(), Stop> {
+        match command {
+            Command::SetHeaders(headers, reply) => {
                 let set = self.instance.set_headers(&headers).await?;
                 if set.is_ok() {
                     self.options.headers = headers;
@@ -336,16 +336,16 @@ impl Driver {
                 // Who asked may have gone; the headers hold all the same.
                 let _ = reply.send(set);
             }
-            Order::SetSignIn(sign_in) => {
+            Command::SetSignIn(sign_in) => {
                 let sign_in = sign_in.map(|(command, url)| crate::component::SignIn { command, url });
                 self.instance.set_sign_in(sign_in).await?;
             }
-            Order::Reconnect => self.instance.reconnect().await?,
-            Order::Probe => self.instance.probe().await?,
-            Order::Status(reply) => {
+            Command::Reconnect => self.instance.reconnect().await?,
+            Command::Probe => self.instance.probe().await?,
+            Command::Status(reply) => {
                 let _ = reply.send(self.instance.status().await?);
             }
-            Order::Close => {
+            Command::Close => {
                 self.messages.close();
                 self.closing = true;
                 self.take_messages().await?;
@@ -400,17 +400,17 @@ impl Driver {
         self.untold.extend(lost.messages.into_iter().map(Event::Message));
     }
 
-    /// Tells the program what there is to tell, and waits before another instance is started: at once the first time, then longer
+    /// Tells the client what there is to tell, and waits before another instance is started: at once the first time, then longer
     /// with each failure. Messages wait meanwhile.
     async fn pause(&mut self) -> Result<(), Stop> {
         let doubled = self.failures.checked_sub(2).map(|failures| FIRST_PAUSE * (1 << failures.min(16)));
         let doubled = doubled.filter(|_| !self.closed);
         let end = Instant::now() + doubled.unwrap_or_default().min(LONGEST_PAUSE);
         let events = self.events.clone();
-        let mut orders_open = true;
+        let mut commands_open = true;
         loop {
             let waits = !self.untold.is_empty();
-            let order = tokio::select! {
+            let command = tokio::select! {
                 biased;
                 permit = events.reserve(), if waits => {
                     let permit = permit.map_err(|_| Stop::Ended)?;
@@ -419,12 +419,12 @@ impl Driver {
                     }
                     continue;
                 }
-                order = self.orders.recv(), if orders_open => order,
+                command = self.commands.recv(), if commands_open => command,
                 () = events.closed() => return Err(Stop::Ended),
                 () = tokio::time::sleep_until(end.into()), if !waits => return Ok(()),
             };
-            match order {
-                Some(Order::SetHeaders(headers, reply)) => {
+            match command {
+                Some(Command::SetHeaders(headers, reply)) => {
                     let checked = mcp_reconnect_core::Engine::check_headers(&headers);
                     let refused = checked.map_err(|error| SetHeadersError::InvalidHeader(error.to_string()));
                     if refused.is_ok() {
@@ -433,8 +433,8 @@ impl Driver {
                     let _ = reply.send(refused);
                 }
                 // What comes next is a new session; a sign-in that is still missing is told again.
-                Some(Order::Reconnect | Order::Probe | Order::SetSignIn(_)) => {}
-                Some(Order::Status(reply)) => {
+                Some(Command::Reconnect | Command::Probe | Command::SetSignIn(_)) => {}
+                Some(Command::Status(reply)) => {
                     let _ = reply.send(Status {
                         state: State::Connecting,
                         session: None,
@@ -447,8 +447,8 @@ impl Driver {
                     });
                 }
                 // All that was in flight is answered.
-                Some(Order::Close) => self.closed = true,
-                None => orders_open = false,
+                Some(Command::Close) => self.closed = true,
+                None => commands_open = false,
             }
             if self.closed && self.untold.is_empty() {
                 return Ok(());

@@ -11,8 +11,8 @@ impl From<types::Event> for Event {
             types::Event::Message(text) => Self::Message(text),
             types::Event::Connecting => Self::Connecting,
             types::Event::Connected(session) => Self::Connected(session.into()),
-            types::Event::Disconnected(types::EpochReason { epoch, reason }) => Self::Disconnected { epoch, reason },
-            types::Event::Suspect(types::EpochReason { epoch, reason }) => Self::Suspect { epoch, reason },
+            types::Event::Disconnected(types::SessionProblem { epoch, reason }) => Self::Disconnected { epoch, reason },
+            types::Event::Suspect(types::SessionProblem { epoch, reason }) => Self::Suspect { epoch, reason },
             types::Event::Reconnecting(types::Attempt { number, delay, reason }) => {
                 Self::Reconnecting { attempt: number, delay: Duration::from_nanos(delay), reason }
             }
@@ -23,10 +23,10 @@ impl From<types::Event> for Event {
                 Self::CredentialsNeeded { status, challenge: www_authenticate }
             }
             types::Event::HeadersNeeded(status) => Self::HeadersNeeded { status },
-            types::Event::Replayed(types::RequestNote { method, accepted, reason }) => {
+            types::Event::Replayed(types::RequestReport { method, accepted, reason }) => {
                 Self::Replayed { method, accepted, reason }
             }
-            types::Event::OutcomeUnknown(types::RequestNote { method, accepted, reason }) => {
+            types::Event::OutcomeUnknown(types::RequestReport { method, accepted, reason }) => {
                 Self::OutcomeUnknown { method, accepted, reason }
             }
             types::Event::Diagnostic(types::Diagnostic { level, text }) => {

@@ -1,4 +1,4 @@
-//! What a program hears from a connection.
+//! What a client hears from a connection.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A JSON-RPC message for the program, on one line.
+    /// A JSON-RPC message for the client, on one line.
     Message(String),
     /// The first contact with the server begins.
     Connecting,
@@ -81,7 +81,7 @@ pub enum Event {
     },
     /// A line for a log. It holds no secrets.
     Diagnostic {
-        /// How grave.
+        /// Its severity.
         level: Level,
         /// What, for people.
         text: String,
@@ -90,7 +90,7 @@ pub enum Event {
     Other(String),
 }
 
-/// How grave an [`Event::Diagnostic`] is.
+/// The severity of an [`Event::Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Of interest when searching a fault.
@@ -196,7 +196,7 @@ pub struct Status {
     pub session_age: Duration,
     /// Messages waiting to be sent.
     pub queued: u32,
-    /// Requests of the program that wait for their answer, queued ones included.
+    /// Requests of the client that wait for their answer, queued ones included.
     pub in_flight: u32,
     /// Sessions begun after the first.
     pub reconnects: u64,

@@ -93,7 +93,7 @@ impl Options {
         self
     }
 
-    /// Tell the program of connection changes with `notifications/message` too, so that the model and the person above it
+    /// Tell the client of connection changes with `notifications/message` too, so that the model and the person above it
     /// see them. Default: no.
     pub fn notify_client(mut self, notify: bool) -> Self {
         self.settings.notify_client = Some(notify);
@@ -114,14 +114,14 @@ impl Options {
         self
     }
 
-    /// How long a rejected request waits for the program to answer [`crate::Event::HeadersNeeded`] with
-    /// [`crate::Sender::set_headers`]. `None`: the program does not, and such a request fails at once. Default: `None`.
+    /// How long a rejected request waits for the client to answer [`crate::Event::HeadersNeeded`] with
+    /// [`crate::Sender::set_headers`]. `None`: the client does not, and such a request fails at once. Default: `None`.
     pub fn credentials_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.settings.credentials_timeout = Some(timeout.unwrap_or_default());
         self
     }
 
-    /// How long each new session, the first one too, waits for the program to answer [`crate::Event::HeadersNeeded`] with
+    /// How long each new session, the first one too, waits for the client to answer [`crate::Event::HeadersNeeded`] with
     /// [`crate::Sender::set_headers`] before it is begun with the headers there are. For tokens that are made when they are
     /// needed. `None`: no session waits. Default: `None`.
     pub fn connect_headers_timeout(mut self, timeout: Option<Duration>) -> Self {
@@ -212,7 +212,7 @@ impl Options {
         self
     }
 
-    /// The largest message from the program, in bytes. Default: 64 MiB.
+    /// The largest message from the client, in bytes. Default: 64 MiB.
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_message_bytes = Some(bytes);
         self

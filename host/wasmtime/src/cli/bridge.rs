@@ -14,7 +14,7 @@ use super::listeners::Listeners;
 use super::log;
 use super::narrator;
 use super::output::Output;
-use super::signals::{Signals, Wish};
+use super::signals::{Signals, SignalRequest};
 use super::sleep::SleepWatch;
 
 /// Bytes of messages that are written together.
@@ -64,11 +64,11 @@ pub async fn run(
                 tracing::info!("the machine slept for {} s: checking the connection", slept.as_secs());
                 let _ = sender.probe().await;
             }
-            wish = signals.next() => match wish {
-                Wish::End => break End::Signal,
+            request = signals.next() => match request {
+                SignalRequest::End => break End::Signal,
                 // These fail only where the transport failed, which ends the loop.
-                Wish::Reconnect => drop(sender.reconnect().await),
-                Wish::Status => if let Ok(status) = sender.status().await {
+                SignalRequest::Reconnect => drop(sender.reconnect().await),
+                SignalRequest::Status => if let Ok(status) = sender.status().await {
                     log::line(&narrator::status(&status));
                 },
             },
@@ -148,6 +148,6 @@ async fn to_client(mut receiver: Receiver, output: Output, mut listeners: Listen
 async fn second_end(signals: &mut Signals, end: End) {
     let mut seen = u32::from(end == End::Signal);
     while seen < 2 {
-        seen += u32::from(signals.next().await == Wish::End);
+        seen += u32::from(signals.next().await == SignalRequest::End);
     }
 }

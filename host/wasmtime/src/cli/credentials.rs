@@ -10,23 +10,23 @@ use super::oauth::{Answer, Tokens};
 
 /// A task that gets headers, one run at a time.
 pub struct Credentials {
-    wishes: mpsc::Sender<Wish>,
+    questions: mpsc::Sender<Rejection>,
     /// What the last rejected request was rejected with.
     challenge: String,
 }
 
 /// The status and the challenge of a rejection; none: a session is to be made.
-type Wish = Option<(u16, String)>;
+type Rejection = Option<(u16, String)>;
 
 impl Credentials {
     /// Begins to wait for questions; with `tokens` comes the one that is in use already. Call inside the runtime.
     pub fn start(sources: HeaderSources, tokens: Option<(Tokens, Option<Secret>)>, sender: Sender) -> Self {
         // What is asked meanwhile has the same answer, so one place is enough.
-        let (wishes, asked) = mpsc::channel(1);
+        let (questions, asked) = mpsc::channel(1);
         let (tokens, token) = tokens.unzip();
         let task = Task { sources, tokens, token: token.flatten().map(|token| token.0), sender };
         tokio::spawn(task.run(asked));
-        Self { wishes, challenge: String::new() }
+        Self { questions, challenge: String::new() }
     }
 
     /// Takes note of an event. Never waits.
@@ -34,8 +34,8 @@ impl Credentials {
         match event {
             Event::CredentialsNeeded { challenge, .. } => self.challenge.clone_from(challenge),
             Event::HeadersNeeded { status } => {
-                let wish = status.map(|status| (status, std::mem::take(&mut self.challenge)));
-                let _ = self.wishes.try_send(wish);
+                let rejection = status.map(|status| (status, std::mem::take(&mut self.challenge)));
+                let _ = self.questions.try_send(rejection);
             }
             _ => {}
         }
@@ -51,7 +51,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut asked: mpsc::Receiver<Wish>) {
+    async fn run(mut self, mut asked: mpsc::Receiver<Rejection>) {
         loop {
             let due = async {
                 match &mut self.tokens {
@@ -60,8 +60,8 @@ impl Task {
                 }
             };
             let done = tokio::select! {
-                wish = asked.recv() => match wish {
-                    Some(wish) => self.answer(wish, &mut asked).await,
+                rejection = asked.recv() => match rejection {
+                    Some(rejection) => self.answer(rejection, &mut asked).await,
                     None => return,
                 },
                 () = due => self.look().await,
@@ -76,13 +76,13 @@ impl Task {
         }
     }
 
-    async fn answer(&mut self, wish: Wish, asked: &mut mpsc::Receiver<Wish>) -> Result<(), SetHeadersError> {
-        self.sources.refresh(wish.as_ref().map(|(status, _)| *status)).await;
+    async fn answer(&mut self, rejection: Rejection, asked: &mut mpsc::Receiver<Rejection>) -> Result<(), SetHeadersError> {
+        self.sources.refresh(rejection.as_ref().map(|(status, _)| *status)).await;
         if let Some(tokens) = &mut self.tokens
             // The user's own goes before.
             && !is_authorized(&self.sources.headers())
         {
-            match tokens.get(wish, &self.sender).await? {
+            match tokens.get(rejection, &self.sender).await? {
                 Answer::Token(access) => self.token = Some(access.0),
                 Answer::None => {}
                 // The headers come when somebody has signed in; until then what waits for them waits, within its time.

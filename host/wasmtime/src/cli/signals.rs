@@ -1,8 +1,8 @@
 //! What signals ask for.
 
-/// A wish that came as a signal.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum SignalRequest {
     /// SIGTERM, SIGINT: end.
     End,
     /// SIGHUP: begin a new session.
@@ -33,13 +33,13 @@ impl Signals {
         })
     }
 
-    /// The next wish. Cancel safe.
-    pub async fn next(&mut self) -> Wish {
+    /// What the next signal asks for. Cancel safe.
+    pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::End,
-            _ = self.interrupt.recv() => Wish::End,
-            _ = self.hang_up.recv() => Wish::Reconnect,
-            _ = self.user.recv() => Wish::Status,
+            _ = self.terminate.recv() => SignalRequest::End,
+            _ = self.interrupt.recv() => SignalRequest::End,
+            _ = self.hang_up.recv() => SignalRequest::Reconnect,
+            _ = self.user.recv() => SignalRequest::Status,
         }
     }
 }
@@ -55,10 +55,10 @@ impl Signals {
         Ok(Self)
     }
 
-    /// The next wish. Cancel safe.
-    pub async fn next(&mut self) -> Wish {
+    /// What the next signal asks for. Cancel safe.
+    pub async fn next(&mut self) -> SignalRequest {
         match tokio::signal::ctrl_c().await {
-            Ok(()) => Wish::End,
+            Ok(()) => SignalRequest::End,
             Err(_) => std::future::pending().await,
         }
     }
