@@ -4,6 +4,8 @@
 
 #[path = "oauth/guarded.rs"]
 mod guarded;
+#[path = "oauth/library.rs"]
+mod library;
 mod support;
 
 use std::net::TcpListener;
@@ -331,11 +333,33 @@ fn a_person_signs_in_at_a_real_login_page() {
     bridge.finish();
 }
 
+/// The login page as a browser shows it.
+#[test]
+fn a_person_signs_in_with_chromium() {
+    let server = Guarded::started(Kind::Oidc);
+    let home = Home::new();
+    // The browser itself is installed on first use.
+    let mut login = start(&home, &guarded::chromium(), &["login", &server.url()]);
+    assert!(login.wait(Duration::from_secs(600)).expect("it ends").0.success(), "{}", login.stderr.text());
+    let mut bridge = connected(&home, &home.recorder(), &server.url());
+    must_run_once(&server, &mut bridge, "mark");
+    must_not_leak(&home, &[login.stderr.text(), bridge.stderr()]);
+    bridge.finish();
+}
+
 #[test]
 fn a_code_on_another_device() {
     let server = Guarded::started(Kind::Oidc);
+    // Asked for, and where nobody sees a browser.
+    for (asks, has_browser) in [(&["login", "--device"][..], true), (&["login"], false)] {
+        code_on_another_device(&server, asks, has_browser);
+    }
+}
+
+fn code_on_another_device(server: &Guarded, asks: &[&str], has_browser: bool) {
     let home = Home::new();
-    let mut login = start(&home, &home.recorder(), &["login", "--device", &server.url()]);
+    let browser = if has_browser { home.recorder() } else { String::new() };
+    let mut login = start(&home, &browser, &[asks, &[&server.url()]].concat());
     let (url, code) = login
         .stderr
         .find(0, PATIENCE, |_, line| {
@@ -350,7 +374,7 @@ fn a_code_on_another_device() {
     assert!(login.wait(PATIENCE).expect("it ends").0.success(), "{}", login.stderr.text());
     assert_eq!(home.openings(), 0);
     let mut bridge = connected(&home, &home.recorder(), &server.url());
-    must_run_once(&server, &mut bridge, "mark");
+    must_run_once(server, &mut bridge, &format!("mark-{has_browser}"));
     bridge.finish();
 }
 

@@ -285,3 +285,8 @@ pub fn person_command() -> Command {
 pub fn person() -> String {
     format!("node {}", tests_folder().join("servers/oauth/person.mjs").display())
 }
+
+/// Chromium with a person before it, for `$BROWSER`.
+pub fn chromium() -> String {
+    format!("node {}", tests_folder().join("servers/oauth/chromium.mjs").display())
+}

@@ -3,9 +3,10 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mcp_reconnect::oauth::{Description, FailureKind, Notice, Session, browser};
+use mcp_reconnect::oauth::{Description, FailureKind, Locked, Notice, Session, browser};
 use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
 
@@ -69,6 +70,8 @@ pub fn run(mut args: LoginArgs) -> anyhow::Result<ExitCode> {
     let headless = !browser::is_likely();
     if args.device {
         args.connection.oauth_args().use_device();
+    } else if headless && !args.paste && !args.no_browser {
+        args.connection.oauth_args().prefer_device();
     }
     let (session, shown) = match session(&mut args.connection) {
         Ok(found) => found,
@@ -90,7 +93,7 @@ pub fn run(mut args: LoginArgs) -> anyhow::Result<ExitCode> {
 async fn sign_in(mut session: Session, shown: &str, args: &LoginArgs, headless: bool) -> ExitCode {
     let mut by_person = !args.background;
     // Held until the end: one sign-in for each credential.
-    let _lock = match session.store().try_lock_sign_in(session.key()) {
+    let _lock = match session.store().try_lock(session.key(), Locked::SignIn) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             if by_person && let Ok(Some(Description { pending: Some((url, code)), .. })) = session.describe() {
@@ -102,8 +105,8 @@ async fn sign_in(mut session: Session, shown: &str, args: &LoginArgs, headless: 
             }
             // What the other has got is enough.
             by_person = false;
-            let (store, key) = (session.store().clone(), session.key().to_owned());
-            match tokio::task::spawn_blocking(move || store.lock_sign_in(&key)).await {
+            let (store, key) = (Arc::clone(session.store()), session.key().to_owned());
+            match tokio::task::spawn_blocking(move || store.lock(&key, Locked::SignIn)).await {
                 Ok(Ok(lock)) => lock,
                 Ok(Err(problem)) => return failed(&format!("the credential store cannot be used: {problem}")),
                 Err(error) => return failed(&error.to_string()),
@@ -158,7 +161,7 @@ pub fn forget(mut args: LogoutArgs) -> anyhow::Result<ExitCode> {
     };
     let (store, key) = (session.store(), session.key());
     // A refresh that is under way would store its token afterwards.
-    let removed = store.lock(key).and_then(|_lock| store.remove(key));
+    let removed = store.lock(key, Locked::Credential).and_then(|_lock| store.remove(key));
     Ok(match removed {
         Ok(true) => {
             say(&format!("signed out of {shown}; the server is not told, and its token ends by itself"));

@@ -20,6 +20,9 @@ pub struct Config {
     pub server_url: String,
     /// How a token is got. Default: a person signs in with a browser.
     pub grant: Grant,
+    /// No person sees a browser of this machine: where the authorization server gives codes for other devices to this client, a
+    /// code is asked for, though [`Config::grant`] does not say so. Default: no.
+    pub prefers_device: bool,
     /// The client, where the authorization server knows it already. Default: it registers itself (RFC 7591).
     pub client: Option<Client>,
     /// The URL of a client ID metadata document, used as client id where the authorization server takes such
@@ -37,7 +40,7 @@ pub struct Config {
     pub redirect_host: RedirectHost,
     /// Use `/authorize`, `/token` and `/register` of a server that has no metadata at all (MCP 2025-03-26). Default: no.
     pub without_metadata: bool,
-    /// How long a person has for a sign-in, in nanoseconds. Default: 5 minutes.
+    /// How long a person has for a sign-in. Default: 5 minutes.
     pub sign_in_timeout: Duration,
     /// How long after a browser was opened without a person's command no other one is opened so, in seconds. Default: 300.
     pub tab_interval: u64,
@@ -94,6 +97,7 @@ impl Config {
         Self {
             server_url: server_url.into(),
             grant: Grant::default(),
+            prefers_device: false,
             client: None,
             client_metadata_url: None,
             scopes: Vec::new(),

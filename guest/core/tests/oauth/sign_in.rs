@@ -205,6 +205,40 @@ fn a_code_on_another_device() {
     world.must_not_leak();
 }
 
+fn without_a_browser() -> World {
+    let mut config = Config::new("https://mcp.example/mcp");
+    config.prefers_device = true;
+    World::new(config)
+}
+
+#[test]
+fn where_nobody_sees_a_browser_a_code_is_asked_for_if_there_are_any() {
+    let mut world = without_a_browser();
+    world.servers.device_answers = ["ok"].into();
+    world.begin();
+    assert_eq!((world.codes.len(), world.opened.len()), (1, 0));
+    world.pass(5);
+    world.token();
+    // No codes are given, or not to this client.
+    for refuses in ["no endpoint", "/register", "/device"] {
+        let mut world = without_a_browser();
+        match refuses {
+            "no endpoint" => {
+                drop(world.servers.metadata.as_object_mut().unwrap().remove("device_authorization_endpoint"))
+            }
+            "/register" => world.servers.script(refuses, &[(400, r#"{"error":"invalid_request"}"#), (0, "")]),
+            _ => world.servers.script(refuses, &[(400, r#"{"error":"unauthorized_client"}"#)]),
+        }
+        world.begin();
+        assert_eq!((world.codes.len(), world.opened.len()), (0, 1), "{refuses}");
+        let good = world.good_query();
+        world.callback(&good);
+        world.token();
+        let registered = &world.servers.calls("/register").last().unwrap().body.0;
+        assert!(registered.contains("authorization_code"), "{refuses}");
+    }
+}
+
 #[test]
 fn a_code_that_nobody_enters() {
     for (answers, kind) in [

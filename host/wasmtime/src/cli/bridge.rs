@@ -14,7 +14,7 @@ use super::listeners::Listeners;
 use super::log;
 use super::narrator;
 use super::output::Output;
-use super::signals::{Signals, SignalRequest};
+use super::signals::{SignalRequest, Signals};
 use super::sleep::SleepWatch;
 
 /// Bytes of messages that are written together.

@@ -76,7 +76,11 @@ impl Task {
         }
     }
 
-    async fn answer(&mut self, rejection: Rejection, asked: &mut mpsc::Receiver<Rejection>) -> Result<(), SetHeadersError> {
+    async fn answer(
+        &mut self,
+        rejection: Rejection,
+        asked: &mut mpsc::Receiver<Rejection>,
+    ) -> Result<(), SetHeadersError> {
         self.sources.refresh(rejection.as_ref().map(|(status, _)| *status)).await;
         if let Some(tokens) = &mut self.tokens
             // The user's own goes before.

@@ -190,10 +190,10 @@ impl Tokens {
 
     /// Has a person sign in, unless that is under way.
     async fn begin_sign_in(&mut self, sender: &Sender) -> Result<(), SendError> {
-        let path = self.session.store().path(self.session.key());
+        let changed = self.session.store().modified(self.session.key());
         let waiting = self.waiting.get_or_insert_with(|| Waiting {
             child: None,
-            changed: std::fs::metadata(&path).and_then(|found| found.modified()).ok(),
+            changed,
             url: None,
             failed: self.session.describe().ok().flatten().and_then(|stored| stored.failed),
             next_look: Instant::now() + LOOK,
@@ -242,8 +242,7 @@ impl Tokens {
     pub async fn look(&mut self, sender: &Sender) -> Result<Option<Answer>, SendError> {
         if let Some(waiting) = &mut self.waiting {
             waiting.next_look = Instant::now() + LOOK;
-            let path = self.session.store().path(self.session.key());
-            let changed = std::fs::metadata(&path).and_then(|found| found.modified()).ok();
+            let changed = self.session.store().modified(self.session.key());
             if changed != waiting.changed {
                 waiting.changed = changed;
                 let description = self.session.describe().ok().flatten().unwrap_or_default();

@@ -29,6 +29,7 @@ mod listener;
 mod store;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use mcp_reconnect_core::oauth::{
@@ -36,7 +37,7 @@ pub use mcp_reconnect_core::oauth::{
 };
 use mcp_reconnect_core::oauth::{Input, Oauth, Output, Page, Request};
 use rustls::crypto::ring;
-pub use store::{FileStore, Lock};
+pub use store::{FileStore, Lock, Locked, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use self::http::Http;
@@ -49,7 +50,7 @@ pub struct Session {
     config: Config,
     machine: Oauth,
     http: Http,
-    store: FileStore,
+    store: Arc<dyn Store>,
     key: String,
     origin: Instant,
     /// The port to listen on for the browser; 0: a free one.
@@ -59,6 +60,18 @@ pub struct Session {
     /// Where the answer to the browser goes.
     visitor: Option<oneshot::Sender<Page>>,
 }
+
+/// Why a [`Session`] cannot be had with its configuration, for people. No secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
 
 /// What a sign-in has to say.
 #[derive(Clone, Debug)]
@@ -110,15 +123,15 @@ impl Session {
     /// # Errors
     ///
     /// What is wrong with the configuration, for people.
-    pub fn new(config: Config, http: HttpOptions, store: FileStore) -> Result<Self, String> {
-        let machine = machine(&config)?;
-        let http = Http::new(http, &config.server_url)?;
+    pub fn new(config: Config, http: HttpOptions, store: impl Store + 'static) -> Result<Self, ConfigError> {
+        let machine = machine(&config).map_err(ConfigError)?;
+        let http = Http::new(http, &config.server_url).map_err(ConfigError)?;
         let key = config.key();
         Ok(Self {
             config,
             machine,
             http,
-            store,
+            store: Arc::new(store),
             key,
             origin: Instant::now(),
             port: 0,
@@ -140,7 +153,7 @@ impl Session {
     }
 
     /// The store.
-    pub fn store(&self) -> &FileStore {
+    pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
@@ -149,7 +162,7 @@ impl Session {
     /// # Errors
     ///
     /// Why the store cannot be read.
-    pub fn describe(&self) -> Result<Option<Description>, String> {
+    pub fn describe(&self) -> Result<Option<Description>, StoreError> {
         let text = self.store.load(&self.key)?;
         Ok(text.and_then(|text| Description::of(&Secret(text))))
     }
@@ -169,7 +182,7 @@ impl Session {
     /// process has done it, or if a browser was opened only a short time ago. `tell` is given what the person must see, and
     /// opens the browser. From `pasted` come addresses that the person's browser was sent back to.
     ///
-    /// Hold [`FileStore::lock_sign_in`] meanwhile, so that one process of this user does it at a time.
+    /// Hold the store's lock [`Locked::SignIn`] meanwhile, so that one process of this user does it at a time.
     ///
     /// # Errors
     ///
@@ -260,20 +273,20 @@ impl Session {
             Output::Load => {
                 let input = match self.store.load(&self.key) {
                     Ok(text) => Input::Loaded(text.map(Secret)),
-                    Err(why) => Input::StoreFailed(why),
+                    Err(why) => Input::StoreFailed(why.to_string()),
                 };
                 self.handle(input);
             }
             Output::Lock => {
-                let (store, key) = (self.store.clone(), self.key.clone());
-                let taken = tokio::task::spawn_blocking(move || store.lock(&key)).await;
-                let taken = taken.unwrap_or_else(|error| Err(error.to_string()));
+                let (store, key) = (Arc::clone(&self.store), self.key.clone());
+                let taken = tokio::task::spawn_blocking(move || store.lock(&key, Locked::Credential)).await;
+                let taken = taken.unwrap_or_else(|error| Err(StoreError::new(error.to_string())));
                 let input = match taken.and_then(|lock| Ok((lock, self.store.load(&self.key)?))) {
                     Ok((lock, text)) => {
                         self.lock = Some(lock);
                         Input::Locked(text.map(Secret))
                     }
-                    Err(why) => Input::StoreFailed(why),
+                    Err(why) => Input::StoreFailed(why.to_string()),
                 };
                 self.handle(input);
             }

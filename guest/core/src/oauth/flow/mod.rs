@@ -81,6 +81,8 @@ pub struct Oauth {
     registration: u8,
     pending: Option<Pending>,
     device: Option<Device>,
+    /// The authorization server gives this client no code for another device, or does not register it for that.
+    device_refused: bool,
 }
 
 /// What the run is for.
@@ -220,6 +222,7 @@ impl Oauth {
             registration: 0,
             pending: None,
             device: None,
+            device_refused: false,
         })
     }
 
@@ -328,6 +331,7 @@ impl Oauth {
         self.client = None;
         self.pending = None;
         self.device = None;
+        self.device_refused = false;
         self.step = Step::Loading;
         self.outputs.push_back(Output::Load);
     }

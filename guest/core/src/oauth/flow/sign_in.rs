@@ -84,14 +84,36 @@ impl Oauth {
         scopes
     }
 
+    /// Whether a code is entered on another device.
+    fn uses_device(&self) -> bool {
+        let offered = self.authorization_server.as_ref().is_some_and(|server| server.device_endpoint.is_some());
+        match self.config.grant {
+            Grant::Device => true,
+            Grant::AuthorizationCode => self.config.prefers_device && offered && !self.device_refused,
+            Grant::ClientCredentials => false,
+        }
+    }
+
+    /// A code for another device was not what was asked for in the first place: a browser will do. False: it was.
+    fn use_browser_instead(&mut self) -> bool {
+        let instead = self.uses_device() && self.config.grant != Grant::Device;
+        if instead {
+            self.device_refused = true;
+            self.registration = 0;
+            self.choose_grant();
+        }
+        instead
+    }
+
     pub(super) fn choose_grant(&mut self) {
+        let uses_device = self.uses_device();
         let Some(server) = &self.authorization_server else { return };
         let issuer = clean(&server.issuer);
-        let missing = match self.config.grant {
-            Grant::Device if server.device_endpoint.is_none() => {
+        let missing = match uses_device {
+            true if server.device_endpoint.is_none() => {
                 Some(format!("the authorization server {issuer} has no device authorization (RFC 8628)"))
             }
-            Grant::Device => None,
+            true => None,
             _ if server.authorization_endpoint.is_none() => {
                 Some(format!("the authorization server {issuer} names no authorization endpoint"))
             }
@@ -101,10 +123,10 @@ impl Oauth {
             )),
             _ => None,
         };
-        match (missing, self.config.grant) {
+        match (missing, uses_device) {
             (Some(text), _) => self.conclude(failure(FailureKind::Unsupported, text)),
-            (None, Grant::Device) => self.choose_client(),
-            (None, _) => {
+            (None, true) => self.choose_client(),
+            (None, false) => {
                 self.step = Step::Listening;
                 self.outputs.push_back(Output::Listen);
             }
@@ -147,7 +169,7 @@ impl Oauth {
             "token_endpoint_auth_method": method.name(),
             "application_type": "native",
         });
-        if self.config.grant == Grant::Device {
+        if self.uses_device() {
             body["grant_types"] = json!(["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]);
             body["response_types"] = json!([]);
             body["redirect_uris"] = json!([]);
@@ -202,12 +224,15 @@ impl Oauth {
             self.registration += 1;
             return self.call(Call::Register);
         }
+        if self.use_browser_instead() {
+            return;
+        }
         let why = self.no_registration(&refused.text);
         self.conclude(why);
     }
 
     fn authorize(&mut self) {
-        if self.config.grant == Grant::Device {
+        if self.uses_device() {
             return self.call(Call::Device);
         }
         let server = self.authorization_server.as_ref();
@@ -353,6 +378,9 @@ impl Oauth {
 
     pub(super) fn on_device(&mut self, response: &Response) {
         if response.status != 200 {
+            if self.use_browser_instead() {
+                return;
+            }
             let refused = Refused::parse(response.status, &response.body);
             let text = format!("{} gives no code for a device: {}", self.whom(&Call::Device), refused.text);
             return self.conclude(failure(FailureKind::Denied, text));

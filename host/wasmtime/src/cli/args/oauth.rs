@@ -19,6 +19,9 @@ const MAX_SECRET: u64 = 64 << 10;
 /// How a token is got.
 #[derive(Args, Clone, Debug)]
 pub struct OauthArgs {
+    /// Nobody sees a browser of this machine.
+    #[arg(skip)]
+    prefers_device: bool,
     /// OAuth where the server wants it: auto, on or off
     ///
     /// auto: where the server or its authorization server has metadata, and no --header sets Authorization. on: also where
@@ -131,6 +134,7 @@ impl OauthArgs {
 
     fn config(&self, url: &str, lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Config, String> {
         let mut config = Config::new(url);
+        config.prefers_device = self.prefers_device;
         config.grant = match self.oauth_grant {
             GrantArg::Code => Grant::AuthorizationCode,
             GrantArg::Device => Grant::Device,
@@ -184,7 +188,12 @@ impl OauthArgs {
         Ok(Some(Client { id, secret: secret.map(Secret) }))
     }
 
-    /// Whether a code is entered on another device.
+    /// Nobody sees a browser: a code for another device is asked for, where there are such.
+    pub fn prefer_device(&mut self) {
+        self.prefers_device = true;
+    }
+
+    /// A code is entered on another device.
     pub fn use_device(&mut self) {
         self.oauth_grant = GrantArg::Device;
     }
