@@ -278,6 +278,32 @@ fn scan(text: &[u8]) -> Scanned {
     scanner.finish()
 }
 
+#[test]
+fn every_short_sequence_of_the_pieces_of_a_stream_is_read_as_the_model_does_in_any_two_pieces() {
+    let pieces: [&[u8]; 12] =
+        [b"\n", b"\r", b":", b" ", b"data", b"id", b"event", b"retry", b"1", b"\0", b"\xEF\xBB\xBF", b"data: a\n"];
+    for length in 0..=4u32 {
+        for number in 0..pieces.len().pow(length) {
+            let (mut stream, mut rest) = (Vec::new(), number);
+            for _ in 0..length {
+                stream.extend_from_slice(pieces[rest % pieces.len()]);
+                rest /= pieces.len();
+            }
+            // What is not ended says nothing: each once as it is, and once as an event.
+            for stream in [stream.clone(), [&stream[..], b"\n\n"].concat()] {
+                for max in [NO_LIMIT, 0, 2] {
+                    let whole = model(max, &stream);
+                    assert_eq!(parse(max, &[&stream]), whole, "{stream:?}, limit {max}");
+                    for split in 1..stream.len() {
+                        let (head, tail) = stream.split_at(split);
+                        assert_eq!(parse(max, &[head, tail]), whole, "{stream:?} split at {split}, limit {max}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Bytes that look like server-sent events more often than chance would have it.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![

@@ -38,4 +38,23 @@ mod tests {
         }
         assert!(outgrown <= MAX, "buffers of {outgrown} bytes were outgrown");
     }
+
+    /// Every bound and every size of pieces, and one piece that goes past the bound.
+    #[test]
+    fn a_small_buffer_holds_what_it_was_given_and_grows_no_further_than_it_needs() {
+        for max in 0..=40 {
+            for size in 1..=9 {
+                let (mut buffer, mut given) = (Vec::new(), Vec::new());
+                for number in 0..20 {
+                    let piece = alloc::vec![number; size];
+                    given.extend_from_slice(&piece);
+                    append(&mut buffer, &piece, max);
+                    assert_eq!(buffer, given);
+                    assert!(buffer.capacity() <= max.max(given.len()), "{} of {max}", buffer.capacity());
+                    // (It is doubled, and so seldom copied.)
+                    assert!(buffer.capacity() >= given.len());
+                }
+            }
+        }
+    }
 }
