@@ -200,7 +200,7 @@ fn agrees(text: &[u8]) {
 #[test]
 fn every_short_text_of_the_bytes_that_matter_is_read_the_same_in_any_two_pieces() {
     let bytes: [&[u8]; 11] = [b"{", b"}", b"[", b"]", b"\"", b"\\", b":", b",", b"1", b" ", b"\xEF"];
-    for length in 0..=6 {
+    for length in 0..=5 {
         sequences(&bytes, length, agrees);
     }
 }

@@ -211,6 +211,38 @@ fn the_id_of_an_oversized_event_is_kept_unless_it_is_too_long() {
     }
 }
 
+#[test]
+fn what_is_held_of_an_event_is_held_in_memory_that_is_reserved() {
+    let long = "x".repeat(500);
+    for stream in [format!("data: {long}"), format!("event: {long}\n"), format!("id: {long}\n"), format!("id: {long}")]
+    {
+        let mut parser = Parser::new(NO_LIMIT);
+        assert_eq!((parser.held(), parser.reserved()), (0, 0));
+        parser.feed(stream.as_bytes(), &mut Vec::new());
+        assert!((500..=510).contains(&parser.held()), "{:.10} holds {}", stream, parser.held());
+        assert!((parser.held()..2000).contains(&parser.reserved()), "{:.10} reserves {}", stream, parser.reserved());
+    }
+}
+
+#[test]
+fn what_is_left_at_the_end_of_a_stream_is_the_event_that_a_blank_line_would_end() {
+    for (stream, left) in [
+        ("data: a", Some(data("a"))),
+        ("data: a\n", Some(data("a"))),
+        ("data: a\r", Some(data("a"))),
+        ("id: 1\nevent: e\ndata: a\ndata: b", Some(event("e", "a\nb", Some("1")))),
+        ("data: a\n\n", None),
+        ("id: 1", None),
+        ("data", None),
+        (": comment", None),
+        ("", None),
+    ] {
+        let mut parser = Parser::new(NO_LIMIT);
+        parser.feed(stream.as_bytes(), &mut Vec::new());
+        assert_eq!(parser.finish(), left, "{stream:?}");
+    }
+}
+
 /// A second implementation, as plain as can be: whole stream, whole lines, no regard for memory.
 fn model(max: usize, stream: &[u8]) -> Vec<Item> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -46,15 +46,23 @@ mod tests {
             for size in 1..=9 {
                 let (mut buffer, mut given) = (Vec::new(), Vec::new());
                 for number in 0..20 {
-                    let piece = alloc::vec![number; size];
+                    let (piece, before) = (alloc::vec![number; size], buffer.capacity());
                     given.extend_from_slice(&piece);
                     append(&mut buffer, &piece, max);
+                    assert_eq!(buffer.capacity() > before, given.len() > before, "it grows where it must");
                     assert_eq!(buffer, given);
                     assert!(buffer.capacity() <= max.max(given.len()), "{} of {max}", buffer.capacity());
-                    // (It is doubled, and so seldom copied.)
-                    assert!(buffer.capacity() >= given.len());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_doubled_and_a_large_one_grows_eightfold() {
+        for (capacity, factor) in [(1000, 2), (LARGE - 1, 2), (LARGE, 8), (LARGE + 1, 8)] {
+            let mut buffer = alloc::vec![0; capacity];
+            append(&mut buffer, &[1], usize::MAX);
+            assert_eq!(buffer.capacity(), factor * capacity);
         }
     }
 }
