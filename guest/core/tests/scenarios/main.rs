@@ -39,3 +39,4 @@ mod takeover;
 mod tasks;
 mod unasked;
 mod verifying;
+mod waiting;
