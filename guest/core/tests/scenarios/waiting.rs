@@ -56,3 +56,29 @@ fn what_waits_for_a_first_contact_that_fails_is_dropped_with_it() {
     world.run_for(10 * SECOND);
     assert!(!world.server.notified.contains(&early), "{}", world.story());
 }
+
+/// What a provisional result promised is said to be empty soon; a call is no list.
+#[test]
+fn before_the_server_is_there_a_list_waits_for_a_short_time_and_a_call_for_the_usual_one() {
+    let options = Options { start_timeout: 2 * SECOND, hold_timeout: 30 * SECOND, ..Options::new(URL) };
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.server.up = false;
+    let initialize = world.initialize();
+    world.wait(initialize, 5 * SECOND);
+    let (call, list) = (world.call("echo", 0), world.ask("tools/list", r#"{"tag":$TAG}"#));
+    world.run_for(3 * SECOND);
+    assert!(world.has_result(list) && world.answer(call).is_none(), "{}", world.story());
+    world.run_for(26 * SECOND);
+    assert_eq!(world.answer(call), None, "{}", world.story());
+    world.run_for(2 * SECOND);
+    assert_eq!(world.error(call), Some(errors::UNAVAILABLE), "{}", world.story());
+    // With a session a list waits like everything else.
+    world.now(Fault::Start);
+    world.run_for(40 * SECOND);
+    world.now(Fault::Kill);
+    world.run_for(SECOND);
+    let list = world.ask("tools/list", r#"{"tag":$TAG}"#);
+    world.run_for(28 * SECOND);
+    assert_eq!(world.answer(list), None, "{}", world.story());
+    world.verify();
+}
