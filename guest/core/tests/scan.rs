@@ -169,6 +169,24 @@ fn of_a_batch_64_responses_are_kept_and_that_there_are_more_is_told() {
     }
 }
 
+#[test]
+fn a_message_that_was_only_scanned_is_answered_if_somebody_waits_for_that() {
+    for (text, id) in [
+        (r#"{"id":7,"method":"tools/call"}"#, Some("7")),
+        (r#"{"id":"a"}"#, Some("\"a\"")),
+        (r#"{"params":{}}"#, Some("null")),
+        (r#"{"method":"notifications/x"}"#, None),
+        (r#"{"id":7,"result":{}}"#, None),
+        (r#"{"id":7,"method":"x","error":{}}"#, None),
+        (r#"{"result":{}}"#, None),
+    ] {
+        let answer = mcp_reconnect_core::oversized_message(&scan(&[text.as_bytes()]), 10);
+        assert_eq!(answer.is_some(), id.is_some(), "{text}");
+        let expected = |id: &str| answer.clone().is_some_and(|answer| answer.contains(&format!("\"id\":{id},")));
+        assert!(id.is_none_or(expected), "{text}: {answer:?}");
+    }
+}
+
 /// Every sequence of so many of these pieces.
 fn sequences(pieces: &[&[u8]], length: usize, mut each: impl FnMut(&[u8])) {
     for number in 0..pieces.len().pow(length as u32) {

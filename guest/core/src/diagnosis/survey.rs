@@ -395,7 +395,10 @@ mod tests {
         survey.learn_cookies(&answer);
         assert_eq!(header(&survey.ping(), "cookie"), Some("node=a"));
         survey.headers = Vec::from([("Cookie".to_string(), "theme=dark;".to_string())]);
-        assert_eq!(header(&survey.list("tools/list"), "cookie"), Some("theme=dark; node=a"));
+        let list = survey.list("tools/list");
+        assert_eq!(header(&list, "cookie"), Some("theme=dark; node=a"));
+        assert!(header(&list, "mcp-session-id").is_some() && header(&list, "accept").is_some());
+        assert_eq!(list.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie")).count(), 1);
         survey.headers = Vec::from([("Cookie".to_string(), "node=b".to_string())]);
         assert_eq!(header(&survey.ping(), "Cookie"), Some("node=b"));
     }

@@ -117,7 +117,19 @@ fn a_token_that_cannot_be_refreshed_is_used_to_its_end() {
     let before = world.servers.requests.len();
     assert_eq!(world.acquire(None).unwrap_err().0, FailureKind::NoToken);
     assert_eq!(world.servers.requests.len(), before, "nobody is asked");
-    assert_eq!(world.acquire(UNAUTHORIZED).unwrap_err().0, FailureKind::SignInNeeded);
+    assert_eq!(world.acquire(UNAUTHORIZED).unwrap_err(), (FailureKind::SignInNeeded, "there is no token"));
+    assert!(world.record()["tokens"].is_null(), "it was rejected, and is of no use to anybody");
+}
+
+#[test]
+fn a_client_id_that_cannot_be_used_is_none() {
+    for id in ["", "a\u{202e}b", &"x".repeat(5000)] {
+        let mut world = World::standard();
+        world.servers.script("/register", &[(201, &json!({ "client_id": id }).to_string())]);
+        world.begin();
+        assert_eq!(world.result().unwrap_err().0, FailureKind::Untrusted, "{id:.10}");
+        assert!(world.opened.is_empty());
+    }
 }
 
 #[test]
@@ -437,6 +449,8 @@ fn metadata_is_looked_for_in_every_place_once() {
 #[test]
 fn the_name_of_a_credential_tells_grants_apart_that_nobody_signs_in_for() {
     let key = |grant| Config { grant, ..Config::new(MCP) }.key();
+    // What is stored must be found by every later version.
+    assert_eq!(Config::new(MCP).key(), "6e217415704b8e7f8c3b3b24e2b53768");
     assert_eq!(key(Grant::Device), Config::new(MCP).key(), "the same person signs in");
     assert_ne!(key(Grant::ClientCredentials), key(Grant::Device));
 }
