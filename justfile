@@ -107,6 +107,10 @@ bench:
 fuzz TARGET SECONDS="300":
     cd guest/core && mkdir -p fuzz/corpus/{{TARGET}} && cargo +nightly fuzz run {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}}
 
+# Mutation tests of the engine, all mutants in one build, in target/mutants: hours. `just mutants src/wire` for a part (needs cargo-mutants)
+mutants *PREFIXES:
+    cargo run --release --manifest-path guest/core/mutants/Cargo.toml -- target/mutants {{PREFIXES}}
+
 # The model checker with wider bounds, states printed
 model:
     MODEL=large cargo test -p mcp-reconnect-core --test model -- --nocapture

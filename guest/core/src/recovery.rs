@@ -213,7 +213,7 @@ impl Recovery {
     /// requests are cancelled. An `initialize` without an answer is sent again by the next engine, and answered when that fails too.
     pub fn fail(&mut self, posts: u64) -> Lost {
         let mut lost = Lost::default();
-        let waits = self.initialize.is_some() && self.answer.is_none();
+        let waits = self.answer.is_none();
         self.failures += u32::from(waits);
         let again = waits && self.failures < 2;
         for (order, pending) in core::mem::take(&mut self.pending) {
@@ -361,7 +361,51 @@ mod tests {
         assert_eq!(answers.len(), 2, "{answers:?}");
         assert!(answers[0].contains(r#""id":1,"#) && answers[0].contains("-31001"));
         assert!(answers[1].contains(r#""id":"two","#) && answers[1].contains("-31002"));
+        assert!(answers[0].contains("may or may not have run") && answers[1].contains("was not sent"));
         assert_eq!(books.fail(9), Lost::default(), "they are answered once");
+    }
+
+    #[test]
+    fn only_a_cancellation_of_its_own_id_ends_a_request() {
+        let mut books = connected();
+        books.from_client(&request("1", "x", "{}"), 1);
+        books.from_client(&request("2", "x", "{}"), 1);
+        for text in [
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/other","params":{"requestId":1}}"#,
+        ] {
+            books.from_client(text, 1);
+        }
+        books.to_client(&request("7", "roots/list", "{}"));
+        books.to_client(r#"{"jsonrpc":"2.0","method":"notifications/other","params":{"requestId":7}}"#);
+        let messages = books.fail(1).messages;
+        assert_eq!(messages.len(), 3, "two requests and a question: {messages:?}");
+        // The handshake cannot be cancelled.
+        let mut books = Recovery::new();
+        books.from_client(INITIALIZE, 0);
+        books.from_client(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"i"}}"#, 0);
+        assert_eq!(books.fail(1), Lost::default());
+        assert_eq!(books.fail(1).messages.len(), 1);
+    }
+
+    #[test]
+    fn another_initialize_keeps_what_is_owed_and_forgets_what_was_set_up() {
+        let mut books = connected();
+        books.from_client(&request("1", "logging/setLevel", r#"{"level":"error"}"#), 1);
+        books.to_client(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+        books.from_client(&request("2", "tools/call", "{}"), 1);
+        books.to_client(&request("5", "roots/list", "{}"));
+        assert_eq!(books.session(), None);
+        books.on_session(2);
+        assert_eq!(books.session(), Some(2));
+        books.from_client(INITIALIZE, 3);
+        let next = state(&books);
+        assert_eq!((next.sessions, next.last_question, next.answer, next.log_level), (2, 5, None, None));
+        books.from_client(&request("3", "tools/list", "{}"), 3);
+        let messages = books.fail(4).messages;
+        assert_eq!(messages.len(), 3, "{messages:?}");
+        assert!(messages[0].contains(r#""id":2,"#) && messages[1].contains(r#""id":3,"#));
+        assert!(messages[2].contains(r#""requestId":5"#), "{messages:?}");
     }
 
     #[test]
@@ -413,11 +457,25 @@ mod tests {
         }
         books.from_client(&request("5", "resources/subscribe", r#"{"uri":"a:3"}"#), 1);
         books.to_client(r#"{"jsonrpc":"2.0","id":5,"error":{"code":1,"message":"no"}}"#);
+        books.from_client(&request("6", "resources/unsubscribe", r#"{"uri":"a:2"}"#), 1);
+        books.to_client(r#"{"jsonrpc":"2.0","id":6,"error":{"code":1,"message":"no"}}"#);
+        books.from_client(&request("7", "logging/setLevel", r#"{"level":"debug"}"#), 1);
+        books.to_client(r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"no"}}"#);
         books.on_session(3);
         let state = state(&books);
         assert_eq!(state.log_level.as_deref(), Some(r#""error""#));
         assert_eq!(state.subscriptions, BTreeSet::from([r#""a:2""#.to_string()]));
         assert_eq!((state.sessions, state.initialized, state.answer.as_deref()), (3, true, Some(ANSWER)));
+    }
+
+    #[test]
+    fn so_many_subscriptions_and_no_more() {
+        let mut books = connected();
+        for id in 1..=MAX_SUBSCRIPTIONS + 1 {
+            books.from_client(&request(&id.to_string(), "resources/subscribe", &format!(r#"{{"uri":"a:{id}"}}"#)), 1);
+            books.to_client(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+        }
+        assert_eq!(state(&books).subscriptions.len(), MAX_SUBSCRIPTIONS);
     }
 
     #[test]

@@ -166,6 +166,10 @@ mod tests {
             assert_eq!(secrets.blank(from.into()), to);
         }
         assert_eq!(alloc::format!("{secrets:?}"), "5 secrets");
+        // What is short may be in any text.
+        secrets.learn("tools");
+        secrets.learn("secret");
+        assert_eq!(secrets.blank("tools of secret".into()), "tools of ***");
     }
 
     #[test]

@@ -270,3 +270,32 @@ fn past_the_bound_the_largest_is_given_up() {
     assert_eq!(driver.answered + driver.too_large, 7);
     assert!(driver.peak <= 16 * MIB + 7 * CHUNK, "{} bytes at once", driver.peak);
 }
+
+/// However slow a body is that the others wait for: while it brings something it is read alone, and ten seconds without anything
+/// let one more be read beside it.
+#[test]
+fn the_others_wait_for_a_slow_body_and_not_for_a_silent_one() {
+    let mut driver = Driver::new(options(16 * MIB), Form::Chunked, 6 * MIB);
+    for id in 1..=6 {
+        driver.call(id);
+    }
+    while driver.pauses == 0 {
+        driver.turn();
+    }
+    let reading = |driver: &Driver| driver.bodies.values().filter(|body| !body.paused).count();
+    let before = reading(&driver);
+    assert!(before < 6);
+    for _ in 0..5 {
+        driver.now += 9 * SECOND;
+        driver.input(Input::Tick);
+        assert!(driver.turn());
+        assert_eq!(reading(&driver), before);
+    }
+    for seconds in 1..=25 {
+        driver.now += SECOND;
+        driver.input(Input::Tick);
+        assert_eq!(reading(&driver), before + seconds / 10, "after {seconds} s");
+    }
+    driver.run();
+    assert_eq!(driver.answered + driver.too_large, 7, "each has its answer");
+}

@@ -245,6 +245,35 @@ fn format(first_year: u64, seconds: u64) -> String {
     format!("Mon, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT", MONTHS[month])
 }
 
+/// From each day to the next one, in every format, and so from the first to the last.
+#[test]
+fn every_day_from_1970_to_2100_follows_the_one_before() {
+    const NAMES: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    let formats = |days: u64, time: &str| {
+        let (name, (year, month, day)) = (NAMES[days as usize % 7], civil(1970, days));
+        let (short, month) = (&name[..3], MONTHS[month]);
+        [
+            format!("{short}, {day:02} {month} {year} {time} GMT"),
+            format!("{name}, {day:02}-{month}-{:02} {time} GMT", year % 100),
+            format!("{short} {month} {day:2} {time} {year}"),
+        ]
+    };
+    let mut days = 0;
+    while civil(1970, days).0 <= 2100 {
+        let (dates, values) = (formats(days, "23:58:30"), formats(days + 1, "00:01:40"));
+        // A year of two digits in both is taken for one of this century.
+        let this_century = (2000..2100).contains(&civil(1970, days).0);
+        for (at, date) in dates.iter().enumerate() {
+            for value in values.iter().filter(|_| at != 1 || this_century) {
+                let told = retry_after(value.as_bytes(), Some(date.as_bytes()));
+                assert_eq!(told, Some(190 * SECOND), "{date} to {value}");
+            }
+        }
+        days += 1;
+    }
+    assert_eq!(days, 131 * 365 + 32, "with the leap days of 1972 to 2096");
+}
+
 /// Text with control characters more often than chance would have it.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![

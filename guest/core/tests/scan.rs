@@ -169,6 +169,83 @@ fn of_a_batch_64_responses_are_kept_and_that_there_are_more_is_told() {
     }
 }
 
+#[test]
+fn a_message_that_was_only_scanned_is_answered_if_somebody_waits_for_that() {
+    for (text, id) in [
+        (r#"{"id":7,"method":"tools/call"}"#, Some("7")),
+        (r#"{"id":"a"}"#, Some("\"a\"")),
+        (r#"{"params":{}}"#, Some("null")),
+        (r#"{"method":"notifications/x"}"#, None),
+        (r#"{"id":7,"result":{}}"#, None),
+        (r#"{"id":7,"method":"x","error":{}}"#, None),
+        (r#"{"result":{}}"#, None),
+    ] {
+        let answer = mcp_reconnect_core::oversized_message(&scan(&[text.as_bytes()]), 10);
+        assert_eq!(answer.is_some(), id.is_some(), "{text}");
+        let expected = |id: &str| answer.clone().is_some_and(|answer| answer.contains(&format!("\"id\":{id},")));
+        assert!(id.is_none_or(expected), "{text}: {answer:?}");
+    }
+}
+
+/// Every sequence of so many of these pieces.
+fn sequences(pieces: &[&[u8]], length: usize, mut each: impl FnMut(&[u8])) {
+    for number in 0..pieces.len().pow(length as u32) {
+        let (mut text, mut rest) = (Vec::new(), number);
+        for _ in 0..length {
+            text.extend_from_slice(pieces[rest % pieces.len()]);
+            rest /= pieces.len();
+        }
+        each(&text);
+    }
+}
+
+/// The same in one piece and in any two; what serde_json takes for an object is read as serde_json does.
+fn agrees(text: &[u8]) {
+    let whole = scan(&[text]);
+    for split in 1..text.len() {
+        let (head, tail) = text.split_at(split);
+        assert_eq!(scan(&[head, tail]), whole, "{:?} split at {split}", String::from_utf8_lossy(text));
+    }
+    let Ok(object) = serde_json::from_slice::<Map<String, Value>>(text) else { return };
+    let shown = String::from_utf8_lossy(text);
+    let id = object.get("id").filter(|id| id.is_number() || id.is_string()).map(ToString::to_string);
+    assert_eq!(whole.id, id, "{shown}");
+    assert_eq!(whole.method.as_deref(), object.get("method").and_then(Value::as_str), "{shown}");
+    assert_eq!(whole.is_response, object.contains_key("result") || object.contains_key("error"), "{shown}");
+    assert_eq!(whole.batch, None, "{shown}");
+}
+
+#[test]
+fn every_short_text_of_the_bytes_that_matter_is_read_the_same_in_any_two_pieces() {
+    let bytes: [&[u8]; 11] = [b"{", b"}", b"[", b"]", b"\"", b"\\", b":", b",", b"1", b" ", b"\xEF"];
+    for length in 0..=5 {
+        sequences(&bytes, length, agrees);
+    }
+}
+
+#[test]
+fn every_short_sequence_of_the_pieces_of_a_message_is_read_the_same_in_any_two_pieces() {
+    let pieces: [&[u8]; 12] = [
+        b"{",
+        b"}",
+        b"[",
+        b",",
+        b"\"id\":",
+        b"\"method\":",
+        b"\"result\":",
+        b"\"\\u0069d\":",
+        b"1",
+        b"\"a\"",
+        b"null",
+        b"{}",
+    ];
+    for length in 0..=4 {
+        sequences(&pieces, length, agrees);
+        // Most of what is read as an object is one with its brackets.
+        sequences(&pieces, length, |inside| agrees(&[b"{", inside, b"}"].concat()));
+    }
+}
+
 /// Any JSON, with the keys of interest more often than chance would have it.
 fn any_json() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(4, 64, 6, |inner| {

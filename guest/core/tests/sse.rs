@@ -211,6 +211,41 @@ fn the_id_of_an_oversized_event_is_kept_unless_it_is_too_long() {
     }
 }
 
+#[test]
+fn what_is_held_of_an_event_is_held_in_memory_that_is_reserved() {
+    let long = "x".repeat(500);
+    for stream in [format!("data: {long}"), format!("event: {long}\n"), format!("id: {long}\n"), format!("id: {long}")]
+    {
+        let mut parser = Parser::new(NO_LIMIT);
+        assert_eq!((parser.held(), parser.reserved()), (0, 0));
+        parser.feed(stream.as_bytes(), &mut Vec::new());
+        assert!((500..=510).contains(&parser.held()), "{:.10} holds {}", stream, parser.held());
+        assert!((parser.held()..2000).contains(&parser.reserved()), "{:.10} reserves {}", stream, parser.reserved());
+    }
+}
+
+#[test]
+fn what_is_left_at_the_end_of_a_stream_is_the_event_that_a_blank_line_would_end() {
+    for (stream, left) in [
+        ("data: a", Some(data("a"))),
+        ("data: a\n", Some(data("a"))),
+        ("data: a\r", Some(data("a"))),
+        ("id: 1\nevent: e\ndata: a\ndata: b", Some(event("e", "a\nb", Some("1")))),
+        ("data: a\nid: 1", Some(event("", "a", Some("1")))),
+        ("data: a\nevent: e", Some(event("e", "a", None))),
+        ("data: a\ndata", Some(data("a\n"))),
+        ("data: a\n\n", None),
+        ("id: 1", None),
+        ("data", None),
+        (": comment", None),
+        ("", None),
+    ] {
+        let mut parser = Parser::new(NO_LIMIT);
+        parser.feed(stream.as_bytes(), &mut Vec::new());
+        assert_eq!(parser.finish(), left, "{stream:?}");
+    }
+}
+
 /// A second implementation, as plain as can be: whole stream, whole lines, no regard for memory.
 fn model(max: usize, stream: &[u8]) -> Vec<Item> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -276,6 +311,32 @@ fn scan(text: &[u8]) -> Scanned {
     let mut scanner = mcp_reconnect_core::scan::Scanner::new();
     scanner.feed(text);
     scanner.finish()
+}
+
+#[test]
+fn every_short_sequence_of_the_pieces_of_a_stream_is_read_as_the_model_does_in_any_two_pieces() {
+    let pieces: [&[u8]; 12] =
+        [b"\n", b"\r", b":", b" ", b"data", b"id", b"event", b"retry", b"1", b"\0", b"\xEF\xBB\xBF", b"data: a\n"];
+    for length in 0..=4u32 {
+        for number in 0..pieces.len().pow(length) {
+            let (mut stream, mut rest) = (Vec::new(), number);
+            for _ in 0..length {
+                stream.extend_from_slice(pieces[rest % pieces.len()]);
+                rest /= pieces.len();
+            }
+            // What is not ended says nothing: each once as it is, and once as an event.
+            for stream in [stream.clone(), [&stream[..], b"\n\n"].concat()] {
+                for max in [NO_LIMIT, 0, 2] {
+                    let whole = model(max, &stream);
+                    assert_eq!(parse(max, &[&stream]), whole, "{stream:?}, limit {max}");
+                    for split in 1..stream.len() {
+                        let (head, tail) = stream.split_at(split);
+                        assert_eq!(parse(max, &[head, tail]), whole, "{stream:?} split at {split}, limit {max}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Bytes that look like server-sent events more often than chance would have it.

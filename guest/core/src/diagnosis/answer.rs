@@ -301,6 +301,46 @@ mod tests {
     }
 
     #[test]
+    fn what_an_answer_is_for_people() {
+        for (status, body, text) in [
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "HTTP 200 with a result"),
+            (
+                400,
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"no\u0007"}}"#,
+                "HTTP 400, JSON-RPC error -32600: no",
+            ),
+            (502, "<html>", "HTTP 502"),
+        ] {
+            let answer = answer(status, "application/json", body);
+            assert_eq!(answer.status(), status);
+            assert!(answer.describe().starts_with(text), "{}", answer.describe());
+            assert_eq!(answer.is_result(), status == 200);
+        }
+        assert!(!answer(500, "", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).is_result());
+        assert!(!answer(200, "", r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#).is_result());
+        use BodyKind::{Empty, Events, Html, Json, JsonRpc, Text};
+        let names = [Empty, JsonRpc, Json, Events, Html, Text].map(BodyKind::name);
+        assert_eq!(names, ["empty", "json-rpc", "json", "events", "html", "text"]);
+    }
+
+    #[test]
+    fn the_first_answer_of_a_stream_counts_and_16_ids_of_its_events() {
+        let mut stream = Answer::new(200, &[("content-type".into(), b"text/event-stream".to_vec())]);
+        assert!(!stream.has_event_ids());
+        for id in ["", &"x".repeat(1025), "\u{e9}"] {
+            stream.feed(alloc::format!("id: {id}\ndata:\n\n").as_bytes());
+        }
+        assert!(!stream.has_event_ids(), "{:?}", stream.event_ids);
+        stream.feed(b"id: a\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
+        stream.feed(b"data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1,\"message\":\"\"}}\n\n");
+        assert!(stream.is_result() && stream.has_event_ids());
+        for id in 0..20 {
+            stream.feed(alloc::format!("id: {id}\n\n").as_bytes());
+        }
+        assert_eq!((stream.event_ids.len(), &*stream.event_ids[0]), (16, "a"));
+    }
+
+    #[test]
     fn hostile_bodies_are_bounded() {
         let mut answer = Answer::new(400, &[]);
         for _ in 0..64 {

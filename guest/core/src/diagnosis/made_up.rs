@@ -73,6 +73,16 @@ mod tests {
             let sort = |c: char| (c.is_ascii_digit(), c.is_ascii_hexdigit(), c.is_ascii_uppercase(), c == '-');
             assert!(id.chars().zip(other.chars()).all(|(a, b)| sort(a) == sort(b)), "{id} {other}");
         }
+        for (id, other) in [
+            ("0123456789", "0178901234"),
+            ("abcdef", "defabc"),
+            ("ABCDEF", "DEFABC"),
+            ("ghyz", "qrop"),
+            ("GHYZ", "QROP"),
+            ("~~~", "~~~0"),
+        ] {
+            assert_eq!(made_up(id), other);
+        }
         assert!(made_up("6f1c0a52-9d1b-4b41-8a54-0f4a2f5e7c11").starts_with("6f1c0a52-9d1b-4b41-8a54-0f4a"));
     }
 
@@ -82,6 +92,8 @@ mod tests {
         assert_eq!(endpoint("/message?sessionId=12345678&t=sse").as_deref(), Some("/message?sessionId=67890123&t=sse"));
         assert_eq!(endpoint("/m?x=1&token=12345678").as_deref(), Some("/m?x=1&token=67890123"));
         assert_eq!(endpoint("/messages/12345678").as_deref(), Some("/messages/67890123"));
-        assert_eq!(endpoint("/m"), None);
+        for names_nothing in ["/m", "/messages", "/1234567", "/in/v2"] {
+            assert_eq!(endpoint(names_nothing), None, "{names_nothing}");
+        }
     }
 }

@@ -90,3 +90,27 @@ impl Resumption {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_json_are_stable() {
+        use DeadSession::*;
+        let all = [Recognised, Verified, Ignored, Silent, Unauthorized, Busy, Unclear, NotRecognised];
+        let words =
+            ["recognised", "verified", "ignored", "silent", "unauthorized", "busy", "unclear", "not-recognised"];
+        assert_eq!(all.map(DeadSession::name), words);
+        let all = [Resumption::Replayed, Resumption::Accepted, Resumption::Refused];
+        assert_eq!(all.map(Resumption::name), ["replayed", "accepted", "refused"]);
+    }
+
+    #[test]
+    fn an_initialize_names_its_client_and_offers_the_newest_version() {
+        let text: serde_json::Value = serde_json::from_str(&initialize("a \"b\"", "1")).expect("JSON");
+        assert_eq!((&text["id"], &text["method"]), (&1.into(), &"initialize".into()));
+        assert_eq!(text["params"]["protocolVersion"], NEWEST_VERSION);
+        assert_eq!(text["params"]["clientInfo"], serde_json::json!({"name": "a \"b\"", "version": "1"}));
+    }
+}

@@ -297,6 +297,43 @@ mod tests {
         survey
     }
 
+    #[test]
+    fn a_session_is_what_a_result_begins() {
+        let mut survey = survey(Transport::StreamableHttp);
+        assert!(!survey.has_session_id());
+        let error = answer(200, "application/json", r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"}}"#);
+        assert!(survey.opened(&error).is_err() && !survey.has_session_id());
+        assert!(opened().has_session_id());
+    }
+
+    #[test]
+    fn a_session_that_was_just_begun_is_lost_where_the_engine_would_make_another() {
+        let survey = opened();
+        for (status, body, lost) in [
+            (404, "", true),
+            (410, "", true),
+            (401, "", true),
+            (200, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#, false),
+            (429, "", false),
+            (500, "", false),
+            (202, "", false),
+        ] {
+            assert_eq!(survey.is_lost(&answer(status, "application/json", body)), lost, "{status}");
+        }
+        // On HTTP+SSE the answer to a POST says nothing.
+        let sse = self::survey(Transport::HttpSse);
+        let result = answer(200, "application/json", r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
+        assert_eq!(sse.judge_dead_session(Some(&result)), DeadSession::Silent);
+    }
+
+    #[test]
+    fn no_two_requests_have_one_id() {
+        let mut survey = opened();
+        let id = |request: &Request| serde_json::from_slice::<serde_json::Value>(&request.body).unwrap()["id"].as_u64();
+        let ids = [survey.list("tools/list"), survey.ping(), survey.list("tools/list")].map(|request| id(&request));
+        assert_eq!(ids, [Some(2), Some(3), Some(4)]);
+    }
+
     fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
         request.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
@@ -358,7 +395,10 @@ mod tests {
         survey.learn_cookies(&answer);
         assert_eq!(header(&survey.ping(), "cookie"), Some("node=a"));
         survey.headers = Vec::from([("Cookie".to_string(), "theme=dark;".to_string())]);
-        assert_eq!(header(&survey.list("tools/list"), "cookie"), Some("theme=dark; node=a"));
+        let list = survey.list("tools/list");
+        assert_eq!(header(&list, "cookie"), Some("theme=dark; node=a"));
+        assert!(header(&list, "mcp-session-id").is_some() && header(&list, "accept").is_some());
+        assert_eq!(list.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie")).count(), 1);
         survey.headers = Vec::from([("Cookie".to_string(), "node=b".to_string())]);
         assert_eq!(header(&survey.ping(), "Cookie"), Some("node=b"));
     }
@@ -425,5 +465,7 @@ mod tests {
         assert!(!survey.redirected(&to("https://other/mcp")));
         assert!(survey.redirected(&to("/mcp/")));
         assert_eq!(survey.ping().path, "/mcp/");
+        let followed = (0..20).take_while(|_| survey.redirected(&to("/again"))).count();
+        assert_eq!(followed, MAX_REDIRECTS as usize - 1);
     }
 }

@@ -157,6 +157,14 @@ mod tests {
             (r#"Bearer scope="never ends"#, challenge("", "never ends", "")),
             ("Bearer ,,, scope=\"a\"", challenge("", "a", "")),
             ("\"quoted\" Bearer", None),
+            // In place of parameters there may be characters that no name has.
+            (r#"Negotiate a/b==, Bearer scope="a""#, challenge("", "a", "")),
+            (r#"Negotiate a/b, Bearer scope="a""#, challenge("", "a", "")),
+            (r#"Negotiate a/b== , Bearer scope="a""#, challenge("", "a", "")),
+            (r#"Basic realm = "a/b", Bearer scope="a""#, challenge("", "a", "")),
+            (r#"Basic realm="a/b", Bearer scope="a""#, challenge("", "a", "")),
+            ("Basic Bearer", None),
+            ("Negotiate a/b", None),
         ] {
             assert_eq!(Challenge::parse(header), read, "{header}");
         }

@@ -63,13 +63,12 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         // NAT64 and 6to4 lead to the IPv4 address in them.
         [0x64, 0xFF9B, 0, 0, 0, 0, high, low] => Some((high, low)),
         [0x2002, high, low, ..] => Some((high, low)),
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => Some((high, low)),
+        // So do the first 2³² addresses, by an old agreement. The first two are "unspecified" and loopback.
+        [0, 0, 0, 0, 0, 0, high, low] => Some((high, low)),
         _ => None,
     };
     let embedded = embedded.map(|(high, low)| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
+    address.is_multicast()
         || first & 0xFE00 == 0xFC00
         || first & 0xFFC0 == 0xFE80
         || (first == 0x64 && second == 0xFF9B && address.segments()[2] == 1)
@@ -180,6 +179,75 @@ mod tests {
             ("", "https://mcp.example/mcp", false),
         ] {
             assert_eq!(allowed(text, &url(server)).is_ok(), good, "{text} named by {server}");
+        }
+    }
+
+    /// The blocks of RFC 6890 that are not the public network, by their first and last address and those beside them.
+    #[test]
+    fn private_networks_end_where_they_do() {
+        for (address, private) in [
+            ("0.0.0.0", true),
+            ("0.255.255.255", true),
+            ("1.0.0.0", false),
+            ("9.255.255.255", false),
+            ("10.0.0.0", true),
+            ("100.63.255.255", false),
+            ("100.64.0.0", true),
+            ("100.127.255.255", true),
+            ("100.128.0.0", false),
+            ("101.64.0.0", false),
+            ("126.255.255.255", false),
+            ("127.0.0.0", true),
+            ("169.253.255.255", false),
+            ("169.254.0.0", true),
+            ("172.15.255.255", false),
+            ("172.16.0.0", true),
+            ("191.255.255.255", false),
+            ("192.0.0.0", true),
+            ("192.0.0.255", true),
+            ("192.0.1.0", false),
+            ("192.168.255.255", true),
+            ("197.18.0.0", false),
+            ("198.17.255.255", false),
+            ("198.18.0.0", true),
+            ("198.19.255.255", true),
+            ("198.20.0.0", false),
+            ("223.255.255.255", false),
+            ("224.0.0.0", true),
+            ("239.255.255.255", true),
+            ("240.0.0.0", true),
+            ("255.255.255.255", true),
+            ("::", true),
+            ("::1", true),
+            ("::127.0.0.1", true),
+            ("::10.0.0.1", true),
+            ("::8.8.8.8", false),
+            ("::ffff:127.0.0.1", true),
+            ("::ffff:8.8.8.8", false),
+            ("64:ff9b::127.0.0.1", true),
+            ("64:ff9b::8.8.8.8", false),
+            ("64:ff9b::8.0.0.127", false),
+            ("64:ff9b:1::1", true),
+            ("64:ff9b:2::1", false),
+            ("64:ff9c:1::1", false),
+            ("65:ff9b:1::1", false),
+            ("2002:7f00:1::", true),
+            ("2002:a00:1::", true),
+            ("2002:c0a8:1::", true),
+            ("2002:c000:1::", true),
+            ("2002:808:808::", false),
+            ("fbff::1", false),
+            ("fc00::1", true),
+            ("fdff::1", true),
+            ("fe00::1", false),
+            ("fe7f::1", false),
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("fec0::1", false),
+            ("ff02::1", true),
+            ("2606:2800::1", false),
+        ] {
+            assert_eq!(is_private(address.parse().unwrap()), private, "{address}");
         }
     }
 

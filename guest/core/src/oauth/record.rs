@@ -195,6 +195,7 @@ mod tests {
             (Some(100), 50, Ending),
             (Some(2), 1, Ending),
             (Some(2), 2, Over),
+            (Some(0), 0, Over),
             (Some(u64::MAX), 1 << 40, Fresh),
         ] {
             assert_eq!(tokens(1000, life).freshness(1000 + age), freshness, "{life:?} {age}");
@@ -216,6 +217,7 @@ mod tests {
         assert_eq!(Record::parse(None), Ok(Record::default()));
         assert!(Record::parse(Some("{")).is_err() && Record::parse(Some("{}")).is_err());
         assert!(Record::parse(Some(r#"{"schema":2}"#)).unwrap_err().contains("newer"));
+        assert!(Record::parse(Some(r#"{"schema":0}"#)).unwrap_err().contains("damaged"));
         assert!(Record::is_newer(Some(r#"{"schema":2,"x":1}"#)) && !Record::is_newer(Some("{}")));
     }
 }

@@ -51,6 +51,8 @@ mod tests {
             ("a", "b", false),
             ("a", "ab", false),
             ("ab", "a", false),
+            ("ab", "ba", false),
+            ("aa", "bb", false),
             ("", "a", false),
         ] {
             assert_eq!(same(one, other), equal, "{one} {other}");

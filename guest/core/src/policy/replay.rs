@@ -171,6 +171,30 @@ mod tests {
     }
 
     #[test]
+    fn safe_methods_without_sessions() {
+        for (method, safe, continued) in [
+            ("resources/read", true, true),
+            ("prompts/get", true, true),
+            ("tools/list", true, false),
+            ("server/discover", is_safe("server/discover"), false),
+            ("tasks/get", true, false),
+            ("tasks/update", true, false),
+            ("tasks/cancel", true, false),
+            ("tools/call", false, false),
+            // These are of the versions with sessions.
+            ("initialize", false, false),
+            ("ping", false, false),
+            ("logging/setLevel", false, false),
+            ("resources/subscribe", false, false),
+            ("resources/unsubscribe", false, false),
+            ("tasks/result", false, false),
+        ] {
+            assert_eq!(is_safe_without_session(method, false), safe, "{method}");
+            assert_eq!(is_safe_without_session(method, true), continued, "{method}, continued");
+        }
+    }
+
+    #[test]
     fn safe_methods() {
         for method in
             ["ping", "tools/list", "tasks/list", "resources/templates/list", "resources/read", "logging/setLevel"]

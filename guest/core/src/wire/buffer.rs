@@ -38,4 +38,31 @@ mod tests {
         }
         assert!(outgrown <= MAX, "buffers of {outgrown} bytes were outgrown");
     }
+
+    /// Every bound and every size of pieces, and one piece that goes past the bound.
+    #[test]
+    fn a_small_buffer_holds_what_it_was_given_and_grows_no_further_than_it_needs() {
+        for max in 0..=40 {
+            for size in 1..=9 {
+                let (mut buffer, mut given) = (Vec::new(), Vec::new());
+                for number in 0..20 {
+                    let (piece, before) = (alloc::vec![number; size], buffer.capacity());
+                    given.extend_from_slice(&piece);
+                    append(&mut buffer, &piece, max);
+                    assert_eq!(buffer.capacity() > before, given.len() > before, "it grows where it must");
+                    assert_eq!(buffer, given);
+                    assert!(buffer.capacity() <= max.max(given.len()), "{} of {max}", buffer.capacity());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_doubled_and_a_large_one_grows_eightfold() {
+        for (capacity, factor) in [(1000, 2), (LARGE - 1, 2), (LARGE, 8), (LARGE + 1, 8)] {
+            let mut buffer = alloc::vec![0; capacity];
+            append(&mut buffer, &[1], usize::MAX);
+            assert_eq!(buffer.capacity(), factor * capacity);
+        }
+    }
 }

@@ -279,6 +279,7 @@ mod tests {
             ("http://127.0.0.1:9/", "127.0.0.1", true),
             ("http://[::1]:9/", "[::1]", true),
             ("http://[::1]/", "1]", false),
+            ("http://[::1]/", "[::1]", true),
         ] {
             let line = alloc::format!("a=b; Domain={domain}");
             assert_eq!(Jar::default().set(line.as_bytes(), &url(from), None, at(0)).is_ok(), taken, "{from} {domain}");
@@ -350,10 +351,47 @@ mod tests {
             }
         }
         // Without a `Date`, only what is long past says something.
-        for (expires, gone) in [("Thu, 01 Jan 1970 00:00:00 GMT", true), ("Thu, 26 Nov 2020 12:00:00 GMT", false)] {
+        for (expires, gone) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", true),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", true),
+            ("Sat, 01 Jan 2000 00:00:00 GMT", false),
+            ("Thu, 26 Nov 2020 12:00:00 GMT", false),
+        ] {
             let mut jar = Jar::default();
             jar.set(alloc::format!("a=b; Expires={expires}").as_bytes(), &here(), None, at(0)).unwrap();
             assert_eq!(jar.header(&here(), "", at(0)).is_none(), gone, "{expires}");
+        }
+    }
+
+    #[test]
+    fn dates_in_every_spelling() {
+        const NOON: u64 = 12 * 3600;
+        for (text, date) in [
+            ("Thu, 26 Nov 2026 12:34:56 GMT", Some((2026, 10, 26, NOON + 34 * 60 + 56))),
+            ("00:00:00 1 jan 1601", Some((1601, 0, 1, 0))),
+            ("23:59:59 31-DECEMBER-9999", Some((9999, 11, 31, 24 * 3600 - 1))),
+            // The first of each kind counts.
+            ("1 2 Nov 34 56 12:00:00 13:00:00 Dec", Some((2034, 10, 1, NOON))),
+            ("1 Nov 69 12:00:00", Some((2069, 10, 1, NOON))),
+            ("1 Nov 70 12:00:00", Some((1970, 10, 1, NOON))),
+            ("1 Nov 99 12:00:00", Some((1999, 10, 1, NOON))),
+            // A number of five digits is no year.
+            ("1 Nov 20261 2026 12:00:00", Some((2026, 10, 1, NOON))),
+            ("24:00:00 1 Jan 2026", None),
+            ("12:60:00 1 Jan 2026", None),
+            ("12:00:60 1 Jan 2026", None),
+            ("12:00 1 Jan 2026", None),
+            ("12:00:00 0 Jan 2026", None),
+            ("12:00:00 32 Jan 2026", None),
+            ("12:00:00 1 Jan 1600", None),
+            ("12:00:00 1 Jan 100", None),
+            ("12:00:00 1 Jan", None),
+            ("12:00:00 1 2026", None),
+            ("12:00:00 Jan 2026", None),
+            ("1 Jan 2026", None),
+        ] {
+            let read = cookie_date(text).map(|date| (date.year, date.month, date.day, date.second));
+            assert_eq!(read, date, "{text}");
         }
     }
 
@@ -385,6 +423,13 @@ mod tests {
         jar.set(line.as_bytes(), &here(), None, at(0)).unwrap();
         jar.set(line.as_bytes(), &here(), None, at(0)).unwrap();
         assert_eq!(jar.set(b"b=; Path=/", &here(), None, at(0)), Err(Refused::TooMany));
+        // All of them together fill it to the last byte.
+        let mut jar = Jar::default();
+        for name in ["a", "b"] {
+            let line = alloc::format!("{name}={}; Path=/", "x".repeat(MAX_BYTES / 2 - 2));
+            jar.set(line.as_bytes(), &here(), None, at(0)).unwrap();
+        }
+        assert_eq!(jar.set(b"c=; Path=/", &here(), None, at(0)), Err(Refused::TooMany));
         assert_eq!(jar.set(alloc::format!("{line}{line}").as_bytes(), &here(), None, at(0)), Err(Refused::Unusable));
     }
 }

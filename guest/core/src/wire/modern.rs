@@ -415,6 +415,8 @@ mod tests {
             ("2026-7-28", false, false),
             ("DRAFT-2026", false, false),
             ("2026/07/28", false, false),
+            ("2026-07/28", false, false),
+            ("2026/07-28", false, false),
             ("２０２６", false, false),
             ("", false, false),
         ] {
@@ -437,6 +439,25 @@ mod tests {
             ("=?base64?YQ==", "=?base64?YQ=="),
         ] {
             assert_eq!(header_value(value), header, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_that_of_the_methods_that_have_one() {
+        let params: Params = serde_json::from_str(r#"{"name":"n","uri":"u:v","taskId":"t","arguments":{}}"#).unwrap();
+        for (method, name) in [
+            ("tools/call", Some("n")),
+            ("prompts/get", Some("n")),
+            ("resources/read", Some("u:v")),
+            ("tasks/get", Some("t")),
+            ("tasks/update", Some("t")),
+            ("tasks/cancel", Some("t")),
+            ("tasks/list", None),
+            ("tools/list", None),
+            ("resources/subscribe", None),
+        ] {
+            assert_eq!(name_header(method, &params).as_deref(), name, "{method}");
+            assert_eq!(has_name(method), name.is_some(), "{method}");
         }
     }
 
@@ -476,8 +497,22 @@ mod tests {
         assert!(schema(r#"{"type":"string","x-mcp-header":"A"}"#).unwrap_err().contains("alone"));
         let many: Vec<_> = (0..65).map(|n| format!(r#""p{n}":{{"type":"string","x-mcp-header":"P{n}"}}"#)).collect();
         assert!(schema(&format!(r#"{{"properties":{{{}}}}}"#, many.join(","))).unwrap_err().contains("more than 64"));
-        let deep = format!("{}{}{}", r#"{"items":"#.repeat(100), "{}", "}".repeat(100));
-        assert!(schema(&deep).unwrap_err().contains("deep"));
+        for (open, close) in [
+            (r#"{"properties":{"p":"#, "}}"),
+            (r#"{"patternProperties":{"p":"#, "}}"),
+            (r#"{"$defs":{"p":"#, "}}"),
+            (r#"{"allOf":["#, "]}"),
+            (r#"{"items":"#, "}"),
+        ] {
+            let deep = |above| {
+                let (before, after) = (r#"{"items":"#.repeat(above), "}".repeat(above));
+                schema(&format!("{before}{open}{{}}{close}{after}"))
+            };
+            assert_eq!(deep(MAX_DEPTH - 1), Ok(Vec::new()), "{open}");
+            assert!(deep(MAX_DEPTH).unwrap_err().contains("deep"), "{open}");
+        }
+        let pattern = r#"{"patternProperties":{"p":{"type":"string","x-mcp-header":"A"}}}"#;
+        assert!(schema(pattern).unwrap_err().contains("alone"));
     }
 
     #[test]
@@ -511,6 +546,9 @@ mod tests {
         assert_eq!(page.removed[0].0, "bad");
         assert_eq!(page.with_params.keys().collect::<Vec<_>>(), ["good"]);
         assert_eq!(tools_page(&format!(r#"{{"tools":[{plain}]}}"#)), ToolsPage::default());
+        let escaped = good.replace("x-mcp-header", r"x-mcp-h\u0065ader");
+        assert_eq!(tools_page(&format!(r#"{{"tools":[{escaped}]}}"#)).with_params, page.with_params);
+        assert_eq!(page.with_params["good"][0].size(), 2, "the name of the property and of the header");
     }
 
     #[test]
@@ -524,6 +562,12 @@ mod tests {
             filter.all_changed(r#"{"i":1}"#)[2],
             r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a","_meta":{"i":1}}}"#
         );
+        let each = ["tools", "prompts", "resources"].map(|of| Filter::parse(&format!(r#"{{"{of}ListChanged":true}}"#)));
+        for (at, one) in each.iter().enumerate() {
+            for (other_at, other) in each.iter().enumerate() {
+                assert_eq!(one.and(other).is_empty(), at != other_at);
+            }
+        }
         assert_eq!(filter.missing_in(&Filter::parse(r#"{"toolsListChanged":true}"#)).len(), 3);
     }
 }

@@ -235,7 +235,6 @@ impl Scanner {
                 self.between_items = true;
                 self.at = At::Item;
             }
-            (At::Item, b']') => self.at = At::Done,
             (At::Item, _) => {
                 self.key = Key::Other;
                 self.value_begins(byte);

@@ -105,11 +105,11 @@ impl World {
                 let place = state.audit.next_place();
                 state.audit.calls.insert(call, Asked { place, ..Asked::default() });
                 state.tries += u8::from(call == Call::Last);
-                let (id, method) = (call.id(), call.method());
+                let (id, method, params) = (call.id(), call.method(), call.params());
                 let meta = self.meta();
                 self.say(
                     state,
-                    &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"x"{meta}}}}}"#),
+                    &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{meta}}}}}"#),
                 );
             }
             Action::Cancel(call) => {

@@ -118,12 +118,15 @@ pub struct Audit {
     pub unknown: bool,
     pub sessions: u8,
     pub resumed: bool,
+    pub restored: bool,
     /// The first broken promise.
     pub broken: Option<(Promise, String)>,
 }
 
 /// More exchanges at one instant than any plan asks for.
 const BURST: u8 = 24;
+/// And so many more for each setting that is restored.
+const OF_A_SETTING: u8 = 6;
 
 impl Audit {
     pub fn call(&self, call: Call) -> Asked {
@@ -136,6 +139,21 @@ impl Audit {
 
     pub fn someone_waits(&self) -> bool {
         self.init == Init::Open || self.calls.values().any(Asked::is_open)
+    }
+
+    /// Whether the server must have what this call sets up: nothing if that is anybody's guess.
+    pub fn wants(&self, call: Call) -> Option<bool> {
+        let (asked, taken_back) = (self.call(call), self.call(Call::Unsubscribe));
+        match asked.place {
+            0 => Some(false),
+            _ if call == Call::Subscribe && taken_back.place > 0 => taken_back.succeeded.then_some(false),
+            _ => asked.succeeded.then_some(true),
+        }
+    }
+
+    /// The newest session that a request was made in.
+    pub fn newest(&self) -> u8 {
+        self.newest
     }
 
     pub fn next_place(&mut self) -> u8 {
@@ -169,7 +187,8 @@ impl Audit {
 
     fn on_start(&mut self, request: &Request, sessionless: bool) -> Option<Wire> {
         self.burst += 1;
-        if self.burst > BURST {
+        let restored = self.calls.keys().filter(|call| call.sets_up()).count() as u8;
+        if self.burst > BURST + restored * OF_A_SETTING {
             self.broke(Promise::Ends, "exchanges are started without pause");
         }
         if request.authority != "mcp.test" {
@@ -212,6 +231,7 @@ impl Audit {
     }
 
     fn on_said(&mut self, wire: &Wire) {
+        self.restored |= wire.is_restore();
         let session = wire.session.unwrap_or_default();
         match &wire.said {
             Said::Initialize { wire } | Said::Own { wire, .. } => self.on_wire_id(*wire),

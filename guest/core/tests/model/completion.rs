@@ -90,6 +90,8 @@ const SAMPLE: u64 = 16;
 const OWN_SAMPLE: u64 = 64;
 /// Calls that are made to see whether one succeeds: more than one only where the first may have to fail.
 const TRIES: u8 = 12;
+/// In a well world the session has what the client set up no later than this.
+const RESTORING: Duration = Duration::from_secs(120);
 /// In a kind world nothing that was held fails later than this for not having been sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -165,15 +167,15 @@ impl World {
         ILL.iter().all(|mood| self.follows(state, *mood))
     }
 
-    /// The kind and the silent world are tried from every state, the others from one in [`SAMPLE`] or [`OWN_SAMPLE`] unless all of them are
-    /// asked for: their findings are seldom those of one state alone.
+    /// The kind and the silent world are tried from every state, the others from one in [`SAMPLE`] or [`OWN_SAMPLE`], or more of
+    /// them where the world asks for it: their findings are seldom those of one state alone.
     fn follows(&self, state: &State, mood: Mood) -> bool {
         let one_in = match mood {
             Mood::Kind | Mood::Silent => 1,
             Mood::Own(_) => OWN_SAMPLE,
             _ => SAMPLE,
         };
-        let skipped = !self.thorough && !fingerprint(state).is_multiple_of(one_in);
+        let skipped = !fingerprint(state).is_multiple_of((one_in / self.density).max(1));
         skipped || self.follow(state, mood, &self.known, None)
     }
 
@@ -295,12 +297,22 @@ impl World {
         }
         // Behind a balancer sessions may not stick; then the last call fails and says so.
         if !kind || last.succeeded || (last.place > 0 && self.balanced) {
-            Step::Done
+            self.judge_settings(state, time)
         } else if last.place == 0 || state.may_try_again() {
             Step::Do(Action::Request(Call::Last))
         } else {
             Step::Failed("the last call failed")
         }
+    }
+
+    /// When the world has been well for a while, the session has what the client was told that it set up, and nothing else.
+    fn judge_settings(&self, state: &State, time: Step) -> Step {
+        let counts =
+            matches!(state.mood, Mood::Kind | Mood::Zombie(_)) && !self.balanced && !self.style.is_sessionless();
+        if !counts || state.has_what_was_set_up() {
+            return Step::Done;
+        }
+        if state.now < state.since + RESTORING { time } else { Step::Failed("a setting of the client is not restored") }
     }
 
     fn next_of_network(&self, state: &State) -> Option<Action> {
@@ -363,6 +375,14 @@ impl State {
         let wanted = matches!(self.audit.listen, Listen::Open | Listen::Acknowledged);
         let open = |wire: &Wire| wire.is_listen() && wire.open && !wire.doomed && !wire.orphan;
         !wanted || self.audit.listen == Listen::Acknowledged && self.wires.values().any(open)
+    }
+
+    /// Whether the newest session has what the client was told that it set up, and nothing that it took back.
+    fn has_what_was_set_up(&self) -> bool {
+        let (newest, audit) = (self.audit.newest(), &self.audit);
+        let Some(session) = self.servers.iter().find_map(|server| server.sessions.get(&newest)) else { return false };
+        let as_wanted = |call, has| audit.wants(call).is_none_or(|wanted| wanted == has);
+        as_wanted(Call::Subscribe, session.subscribed) && as_wanted(Call::SetLevel, session.level)
     }
 
     /// Where the last call may have to fail at first: a session that nobody has found dead yet, or credentials that are

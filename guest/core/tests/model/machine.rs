@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use mcp_reconnect_core::{Engine, Event, ExchangeId, Failure, Input, Instant, Method, Options, Output, Request, State};
 
+use crate::wire::Wire;
+
 #[path = "../support/waits.rs"]
 mod waits;
 
@@ -16,6 +18,8 @@ mod waits;
 pub enum Fault {
     /// `notifications/initialized` is never sent, and the engine believes that it was.
     ForgetInitialized,
+    /// What the client set up is never restored, and the engine believes that it was.
+    ForgetRestore,
     /// A lost POST is taken for one that was never sent.
     ReplayUnsafe,
     /// A new session's stream is asked for from where the old one's ended.
@@ -151,6 +155,23 @@ impl Machine {
                 let accepted = Input::Response { exchange, status: 202, headers: Vec::new() };
                 for output in self.run(now, accepted).into_iter().chain(self.run(now, Input::End(exchange))) {
                     self.corrupt_output(fault, now, output, outputs);
+                }
+            }
+            (Fault::ForgetRestore, Output::Start(exchange, request))
+                if Wire::read(&request).is_ok_and(|wire| wire.is_restore()) =>
+            {
+                let json: serde_json::Value = serde_json::from_str(body(&request)).expect("it was read");
+                let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, json["id"]);
+                let headers = vec![("content-type".into(), b"application/json".to_vec())];
+                let done = [
+                    Input::Response { exchange, status: 200, headers },
+                    Input::Body { exchange, bytes: answer.into_bytes() },
+                    Input::End(exchange),
+                ];
+                for input in done {
+                    for output in self.run(now, input) {
+                        self.corrupt_output(fault, now, output, outputs);
+                    }
                 }
             }
             (Fault::OldEventId, Output::Start(exchange, mut request)) => {

@@ -37,7 +37,7 @@ fn world(style: Style, calls: &'static [Call], budget: Budget) -> World {
         budget,
         start_timeout: Duration::ZERO,
         can_refresh: false,
-        thorough: large(),
+        density: if large() { 8 } else { 1 },
         fault: None,
         only: None,
         known: Default::default(),
@@ -81,7 +81,7 @@ fn check(name: &str, world: World, floor: usize) {
     assert!(checker.unique_state_count() >= floor, "{name}: only {} states", checker.unique_state_count());
 }
 
-/// The bounds of a test, and larger ones under `MODEL=large`.
+/// The bounds of a test, and larger ones under `MODEL=large`. Worlds that are large already keep theirs.
 fn bounds(usual: Budget, larger: Budget) -> Budget {
     if large() { larger } else { usual }
 }
@@ -106,30 +106,26 @@ const NONE: Budget = Budget {
 
 #[test]
 fn a_call_across_a_restart() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let larger = Budget { ticks: 2, ..usual };
-    check("call, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 20_000);
+    let budget = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
+    check("call, JSON", world(Style::Json, UNSAFE, budget), 20_000);
 }
 
 #[test]
 fn a_call_across_a_restart_told_by_an_error() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    let larger = Budget { ticks: 2, ..usual };
-    check("call, JSON, errors", world(Style::Loose, UNSAFE, bounds(usual, larger)), 3_000);
+    let budget = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+    check("call, JSON, errors", world(Style::Loose, UNSAFE, budget), 3_000);
 }
 
 #[test]
 fn a_call_whose_stream_breaks() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-    let larger = Budget { ticks: 2, ..usual };
-    check("call, events", world(Style::Events, UNSAFE, bounds(usual, larger)), 10_000);
+    let budget = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+    check("call, events", world(Style::Events, UNSAFE, budget), 10_000);
 }
 
 #[test]
 fn a_call_over_http_sse() {
-    let usual = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
-    let larger = Budget { ticks: 2, ..usual };
-    check("call, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 50_000);
+    let budget = Budget { kills: 1, faults: 1, ticks: 1, cancels: 1, ..NONE };
+    check("call, HTTP+SSE", world(Style::Sse, UNSAFE, budget), 50_000);
 }
 
 #[test]
@@ -155,9 +151,8 @@ fn a_call_and_a_notification() {
 
 #[test]
 fn two_calls_over_http_sse() {
-    let usual = Budget { kills: 1, faults: 0, ticks: 1, ..NONE };
-    let larger = Budget { cancels: 1, ..usual };
-    check("two calls, HTTP+SSE", world(Style::Sse, BOTH, bounds(usual, larger)), 60_000);
+    let budget = Budget { kills: 1, faults: 0, ticks: 1, ..NONE };
+    check("two calls, HTTP+SSE", world(Style::Sse, BOTH, budget), 60_000);
 }
 
 #[test]
@@ -179,9 +174,8 @@ fn two_servers_behind_a_balancer() {
 #[test]
 fn from_the_first_message() {
     for style in [Style::Json, Style::Sse] {
-        let usual = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
-        let larger = Budget { pings: 1, ..usual };
-        let world = World { ready: false, ..world(style, UNSAFE, bounds(usual, larger)) };
+        let budget = Budget { kills: 1, faults: 1, ticks: 1, ..NONE };
+        let world = World { ready: false, ..world(style, UNSAFE, budget) };
         check("from the first message", world, 12_000);
     }
 }
@@ -202,41 +196,52 @@ fn pings_and_questions_during_the_handshake() {
 
 #[test]
 fn a_server_that_comes_late() {
-    let usual = Budget { kills: 1, ticks: 2, ..NONE };
-    let larger = Budget { ticks: 3, dozes: 1, ..usual };
-    let world = World { ready: false, start_timeout: SECOND, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
+    let budget = Budget { kills: 1, ticks: 2, ..NONE };
+    let world = World { ready: false, start_timeout: SECOND, ..world(Style::Json, UNSAFE, budget) };
     check("provisional", world, 13_000);
 }
 
 #[test]
 fn credentials_that_run_out() {
-    let usual = Budget { faults: 1, ticks: 1, demands: 1, ..NONE };
-    let larger = Budget { faults: 2, ticks: 3, kills: 1, ..usual };
-    let world = World { can_refresh: true, ..world(Style::Json, UNSAFE, bounds(usual, larger)) };
+    let budget = Budget { faults: 1, ticks: 1, demands: 1, ..NONE };
+    let world = World { can_refresh: true, ..world(Style::Json, UNSAFE, budget) };
     check("credentials", world, 15_000);
 }
 
 #[test]
 fn long_sleeps() {
-    let usual = Budget { kills: 1, dozes: 2, cancels: 1, ..NONE };
-    let larger = Budget { faults: 1, dozes: 3, ..usual };
-    check("sleeps, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 7_000);
-    check("sleeps, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 20_000);
+    let budget = Budget { kills: 1, dozes: 2, cancels: 1, ..NONE };
+    check("sleeps, JSON", world(Style::Json, UNSAFE, budget), 7_000);
+    check("sleeps, HTTP+SSE", world(Style::Sse, UNSAFE, budget), 20_000);
+}
+
+#[test]
+fn what_the_client_set_up_across_a_restart() {
+    const SETTINGS: &[Call] = &[Call::Subscribe, Call::SetLevel];
+    const TAKEN_BACK: &[Call] = &[Call::Subscribe, Call::Unsubscribe];
+    const SUBSCRIPTION: &[Call] = &[Call::Subscribe];
+    let kill = Budget { kills: 1, ..NONE };
+    let one = Budget { ticks: 1, ..kill };
+    let faulty = Budget { faults: 1, ..one };
+    check("two settings, JSON", world(Style::Json, SETTINGS, bounds(kill, one)), 1_000);
+    check("a subscription taken back, JSON", world(Style::Json, TAKEN_BACK, bounds(one, faulty)), 1_000);
+    let cancelled = Budget { cancels: 1, ..faulty };
+    check("a subscription, JSON", world(Style::Json, SUBSCRIPTION, bounds(faulty, cancelled)), 1_000);
+    check("a subscription, events", world(Style::Events, SUBSCRIPTION, bounds(one, faulty)), 1_000);
+    check("a subscription, HTTP+SSE", world(Style::Sse, SUBSCRIPTION, bounds(one, faulty)), 1_000);
 }
 
 #[test]
 fn new_sessions_on_demand() {
-    let usual = Budget { ticks: 1, demands: 1, asks: 1, ..NONE };
-    let larger = Budget { faults: 1, demands: 2, ..usual };
-    check("demands, events", world(Style::Events, UNSAFE, bounds(usual, larger)), 18_000);
+    let budget = Budget { ticks: 1, demands: 1, asks: 1, ..NONE };
+    check("demands, events", world(Style::Events, UNSAFE, budget), 18_000);
 }
 
 #[test]
 fn closing_at_any_moment() {
-    let usual = Budget { faults: 1, ticks: 1, kills: 1, closes: 1, ..NONE };
-    let larger = Budget { faults: 2, ticks: 2, cancels: 1, ..usual };
-    check("closing, JSON", world(Style::Json, UNSAFE, bounds(usual, larger)), 7_000);
-    check("closing, HTTP+SSE", world(Style::Sse, UNSAFE, bounds(usual, larger)), 13_000);
+    let budget = Budget { faults: 1, ticks: 1, kills: 1, closes: 1, ..NONE };
+    check("closing, JSON", world(Style::Json, UNSAFE, budget), 7_000);
+    check("closing, HTTP+SSE", world(Style::Sse, UNSAFE, budget), 13_000);
 }
 
 #[test]
@@ -341,6 +346,11 @@ fn a_changed_order_is_noticed() {
 #[test]
 fn a_missing_deadline_is_noticed() {
     bites(Fault::NoDeadline, "6: every wait has an end", world(Style::Json, UNSAFE, SMALL));
+}
+
+#[test]
+fn a_forgotten_restore_is_noticed() {
+    bites(Fault::ForgetRestore, "5: always another attempt", world(Style::Json, &[Call::Subscribe], SMALL));
 }
 
 #[test]

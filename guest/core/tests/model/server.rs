@@ -39,7 +39,7 @@ impl Style {
 }
 
 /// A session on the server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Session {
     /// Everything that arrived was in order so far, up to here.
     pub initialized: bool,
@@ -49,6 +49,9 @@ pub struct Session {
     pub sent: BTreeMap<u8, Vec<String>>,
     /// A question was asked.
     pub asked: bool,
+    /// What the client set up: a subscription, a log level.
+    pub subscribed: bool,
+    pub level: bool,
 }
 
 /// A server process.
@@ -62,6 +65,8 @@ pub struct Server {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shared {
     pub next_session: u8,
+    /// What an `initialize` is answered.
+    pub initialized: &'static str,
     /// How often the unsafe call ran.
     pub ran: u8,
     /// What a server saw that must not be.
@@ -112,7 +117,7 @@ impl Server {
         };
         let number = wire.session.unwrap_or_default();
         let answer = match &wire.said {
-            Said::Initialize { wire } => result(*wire, INITIALIZED),
+            Said::Initialize { wire } => result(*wire, shared.initialized),
             Said::Initialized => {
                 session.initialized = true;
                 return if style == Style::Loose { reply(200, "{}") } else { reply(202, "") };
@@ -128,9 +133,13 @@ impl Server {
                     shared.complaint = Some("a call reached a session that was not initialized");
                 }
                 shared.run(*call);
+                session.set_up(*call);
                 result(*wire, &format!(r#"{{"of":"{}"}}"#, call.method()))
             }
             Said::Own { method, wire } => {
+                if let Some(call) = Call::of_method(method) {
+                    session.set_up(call);
+                }
                 if !session.initialized && method != "ping" {
                     shared.complaint = Some("a request reached a session that was not initialized");
                 }
@@ -156,7 +165,7 @@ impl Server {
 
     fn initialize(&mut self, shared: &mut Shared, wire: u64, style: Style) -> Made {
         let number = self.new_session(shared, None);
-        let body = result(wire, INITIALIZED);
+        let body = result(wire, shared.initialized);
         let pieces = if style == Style::Events {
             vec![Piece::Open { session: Some(number), prime: None }, Piece::Event { id: None, data: body, last: true }]
         } else {
@@ -168,7 +177,7 @@ impl Server {
     fn new_session(&mut self, shared: &mut Shared, stream: Option<ExchangeId>) -> u8 {
         let number = shared.next_session;
         shared.next_session += 1;
-        self.sessions.insert(number, Session { initialized: false, stream, sent: BTreeMap::new(), asked: false });
+        self.sessions.insert(number, Session { stream, ..Session::default() });
         number
     }
 
@@ -179,7 +188,7 @@ impl Server {
 
     fn stateless(&mut self, shared: &mut Shared, wire: &Wire) -> Made {
         match &wire.said {
-            Said::Initialize { wire } => reply(200, &result(*wire, INITIALIZED)),
+            Said::Initialize { wire } => reply(200, &result(*wire, shared.initialized)),
             Said::Call { call, wire } => {
                 shared.run(*call);
                 let of = format!(r#"{{"of":"{}"}}"#, call.method());
@@ -202,6 +211,15 @@ impl Server {
 }
 
 impl Session {
+    fn set_up(&mut self, call: Call) {
+        match call {
+            Call::Subscribe => self.subscribed = true,
+            Call::Unsubscribe => self.subscribed = false,
+            Call::SetLevel => self.level = true,
+            Call::Safe | Call::Unsafe | Call::Last => {}
+        }
+    }
+
     /// The standalone stream, or one that is resumed.
     fn stream(&mut self, id: ExchangeId, number: u8, cursor: Option<Cursor>) -> Made {
         let mut pieces = vec![Piece::Open { session: None, prime: None }];
@@ -307,5 +325,7 @@ pub fn ping() -> String {
     format!(r#"{{"jsonrpc":"2.0","id":"{PING}","method":"ping"}}"#)
 }
 
-const INITIALIZED: &str =
+pub const INITIALIZED: &str =
     r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"model","version":"1"}}"#;
+/// The same of a server at which something can be set up.
+pub const WITH_SETTINGS: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"model","version":"1"}}"#;

@@ -14,6 +14,12 @@ pub enum Call {
     Safe,
     /// `tools/call`: must not run twice.
     Unsafe,
+    /// `resources/subscribe`.
+    Subscribe,
+    /// `resources/unsubscribe`, once that was answered.
+    Unsubscribe,
+    /// `logging/setLevel`.
+    SetLevel,
     /// `prompts/get`, sent at the end to see whether everything works again.
     Last,
 }
@@ -23,6 +29,9 @@ impl Call {
         Some(match method {
             "resources/read" => Self::Safe,
             "tools/call" => Self::Unsafe,
+            "resources/subscribe" => Self::Subscribe,
+            "resources/unsubscribe" => Self::Unsubscribe,
+            "logging/setLevel" => Self::SetLevel,
             "prompts/get" => Self::Last,
             _ => return None,
         })
@@ -33,6 +42,9 @@ impl Call {
         match self {
             Self::Safe => r#""\u0061""#,
             Self::Unsafe => "9007199254740993",
+            Self::Subscribe => "2",
+            Self::Unsubscribe => "3",
+            Self::SetLevel => "4",
             Self::Last => "1.0",
         }
     }
@@ -41,8 +53,25 @@ impl Call {
         match self {
             Self::Safe => "resources/read",
             Self::Unsafe => "tools/call",
+            Self::Subscribe => "resources/subscribe",
+            Self::Unsubscribe => "resources/unsubscribe",
+            Self::SetLevel => "logging/setLevel",
             Self::Last => "prompts/get",
         }
+    }
+
+    /// What the client's request says, by which it is told from one of the engine's own.
+    pub fn params(self) -> &'static str {
+        match self {
+            Self::Subscribe | Self::Unsubscribe => r#""name":"x","uri":"a:b""#,
+            Self::SetLevel => r#""name":"x","level":"debug""#,
+            _ => r#""name":"x""#,
+        }
+    }
+
+    /// Whether the server has something of it as long as the session lasts.
+    pub fn sets_up(self) -> bool {
+        matches!(self, Self::Subscribe | Self::Unsubscribe | Self::SetLevel)
     }
 }
 
@@ -195,8 +224,8 @@ impl Wire {
             },
             (Some(_), None) => Said::Notification,
             (Some(method), Some(wire)) => match Call::of_method(method) {
-                Some(call) => Said::Call { call, wire },
-                None => Said::Own { method: method.into(), wire },
+                Some(call) if json["params"]["name"] == "x" => Said::Call { call, wire },
+                _ => Said::Own { method: method.into(), wire },
             },
             (None, _) => match json["result"]["nonce"].as_u64() {
                 Some(nonce) => Said::Answer { id: json["id"].to_string(), nonce: nonce as u8 },
@@ -258,6 +287,11 @@ impl Wire {
     /// Whether it is a stream of notifications of a version without sessions.
     pub fn is_listen(&self) -> bool {
         matches!(&self.said, Said::Own { method, .. } if method == LISTEN)
+    }
+
+    /// Whether it brings back what the client set up in another session.
+    pub fn is_restore(&self) -> bool {
+        matches!(&self.said, Said::Own { method, .. } if Call::of_method(method).is_some_and(Call::sets_up))
     }
 
     /// Whether nothing of it will come any more.

@@ -14,7 +14,7 @@ use crate::action::Action;
 use crate::audit::{Audit, Init, Promise};
 use crate::completion::{Known, Mood};
 use crate::machine::{Fault, Machine};
-use crate::server::{Server, Shared, Style};
+use crate::server::{INITIALIZED, Server, Shared, Style, WITH_SETTINGS};
 use crate::wire::{Call, Piece, Said, Stage, Wire};
 
 /// How often something may happen.
@@ -59,8 +59,8 @@ pub struct World {
     pub start_timeout: Duration,
     /// The host answers challenges with fresh headers.
     pub can_refresh: bool,
-    /// Follow every state through every mood.
-    pub thorough: bool,
+    /// So many times as many states as usual are followed through the moods of which it is not every one.
+    pub density: u64,
     pub fault: Option<Fault>,
     /// The one property to check.
     pub only: Option<&'static str>,
@@ -111,18 +111,24 @@ impl World {
     }
 
     fn begin(&self) -> State {
+        let initialized = if self.sets_up() { WITH_SETTINGS } else { INITIALIZED };
         State {
             machine: Machine::new(self.options(), self.fault),
             now: Instant::ZERO,
             wires: BTreeMap::new(),
             servers: vec![Server::new(); self.servers],
-            shared: Shared { next_session: 1, ran: 0, complaint: None },
+            shared: Shared { next_session: 1, initialized, ran: 0, complaint: None },
             audit: Audit::default(),
             left: self.budget,
             mood: Mood::Any,
             since: Instant::ZERO,
             tries: 0,
         }
+    }
+
+    /// Whether the client sets something up at the server.
+    fn sets_up(&self) -> bool {
+        self.calls.iter().any(|call| call.sets_up())
     }
 
     /// What may happen to this exchange.
@@ -215,7 +221,8 @@ impl Model for World {
             }
             for call in self.calls {
                 let asked = audit.call(*call);
-                if asked.place == 0 && audit.initialized {
+                let may_ask = *call != Call::Unsubscribe || audit.call(Call::Subscribe).answers > 0;
+                if asked.place == 0 && audit.initialized && may_ask {
                     actions.push(Action::Request(*call));
                 } else if asked.is_open() && state.left.cancels > 0 {
                     actions.push(Action::Cancel(*call));
@@ -307,7 +314,8 @@ impl World {
         let budget = self.budget;
         let broken = budget.faults > 0 || budget.kills > 0;
         let calls = self.calls.contains(&Call::Unsafe);
-        let reached: [(&'static str, bool, Reached); 9] = [
+        let sets_up = self.sets_up();
+        let reached: [(&'static str, bool, Reached); 10] = [
             ("an unsafe call was answered", calls, |_, state| state.audit.call(Call::Unsafe).succeeded),
             ("an outcome was unknown", calls && broken, |_, state| state.audit.unknown),
             ("a new session was made", self.style != Style::Modern && (broken || budget.demands > 0), |_, state| {
@@ -320,7 +328,10 @@ impl World {
             ("a stream was resumed", calls && self.style == Style::Events && budget.faults > 0, |_, state| {
                 state.audit.resumed && state.audit.call(Call::Unsafe).succeeded
             }),
-            ("a call was cancelled", budget.cancels > 0, |_, state| state.audit.call(Call::Unsafe).cancelled),
+            ("what the client set up was restored", sets_up && budget.kills > 0, |_, state| state.audit.restored),
+            ("a call was cancelled", budget.cancels > 0, |_, state| {
+                state.audit.calls.values().any(|asked| asked.cancelled)
+            }),
             ("a question was asked", budget.asks > 0, |_, state| !state.audit.questions.is_empty()),
             ("it was closed", budget.closes > 0, |_, state| state.audit.closed),
         ];

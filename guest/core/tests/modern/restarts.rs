@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_reconnect_core::{Event, Failure, Input, Options, SECOND, State, errors};
+use mcp_reconnect_core::{Event, Failure, Input, Instant, Options, SECOND, State, errors};
 use serde_json::json;
 
 use crate::rig::*;
@@ -232,4 +232,49 @@ fn a_close_answers_what_is_left() {
     assert_eq!(rig.take()[0]["error"]["code"], errors::CLOSED);
     assert!(rig.open.is_empty());
     assert!(matches!(rig.events.last(), Some(Event::Closed)));
+}
+
+#[test]
+fn what_waits_is_answered_after_so_many_attempts_as_are_allowed() {
+    let mut rig = Rig::with(Options { max_attempts: 3, ..Options::new(URL) });
+    rig.discovered();
+    rig.ask(json!(1), "tools/call", json!({"name": "t"}));
+    let mut lost = 0;
+    while rig.told.is_empty() && rig.now < Instant::ZERO + 60 * SECOND {
+        lost += usize::from(rig.is_open("server/discover"));
+        rig.lose_all(Failure::Connect);
+        rig.pass(SECOND / 50);
+    }
+    let told = rig.take();
+    assert_eq!((told.len(), &told[0]["id"], &told[0]["error"]["code"]), (1, &json!(1), &json!(errors::UNAVAILABLE)));
+    let text = told[0]["error"]["message"].as_str().unwrap();
+    assert!(text.starts_with("tools/call was not sent:") && text.contains("after 3 attempts"), "{text}");
+    assert!((2..=3).contains(&lost), "{lost}");
+    assert!(rig.now < Instant::ZERO + 10 * SECOND);
+}
+
+#[test]
+fn a_request_that_begins_to_wait_brings_the_next_attempt_nearer() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    rig.listening(json!("l"));
+    rig.lose_all(Failure::Lost);
+    while rig.now < Instant::ZERO + 600 * SECOND {
+        rig.lose_all(Failure::Connect);
+        rig.pass(SECOND / 10);
+    }
+    let mut longest = Duration::ZERO;
+    for number in 0..20 {
+        let asked = rig.now;
+        rig.ask(json!(number), "tools/list", json!({}));
+        while rig.open.is_empty() {
+            rig.pass(SECOND / 50);
+        }
+        longest = longest.max(rig.now - asked);
+        rig.lose_all(Failure::Connect);
+        rig.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}}));
+        rig.pass(5 * SECOND);
+        rig.lose_all(Failure::Connect);
+    }
+    assert!(longest <= SECOND + SECOND / 10, "{} ms", longest.as_millis());
 }

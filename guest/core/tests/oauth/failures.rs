@@ -92,13 +92,13 @@ fn a_server_without_oauth() {
 
 #[test]
 fn nobody_can_listen() {
-    let mut oauth = World::standard();
-    oauth.servers.away.insert("nothing".into());
     let mut world = World::standard();
+    world.no_listener = Some("the port 1 is taken");
     world.begin();
-    assert!(world.listening);
-    drop(world);
-    let mut machine = oauth.oauth;
+    let (kind, text) = world.result().unwrap_err();
+    assert_eq!(kind, FailureKind::Unsupported);
+    assert!(text.contains("no browser can be waited for: the port 1 is taken"), "{text}");
+    let mut machine = World::standard().oauth;
     machine.handle(Instant::ZERO, 0, Input::ListenFailed("the port 1 is taken".into()));
     assert!(machine.poll_output().is_none(), "nobody asked");
 }

@@ -27,6 +27,8 @@ pub struct Servers {
     pub metadata: Value,
     pub counter: u64,
     pub requests: Vec<Request>,
+    /// Goes with every scripted answer.
+    pub retry_after: Option<&'static str>,
     /// What the device's user has done.
     pub device_answers: VecDeque<&'static str>,
 }
@@ -70,6 +72,7 @@ impl Servers {
             away: BTreeSet::new(),
             counter: 0,
             requests: Vec::new(),
+            retry_after: None,
             device_answers: VecDeque::new(),
         }
     }
@@ -112,7 +115,8 @@ impl Servers {
         if let Some(answers) = self.scripted.get_mut(path) {
             let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
             if let Some((status, body)) = next.filter(|(status, _)| *status != 0) {
-                return Ok(response(status, body));
+                let headers = self.retry_after.iter().map(|wish| ("Retry-After".to_owned(), (*wish).to_owned()));
+                return Ok(Response { headers: headers.collect(), ..response(status, body) });
             }
         }
         let form = &request.body.0;
@@ -177,8 +181,12 @@ pub struct World {
     pub store: Option<Secret>,
     pub locked: bool,
     pub listening: bool,
+    /// Nobody can listen for the browser: why.
+    pub no_listener: Option<&'static str>,
     pub opened: Vec<String>,
     pub codes: Vec<(String, String)>,
+    /// For how many seconds the last of them is good.
+    pub code_life: u64,
     pub pages: Vec<Page>,
     pub events: Vec<Event>,
     pub done: Vec<Result<Token, Failure>>,
@@ -200,8 +208,10 @@ impl World {
             store: None,
             locked: false,
             listening: false,
+            no_listener: None,
             opened: Vec::new(),
             codes: Vec::new(),
+            code_life: 0,
             pages: Vec::new(),
             events: Vec::new(),
             done: Vec::new(),
@@ -251,10 +261,13 @@ impl World {
                     Ok(response) => Input::Response(request.id, response),
                     Err((detail, for_good)) => Input::Failed { request: request.id, detail, for_good },
                 },
-                Output::Listen => {
-                    self.listening = true;
-                    Input::Listening(4321)
-                }
+                Output::Listen => match self.no_listener {
+                    None => {
+                        self.listening = true;
+                        Input::Listening(4321)
+                    }
+                    Some(why) => Input::ListenFailed(why.into()),
+                },
                 Output::StopListening => {
                     self.listening = false;
                     continue;
@@ -267,7 +280,8 @@ impl World {
                     self.opened.push(url);
                     continue;
                 }
-                Output::UserCode { url, code, .. } => {
+                Output::UserCode { url, code, expires_in } => {
+                    self.code_life = expires_in;
                     self.codes.push((url, code));
                     continue;
                 }

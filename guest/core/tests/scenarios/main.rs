@@ -37,5 +37,7 @@ mod start;
 mod status;
 mod takeover;
 mod tasks;
+mod told;
 mod unasked;
 mod verifying;
+mod waiting;

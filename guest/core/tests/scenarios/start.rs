@@ -427,6 +427,8 @@ fn initialized_that_comes_before_the_initialize_result_is_not_forgotten() {
         assert!(matches!(world.wait(initialize, SECOND), Answer::Result(_)));
         let answered_at = world.now;
         world.run_for(SECOND);
+        world.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        world.run_for(SECOND);
         assert_eq!(world.started("notifications/initialized").len(), 1, "{}", world.story());
         assert_eq!(world.engine.status().state, State::Ready);
         // Nor does it say that the client may be told of the connection before it has the result.

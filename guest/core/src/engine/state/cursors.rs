@@ -93,5 +93,8 @@ mod tests {
         assert_eq!(cursors.epochs.len(), 1);
         cursors.given(page("z"), 1);
         assert_eq!((cursors.epochs.len(), cursors.bytes), (1, "tools/listz".len()));
+        // Both of them fill it to the last byte.
+        cursors.given(page("x".repeat(MAX_BYTES - 2 * "tools/list".len() - 1)), 1);
+        assert_eq!((cursors.epochs.len(), cursors.bytes), (2, MAX_BYTES));
     }
 }

@@ -400,6 +400,22 @@ mod tests {
     }
 
     #[test]
+    fn what_may_still_come_of_a_body_is_what_its_limit_leaves() {
+        let refusal = Refusal { status: 500, challenge: String::new(), retry_after: None, body: String::new() };
+        for (reading, outstanding) in [
+            (Reading::Json(Vec::from(*b"12"), 50), 48),
+            (Reading::Refusal(refusal, Vec::from(*b"12"), 50), 48),
+            (Reading::Events(Parser::new(100)), 100),
+            (Reading::Drain(0), 0),
+            (Reading::Head, 0),
+        ] {
+            let (exchanges, id) = self::reading(reading);
+            assert_eq!(exchanges.get(id).map(|exchange| exchange.outstanding(100)), Some(outstanding));
+            assert!(exchanges.contains(id) && !exchanges.contains(ExchangeId(9)));
+        }
+    }
+
+    #[test]
     fn a_length_that_was_too_short_does_not_count() {
         let (mut exchanges, id) = reading(Reading::Json(Vec::new(), 2));
         assert_eq!(exchanges.read(id, Vec::from(*b"12"), 100, 100), Progress::Kept);

@@ -377,6 +377,7 @@ mod tests {
 
     use super::*;
     use crate::api::time::tests::at;
+    use crate::wire::modern::tools_page;
 
     fn keys(modern: &mut Modern) -> Vec<u64> {
         let queue = modern.take_queue();
@@ -445,5 +446,32 @@ mod tests {
         let info = modern.info().unwrap();
         assert_eq!((info.epoch, info.server_name.as_str(), modern.since()), (2, "two", at(9)));
         assert!(modern.reached() && !modern.reached());
+    }
+
+    /// A page with tools of these names, each with one such argument.
+    fn page(names: &[String]) -> ToolsPage {
+        let tools = names.iter().map(|name| {
+            alloc::format!(
+                r#"{{"name":"{name}","inputSchema":{{"properties":{{"p":{{"type":"string","x-mcp-header":"P"}}}}}}}}"#
+            )
+        });
+        tools_page(&alloc::format!(r#"{{"tools":[{}]}}"#, tools.collect::<Vec<_>>().join(",")))
+    }
+
+    #[test]
+    fn tools_with_headers_are_bounded_in_number_and_bytes() {
+        let names: Vec<String> = (0..MAX_TOOLS).map(|number| number.to_string()).collect();
+        let mut tools = HeaderTools::default();
+        assert!(tools.learn(page(&names), true) && tools.tools.len() == MAX_TOOLS);
+        assert!(!tools.learn(page(&["one more".to_string()]), false), "and that is told");
+        assert!(tools.learn(page(&["0".to_string()]), false), "one that is known is renewed");
+        assert!(tools.learn(page(&["one more".to_string()]), true) && tools.tools.len() == 1);
+        // The names of a tool, its property and its header count; these fill it to the last byte.
+        let long = |name: &str, bytes: usize| alloc::format!("{name}{}", "x".repeat(bytes - name.len() - 2));
+        let mut tools = HeaderTools::default();
+        assert!(tools.learn(page(&[long("a", MAX_BYTES / 2), long("b", MAX_BYTES / 2)]), true));
+        assert_eq!(tools.bytes, MAX_BYTES);
+        assert!(!tools.learn(page(&["c".to_string()]), false));
+        assert!(!tools.learn(page(&[long("a", MAX_BYTES + 1)]), true) && tools.is_empty());
     }
 }

@@ -306,6 +306,20 @@ mod tests {
             create(&mut tokens, &id, "null", &token);
             assert!(!tokens.is_of_task(&token, at(0)));
         }
+        let (id, token) = ("x".repeat(1024), "t".repeat(1024));
+        create(&mut tokens, &id, "null", &token);
+        assert!(tokens.is_of_task(&token, at(0)));
+    }
+
+    #[test]
+    fn a_task_lasts_until_its_ttl_is_over_or_the_client_is_another() {
+        let mut tokens = ProgressTokens::default();
+        create(&mut tokens, "a", "5", "1");
+        tokens.server_answered(&TaskPart::Creates, Some("2"), Some(&created("b", "5")), at(0) + 4 * MILLISECOND);
+        assert!(tokens.is_of_task("1", at(0) + 4 * MILLISECOND) && tokens.is_of_task("2", at(0) + 4 * MILLISECOND));
+        tokens.client_answered(&TaskPart::Creates, Some("3"), Some(&created("c", "null")), at(0));
+        tokens.forget_tasks();
+        assert!(!tokens.is_of_task("2", at(0) + 4 * MILLISECOND) && !tokens.is_of_clients_task("3", at(0)));
     }
 
     #[test]

@@ -197,3 +197,31 @@ impl Request {
         !matches!(self.state, RequestState::Held | RequestState::Handshake | RequestState::Asking)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_answers_are_alike() {
+        let response =
+            |code, message: &str| UnverifiedAnswer::Response { text: String::new(), code, message: message.into() };
+        let refusal = |status| {
+            let body = String::from("gone");
+            UnverifiedAnswer::Refusal(Refusal { status, challenge: String::new(), retry_after: None, body })
+        };
+        const CODE: i64 = session_loss::UNINITIALISED_CODE;
+        for (one, other, alike) in [
+            (response(1, "a"), response(1, "a"), true),
+            (response(1, "a"), response(1, "b"), false),
+            (response(1, "a"), response(2, "a"), false),
+            (response(CODE, "a"), response(CODE, "b"), true),
+            (refusal(404), refusal(404), true),
+            (refusal(404), refusal(410), false),
+            (refusal(404), response(1, "gone"), false),
+            (response(1, "gone"), refusal(404), false),
+        ] {
+            assert_eq!(one.is_like(&other), alike, "{one:?} {other:?}");
+        }
+    }
+}

@@ -452,6 +452,29 @@ mod tests {
     }
 
     #[test]
+    fn how_often_restores_were_put_off_in_a_row_is_counted() {
+        let mut settings = after(&[subscribe(r#""a:1""#)]);
+        assert_eq!([settings.put_off(), settings.put_off(), settings.put_off()], [0, 1, 2]);
+        settings.begin_session(true);
+        assert_eq!(settings.put_off(), 3);
+        converge(&mut settings);
+        assert_eq!(settings.put_off(), 0);
+    }
+
+    #[test]
+    fn what_goes_with_every_message_is_held_by_each_session_of_another_era() {
+        let mut settings = after(&[level("\"error\""), subscribe(r#""a:1""#)]);
+        settings.begin_session(true);
+        assert!(settings.next_due().is_some());
+        settings.begin_translated_session();
+        assert_eq!((settings.next_due(), settings.take_update()), (None, None));
+        assert_eq!(settings.subscriptions(), [r#""a:1""#]);
+        settings.asked(RequestKey(9), unsubscribe(r#""a:1""#));
+        settings.answered(RequestKey(9), true, true, true);
+        assert_eq!(settings.subscriptions(), [""; 0]);
+    }
+
+    #[test]
     fn a_new_session_gets_what_the_client_was_told_and_nothing_else() {
         let mut settings = after(&[
             level("\"error\""),
