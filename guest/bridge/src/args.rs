@@ -5,9 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use mcp_reconnect_command::event_log::Level;
 use mcp_reconnect_command::expand::VarError;
 use mcp_reconnect_command::header::{self, Header};
-use mcp_reconnect_command::narrator::Level;
 use mcp_reconnect_command::{duration, hint, size, variable};
 use mcp_reconnect_core::url::Url;
 

@@ -3,17 +3,17 @@
 //! There is one place to wait: `receive`, which drives the connection, and which one pollable of ours may interrupt. That is stdin,
 //! or stdout while the client is behind with reading: then no more is read from it.
 
+use mcp_reconnect_command::event_log::Level;
 use mcp_reconnect_command::lines::Line;
-use mcp_reconnect_command::narrator::Level;
 
 use crate::args::{self, Bridge, Command};
 use crate::bindings::mcp_reconnect::transport::client::{Connection, OpenError, ReceiveError, SendError};
 use crate::bindings::mcp_reconnect::transport::types::Event;
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::poll;
+use crate::event_log::EventLog;
 use crate::input::Input;
 use crate::log::Log;
-use crate::narrator::Narrator;
 use crate::output::{Closed, Output};
 
 /// The end takes no longer than this, whatever the server and the client do. The transport's own goodbye is shorter.
@@ -62,7 +62,7 @@ impl Bridge {
             input: Input::new(self.max_message_bytes),
             output: Output::new(),
             log: Log::new(self.log, self.json),
-            narrator: Narrator::new(self.credentials),
+            event_log: EventLog::new(self.credentials),
             max_message_bytes: self.max_message_bytes,
         };
         match sides.bridge() {
@@ -90,7 +90,7 @@ struct Sides {
     input: Input,
     output: Output,
     log: Log,
-    narrator: Narrator,
+    event_log: EventLog,
     max_message_bytes: usize,
 }
 
@@ -145,7 +145,7 @@ impl Sides {
         for event in events {
             match event {
                 Event::Message(message) if stdout_is_open => self.output.push(&message),
-                event => self.narrator.tell(&event, &mut self.log),
+                event => self.event_log.tell(&event, &mut self.log),
             }
         }
     }

@@ -21,11 +21,11 @@ mod args;
 #[cfg(target_family = "wasm")]
 mod bridge;
 #[cfg(target_family = "wasm")]
+mod event_log;
+#[cfg(target_family = "wasm")]
 mod input;
 #[cfg(target_family = "wasm")]
 mod log;
-#[cfg(target_family = "wasm")]
-mod narrator;
 #[cfg(target_family = "wasm")]
 mod option;
 #[cfg(target_family = "wasm")]

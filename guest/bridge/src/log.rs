@@ -5,8 +5,8 @@
 use alloc::format;
 use core::fmt::Arguments;
 
+use mcp_reconnect_command::event_log::Level;
 use mcp_reconnect_command::log_line;
-use mcp_reconnect_command::narrator::Level;
 use mcp_reconnect_command::visible::Visible;
 
 use crate::bindings::wasi::cli::stderr::get_stderr;

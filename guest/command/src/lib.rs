@@ -8,12 +8,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod duration;
+pub mod event_log;
 pub mod expand;
 pub mod header;
 pub mod hint;
 pub mod lines;
 pub mod log_line;
-pub mod narrator;
 pub mod size;
 pub mod variable;
 pub mod visible;

@@ -13,10 +13,10 @@ use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::io::poll::Pollable;
 use crate::bindings::wasi::random::random;
+use crate::event_queue::EventQueue;
 use crate::exchange::{self, Gate, Reports};
 use crate::reactor::{Reactor, Task};
 use crate::types::{self, OptionsResource};
-use crate::untaken::Untaken;
 
 /// The resource `connection`.
 pub struct ConnectionResource {
@@ -29,10 +29,10 @@ pub struct ConnectionResource {
 impl wit::GuestConnection for ConnectionResource {
     fn open(options: wit::Options) -> Result<wit::Connection, wit::OpenError> {
         let options = OptionsResource::take(options);
-        let untaken = Untaken::new(options.max_queue_messages, options.max_queue_bytes);
+        let event_queue = EventQueue::new(options.max_queue_messages, options.max_queue_bytes);
         let engine = Engine::new(options, random::get_random_u64(), now()).map_err(types::open_error)?;
         let reactor = Reactor::default();
-        let mut driver = Driver::new(engine, reactor.clone(), untaken);
+        let mut driver = Driver::new(engine, reactor.clone(), event_queue);
         // One that takes the place of another has something to do.
         driver.handle(Input::Tick);
         Ok(wit::Connection::new(Self { driver: RefCell::new(driver), reactor, receiving: Cell::new(false) }))
@@ -93,8 +93,8 @@ impl ConnectionResource {
             let timer = {
                 let mut driver = self.driver.borrow_mut();
                 driver.advance();
-                if !driver.untaken.is_empty() {
-                    return Ok(driver.untaken.take(max));
+                if !driver.event_queue.is_empty() {
+                    return Ok(driver.event_queue.take(max));
                 }
                 if driver.closed {
                     return Err(wit::ReceiveError::Closed("the connection is closed".to_string()));
@@ -122,7 +122,7 @@ struct Driver {
     exchanges: BTreeMap<ExchangeId, (Task, Rc<Gate>)>,
     reports: Reports,
     /// Events that the caller has not taken. While there are any, nothing is read.
-    untaken: Untaken,
+    event_queue: EventQueue,
     /// Whether the last event was given.
     closed: bool,
     /// The pollable of the last deadline waited for. An engine's deadline mostly moves into the future, so a timer is
@@ -131,13 +131,13 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(engine: Engine, reactor: Reactor, untaken: Untaken) -> Self {
+    fn new(engine: Engine, reactor: Reactor, event_queue: EventQueue) -> Self {
         Self {
             engine,
             reactor,
             exchanges: BTreeMap::new(),
             reports: Reports::default(),
-            untaken,
+            event_queue,
             closed: false,
             timer: None,
         }
@@ -145,13 +145,13 @@ impl Driver {
 
     /// Gives the engine a message of the caller, unless its answers have to be received first.
     fn send(&mut self, message: String) -> Result<(), wit::SendError> {
-        if let Some(count) = self.untaken.full() {
+        if let Some(count) = self.event_queue.full() {
             let text = format!("{count} answers wait: receive them before another message");
             return Err(wit::SendError::Full(text));
         }
-        let before = self.untaken.len();
+        let before = self.event_queue.len();
         self.handle(Input::Message(message));
-        self.untaken.count_from(before);
+        self.event_queue.count_from(before);
         Ok(())
     }
 
@@ -190,7 +190,7 @@ impl Driver {
                     }
                 }
                 Output::Event(event) => match types::event(event) {
-                    Some(event) => self.untaken.push(event),
+                    Some(event) => self.event_queue.push(event),
                     None => {
                         self.closed = true;
                         self.exchanges.clear();
@@ -224,7 +224,7 @@ impl Driver {
                 return;
             }
             for id in woken {
-                if self.untaken.is_plenty() {
+                if self.event_queue.is_plenty() {
                     return;
                 }
                 if self.exchanges.get_mut(&id).is_some_and(|(task, _)| task.run()) {

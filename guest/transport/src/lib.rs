@@ -14,6 +14,8 @@ extern crate alloc;
 #[cfg(target_family = "wasm")]
 mod connection;
 #[cfg(target_family = "wasm")]
+mod event_queue;
+#[cfg(target_family = "wasm")]
 mod exchange;
 #[cfg(target_family = "wasm")]
 mod failure;
@@ -28,8 +30,6 @@ mod runtime;
 #[cfg(target_family = "wasm")]
 #[path = "../../common/types.rs"]
 mod types;
-#[cfg(target_family = "wasm")]
-mod untaken;
 
 #[cfg(target_family = "wasm")]
 #[allow(missing_docs, reason = "generated from documented WIT")]

@@ -14,7 +14,7 @@ import { Hooks } from "./hooks.js";
 import { Input } from "./input.js";
 import type { Line } from "./lines.js";
 import { log } from "./log.js";
-import { Narrator, statusLine } from "./narrator.js";
+import { EventLog, statusLine } from "./event-log.js";
 import { Output } from "./output.js";
 import { findProxy } from "./proxy.js";
 import { onSignal, type Wish } from "./signals.js";
@@ -70,7 +70,7 @@ function connectorOf(args: BridgeArgs, lookup: Lookup): Connector | undefined {
 class Bridge {
   readonly #exit: (code: number) => void;
   readonly #output = new Output(process.stdout);
-  readonly #narrator: Narrator;
+  readonly #eventLog: EventLog;
   readonly #hooks: Hooks | undefined;
   readonly #sources: HeaderSources;
   readonly #credentials: Credentials;
@@ -88,7 +88,7 @@ class Bridge {
       exit(code);
     };
     this.#sources = sources;
-    this.#narrator = new Narrator(sources.names);
+    this.#eventLog = new EventLog(sources.names);
     this.#hooks = args.hook && new Hooks(args.hook, originOf(shownUrl(args.url), args.hook.name, lookup));
     this.#credentials = new Credentials(sources, () => this.#connection);
     this.#connection = open(engine, args, sources, connector ? exchanges(connector, this.#output) : nowhere, {
@@ -122,7 +122,7 @@ class Bridge {
 
   #event(event: types.Event): void {
     if (event.tag === "message") return this.#output.send(event.val);
-    this.#narrator.tell(event);
+    this.#eventLog.tell(event);
     this.#credentials.tell(event);
     this.#hooks?.tell(event);
   }

@@ -5,7 +5,7 @@
 //! very tables that the engine decides by. Like the engine it does no I/O.
 
 mod answer;
-mod made_up;
+mod fake;
 mod survey;
 
 use alloc::string::String;

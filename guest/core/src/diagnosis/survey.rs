@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::answer::{Answer, Reply};
-use super::made_up::{made_up, made_up_endpoint};
+use super::fake::{fake_endpoint, fake_id};
 use super::{DeadSession, Resumption};
 use crate::policy::replay::Evidence;
 use crate::policy::session_loss;
@@ -159,11 +159,11 @@ impl Survey {
     pub fn ping_dead_session(&self) -> Option<Request> {
         match self.transport {
             Transport::StreamableHttp => {
-                let session = made_up(self.session.as_deref()?);
+                let session = fake_id(self.session.as_deref()?);
                 Some(self.request(Method::Post, &self.url, &ping(1), &self.session_headers(Some(&session))))
             }
             Transport::HttpSse => {
-                let endpoint = self.url.resolve(&made_up_endpoint(self.endpoint.as_ref()?)?).ok()?;
+                let endpoint = self.url.resolve(&fake_endpoint(self.endpoint.as_ref()?)?).ok()?;
                 Some(self.request(Method::Post, &endpoint, &ping(1), &[]))
             }
         }

@@ -1,6 +1,6 @@
 //! What may happen in the world, and how it does.
 
-use mcp_reconnect_core::{ExchangeId, Failure, Input, Instant, Output, SECOND};
+use mcp_reconnect_core::{ExchangeId, Failure, Input, Instant, Output};
 use std::time::Duration;
 
 use crate::audit::{Asked, Init, LISTEN_ID, Listen, Promise};

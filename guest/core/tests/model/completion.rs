@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use mcp_reconnect_core::{Instant, SECOND, errors};
+use mcp_reconnect_core::{Instant, errors};
 use stateright::Model;
 
 use crate::action::Action;

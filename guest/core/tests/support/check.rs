@@ -1,7 +1,6 @@
 //! What must always be true: the promises, each checked where it could break.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use mcp_reconnect_core::{ExchangeId, Instant, Method, Request, Transport, errors};
 use serde_json::Value;

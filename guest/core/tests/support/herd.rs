@@ -1,11 +1,11 @@
 //! Ten thousand engines lose one server at the same instant. When do they come back?
 
-use mcp_reconnect_core::{Event, Instant, Options, TransportChoice};
+use mcp_reconnect_core::{Event, Options, TransportChoice};
 use std::time::Duration;
 
 use super::server::Knobs;
 use super::world::{Fault, Happening, World};
-use super::{MILLISECOND, SECOND, URL};
+use super::{SECOND, URL};
 
 /// The width of a bucket.
 pub const BUCKET: Duration = Duration::from_millis(100);

@@ -8,11 +8,11 @@ use futures::FutureExt;
 use mcp_reconnect::{Event, Receiver, Sender};
 use tokio::time::{Instant, timeout_at};
 
+use super::event_log;
 use super::input::Lines;
 use super::lines::Line;
 use super::listeners::Listeners;
 use super::log;
-use super::narrator;
 use super::output::Output;
 use super::signals::{SignalRequest, Signals};
 use super::sleep::SleepWatch;
@@ -69,7 +69,7 @@ pub async fn run(
                 // These fail only where the transport failed, which ends the loop.
                 SignalRequest::Reconnect => drop(sender.reconnect().await),
                 SignalRequest::Status => if let Ok(status) = sender.status().await {
-                    log::line(&narrator::status(&status));
+                    log::line(&event_log::status(&status));
                 },
             },
         }

@@ -6,15 +6,15 @@ use tokio::time::Instant;
 
 use super::credentials::Credentials;
 use super::environment;
+use super::event_log::EventLog;
 use super::header_sources::HeaderSources;
 use super::hook_event::Origin;
 use super::hooks::{HookOptions, Hooks};
-use super::narrator::Narrator;
 use super::oauth::Tokens;
 
 /// All of them.
 pub struct Listeners {
-    narrator: Narrator,
+    event_log: EventLog,
     hooks: Option<Hooks>,
     credentials: Option<Credentials>,
 }
@@ -30,7 +30,7 @@ impl Listeners {
         sender: &Sender,
     ) -> Self {
         Self {
-            narrator: Narrator::new(match tokens {
+            event_log: EventLog::new(match tokens {
                 Some(_) => format!("{} or the sign-in", sources.names()),
                 None => sources.names(),
             }),
@@ -45,7 +45,7 @@ impl Listeners {
 
     /// Tells all of them of an event. Never waits.
     pub fn tell(&mut self, event: &Event) {
-        self.narrator.tell(event);
+        self.event_log.tell(event);
         if let Some(credentials) = &mut self.credentials {
             credentials.tell(event);
         }

@@ -44,7 +44,7 @@ impl Oauth {
                         "the server says that its metadata is at {}, which is not asked: {problem}",
                         clean(named)
                     );
-                    return self.conclude(failure(FailureKind::Untrusted, text));
+                    return self.fail(failure(FailureKind::Untrusted, text));
                 }
             }
         }
@@ -59,13 +59,13 @@ impl Oauth {
         if response.status == 200 {
             match ResourceMetadata::parse(&response.body, &self.server) {
                 Ok(metadata) => return self.on_resource_known(metadata),
-                Err(Misfit::Contradiction(text)) => return self.conclude(failure(FailureKind::Untrusted, text)),
+                Err(Misfit::Contradiction(text)) => return self.fail(failure(FailureKind::Untrusted, text)),
                 Err(Misfit::NotMetadata(what)) => {
                     let named = self.challenge.resource_metadata.as_deref().and_then(|url| Url::parse(url).ok());
                     // Many servers answer any path with a page; but not the one that they name themselves.
                     if let (Some(asked), true) = (&asked, named == asked) {
                         let text = format!("the server's metadata at {} is {what}", clean(&asked.to_string()));
-                        return self.conclude(failure(FailureKind::Untrusted, text));
+                        return self.fail(failure(FailureKind::Untrusted, text));
                     }
                 }
             }
@@ -81,7 +81,7 @@ impl Oauth {
         let issuer = locations::origin(&self.server);
         match Url::parse(&issuer) {
             Ok(url) => self.ask_server(issuer, true, &url),
-            Err(problem) => self.conclude(failure(FailureKind::Untrusted, problem)),
+            Err(problem) => self.fail(failure(FailureKind::Untrusted, problem)),
         }
     }
 
@@ -94,7 +94,7 @@ impl Oauth {
             Ok(url) => self.ask_server(issuer, false, &url),
             Err(problem) => {
                 let text = format!("the authorization server {} is not asked: {problem}", clean(&issuer));
-                self.conclude(failure(FailureKind::Untrusted, text));
+                self.fail(failure(FailureKind::Untrusted, text));
             }
         }
     }
@@ -108,7 +108,7 @@ impl Oauth {
         if response.status == 200 {
             match ServerMetadata::parse(&response.body, &issuer, guessed, &self.server) {
                 Ok(metadata) => return self.on_server_known(metadata),
-                Err(Misfit::Contradiction(text)) => return self.conclude(failure(FailureKind::Untrusted, text)),
+                Err(Misfit::Contradiction(text)) => return self.fail(failure(FailureKind::Untrusted, text)),
                 Err(Misfit::NotMetadata(_)) => {}
             }
         }
@@ -131,7 +131,7 @@ impl Oauth {
             );
             (FailureKind::Untrusted, text)
         };
-        self.conclude(failure(kind, text));
+        self.fail(failure(kind, text));
     }
 
     fn on_server_known(&mut self, metadata: ServerMetadata) {
@@ -147,7 +147,7 @@ impl Oauth {
                     clean(&new),
                     clean(&old)
                 );
-                return self.conclude(failure(FailureKind::ClientRefused, text));
+                return self.fail(failure(FailureKind::ClientRefused, text));
             }
             self.record.client = None;
             self.record.tokens = None;

@@ -249,7 +249,7 @@ impl Oauth {
                 self.choose_client();
             }
             Input::ListenFailed(why) if self.step == Step::Listening => {
-                self.conclude(failure(FailureKind::Unsupported, format!("no browser can be waited for: {why}")));
+                self.fail(failure(FailureKind::Unsupported, format!("no browser can be waited for: {why}")));
             }
             Input::Callback(query) => self.on_callback(&query.0),
             Input::Response(id, response) => {
@@ -269,7 +269,7 @@ impl Oauth {
                     self.timer = None;
                     if for_good {
                         let text = format!("{} cannot be asked: {detail}", self.whom(&call));
-                        self.conclude(failure(FailureKind::Untrusted, text));
+                        self.fail(failure(FailureKind::Untrusted, text));
                     } else {
                         self.try_again(call, detail, None);
                     }
@@ -541,7 +541,7 @@ impl Oauth {
     }
 
     /// Ends the run without a token. That a sign-in failed is stored for the others who wait for it.
-    fn conclude(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure) {
         match self.goal {
             Goal::Acquire { .. } => self.finish(Err(failure)),
             Goal::SignIn { .. } => self.lock(Purpose::Conclude(failure)),
@@ -557,7 +557,7 @@ impl Oauth {
             Step::Pausing(call) => self.call(call),
             Step::Authorizing => {
                 let text = "nobody has signed in in time".to_string();
-                self.conclude(failure(FailureKind::TimedOut, text));
+                self.fail(failure(FailureKind::TimedOut, text));
             }
             _ => {}
         }
@@ -574,7 +574,7 @@ impl Oauth {
                 self.step = Step::Calling(id, call);
                 self.outputs.push_back(Output::Send(request));
             }
-            Err(failure) => self.conclude(failure),
+            Err(failure) => self.fail(failure),
         }
     }
 
@@ -598,7 +598,7 @@ impl Oauth {
             return self.succeed(true);
         }
         let text = format!("{} cannot be reached ({reason}); nothing was thrown away", self.whom(&call));
-        self.conclude(failure(FailureKind::Unreachable, text));
+        self.fail(failure(FailureKind::Unreachable, text));
     }
 
     /// Who is asked, for people.
@@ -624,7 +624,7 @@ impl Oauth {
         }
         if response.body.len() > MAX_BODY {
             let text = format!("the answer of {} is over {MAX_BODY} bytes", self.whom(&call));
-            return self.conclude(failure(FailureKind::Untrusted, text));
+            return self.fail(failure(FailureKind::Untrusted, text));
         }
         let failures = core::mem::take(&mut self.failures);
         match call {
@@ -633,7 +633,7 @@ impl Oauth {
             Call::Server { issuer, guessed, places } => self.on_server(&response, issuer, guessed, places),
             _ if (300..400).contains(&response.status) => {
                 let text = format!("{} answers with a redirect, which is not followed", self.whom(&call));
-                self.conclude(failure(FailureKind::Untrusted, text));
+                self.fail(failure(FailureKind::Untrusted, text));
             }
             Call::Refresh => self.on_refreshed(&response),
             Call::Exchange(_) => self.on_exchanged(&response),

@@ -124,7 +124,7 @@ impl Oauth {
             _ => None,
         };
         match (missing, uses_device) {
-            (Some(text), _) => self.conclude(failure(FailureKind::Unsupported, text)),
+            (Some(text), _) => self.fail(failure(FailureKind::Unsupported, text)),
             (None, true) => self.choose_client(),
             (None, false) => {
                 self.step = Step::Listening;
@@ -201,7 +201,7 @@ impl Oauth {
                 Ok(registered) => registered,
                 Err(problem) => {
                     let text = format!("{} answered the registration with {problem}", self.whom(&Call::Register));
-                    return self.conclude(failure(FailureKind::Untrusted, text));
+                    return self.fail(failure(FailureKind::Untrusted, text));
                 }
             };
             let has_secret = registered.secret.is_some();
@@ -228,7 +228,7 @@ impl Oauth {
             return;
         }
         let why = self.no_registration(&refused.text);
-        self.conclude(why);
+        self.fail(why);
     }
 
     fn authorize(&mut self) {
@@ -330,7 +330,7 @@ impl Oauth {
         self.timer = None;
         if let Some(text) = problem {
             page(self, Page::Refused);
-            return self.conclude(failure(FailureKind::Untrusted, text));
+            return self.fail(failure(FailureKind::Untrusted, text));
         }
         if let Some(error) = all("error").first() {
             page(self, Page::Refused);
@@ -344,7 +344,7 @@ impl Oauth {
             _ => {
                 page(self, Page::Refused);
                 let text = "the authorization server sent the browser back without a code".to_string();
-                self.conclude(failure(FailureKind::Untrusted, text));
+                self.fail(failure(FailureKind::Untrusted, text));
             }
         }
     }
@@ -359,7 +359,7 @@ impl Oauth {
         }
         let description = description.map(|text| format!(": {}", clean(text))).unwrap_or_default();
         let text = format!("the sign-in was refused ({}{description})", clean(error));
-        self.conclude(failure(FailureKind::Denied, text));
+        self.fail(failure(FailureKind::Denied, text));
     }
 
     pub(super) fn device_request(&mut self) -> Result<Parts, Failure> {
@@ -383,7 +383,7 @@ impl Oauth {
             }
             let refused = Refused::parse(response.status, &response.body);
             let text = format!("{} gives no code for a device: {}", self.whom(&Call::Device), refused.text);
-            return self.conclude(failure(FailureKind::Denied, text));
+            return self.fail(failure(FailureKind::Denied, text));
         }
         let answer = DeviceAnswer::parse(&response.body).and_then(|answer| {
             let url = answer.complete.clone().unwrap_or_else(|| answer.uri.clone());
@@ -393,7 +393,7 @@ impl Oauth {
             Ok(answer) => answer,
             Err(problem) => {
                 let text = format!("{} answered with {problem}", self.whom(&Call::Device));
-                return self.conclude(failure(FailureKind::Untrusted, text));
+                return self.fail(failure(FailureKind::Untrusted, text));
             }
         };
         let life = Duration::from_secs(answer.expires_in);
@@ -415,7 +415,7 @@ impl Oauth {
         }
         if self.now + device.interval >= device.until {
             let text = "nobody has entered the code in time".to_string();
-            return self.conclude(failure(FailureKind::TimedOut, text));
+            return self.fail(failure(FailureKind::TimedOut, text));
         }
         self.timer = Some(self.now + device.interval);
         self.step = Step::Pausing(Call::Poll);
@@ -438,7 +438,7 @@ impl Oauth {
                 Ok(answer) => self.signed_in(answer, scopes),
                 Err(problem) => {
                     let text = format!("{} answered with {problem}", self.whom(&Call::Poll));
-                    self.conclude(failure(FailureKind::Untrusted, text));
+                    self.fail(failure(FailureKind::Untrusted, text));
                 }
             };
         }
@@ -448,11 +448,11 @@ impl Oauth {
             "slow_down" => self.poll_later(true),
             "expired_token" => {
                 let text = "the code has expired before it was entered".to_string();
-                self.conclude(failure(FailureKind::TimedOut, text));
+                self.fail(failure(FailureKind::TimedOut, text));
             }
             _ => {
                 let text = format!("the sign-in was refused ({})", refused.text);
-                self.conclude(failure(FailureKind::Denied, text));
+                self.fail(failure(FailureKind::Denied, text));
             }
         }
     }

@@ -92,7 +92,7 @@ impl Oauth {
                 }
                 Err(problem) => {
                     let text = format!("{} answered a refresh with {problem}", self.whom(&Call::Refresh));
-                    return self.conclude(failure(FailureKind::Untrusted, text));
+                    return self.fail(failure(FailureKind::Untrusted, text));
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Oauth {
                 self.whom(&Call::Refresh),
                 refused.text
             );
-            return self.conclude(failure(FailureKind::ClientRefused, text));
+            return self.fail(failure(FailureKind::ClientRefused, text));
         }
         let why = if refused.is_client_unknown() {
             self.event(Event::ClientForgotten);
@@ -122,7 +122,7 @@ impl Oauth {
             // Not its own words: a proxy's, say.
             let text =
                 format!("{} refused a refresh: {}; the tokens are kept", self.whom(&Call::Refresh), refused.text);
-            return self.conclude(failure(FailureKind::Unreachable, text));
+            return self.fail(failure(FailureKind::Unreachable, text));
         };
         self.lock(Purpose::Need(why));
     }
@@ -165,13 +165,13 @@ impl Oauth {
                 }
                 Err(problem) => {
                     let text = format!("{} answered with {problem}", self.whom(&Call::ClientCredentials));
-                    return self.conclude(failure(FailureKind::Untrusted, text));
+                    return self.fail(failure(FailureKind::Untrusted, text));
                 }
             }
         }
         let refused = Refused::parse(response.status, &response.body);
         let text = format!("{} gives this client no token: {}", self.whom(&Call::ClientCredentials), refused.text);
-        self.conclude(failure(FailureKind::ClientRefused, text));
+        self.fail(failure(FailureKind::ClientRefused, text));
     }
 
     /// The client of the options, with the way to show its secret that the server takes.
@@ -194,7 +194,7 @@ impl Oauth {
                 Ok(answer) => self.signed_in(answer, scopes),
                 Err(problem) => {
                     let text = format!("{} answered the sign-in with {problem}", self.whom(&Call::Refresh));
-                    self.conclude(failure(FailureKind::Untrusted, text))
+                    self.fail(failure(FailureKind::Untrusted, text))
                 }
             };
         }
@@ -212,7 +212,7 @@ impl Oauth {
         }
         let kind = if refused.is_client_unknown() { FailureKind::ClientRefused } else { FailureKind::Denied };
         let text = format!("{} did not take the sign-in: {}", self.whom(&Call::Refresh), refused.text);
-        self.conclude(failure(kind, text));
+        self.fail(failure(kind, text));
     }
 
     pub(super) fn signed_in(&mut self, answer: TokenAnswer, scopes: Vec<String>) {

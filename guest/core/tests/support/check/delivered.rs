@@ -1,6 +1,6 @@
 //! An answer that reached the engine in time is what the client gets.
 
-use mcp_reconnect_core::{ExchangeId, Instant, SECOND, State, errors};
+use mcp_reconnect_core::{ExchangeId, Instant, State, errors};
 use serde_json::Value;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What the engine says in an error is held against the facts of the world.
 
-use mcp_reconnect_core::{ExchangeId, Failure, Instant, Request, SECOND, errors};
+use mcp_reconnect_core::{ExchangeId, Failure, Instant, Request, errors};
 use serde_json::Value;
 use std::time::Duration;
 

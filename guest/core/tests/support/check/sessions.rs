@@ -1,6 +1,6 @@
 //! How many sessions the engine holds at the server, and how often it makes new ones.
 
-use mcp_reconnect_core::{ExchangeId, Instant, Method, Request, SECOND};
+use mcp_reconnect_core::{ExchangeId, Instant, Method, Request};
 use std::time::Duration;
 
 use crate::support::world::World;

@@ -10,7 +10,7 @@ const MADE_UP: usize = 8;
 
 /// An id of the same form as `id` that is another one. Its last letters and digits differ, so that what is fixed in the
 /// form (the version in a UUID) stays.
-pub(super) fn made_up(id: &str) -> String {
+pub(super) fn fake_id(id: &str) -> String {
     let mut changed = 0;
     let mut reversed: Vec<char> = Vec::new();
     for c in id.chars().rev() {
@@ -38,13 +38,13 @@ fn turned(c: char) -> char {
 }
 
 /// The endpoint with a made-up session, or none where it names no session that can be told.
-pub(super) fn made_up_endpoint(endpoint: &Url) -> Option<String> {
+pub(super) fn fake_endpoint(endpoint: &Url) -> Option<String> {
     let whole = endpoint.path_and_query();
     let Some((path, query)) = whole.split_once('?') else {
         let (folder, last) = whole.rsplit_once('/')?;
         // A name that people gave has no digits.
         let is_id = last.len() >= MADE_UP && last.bytes().any(|byte| byte.is_ascii_digit());
-        return is_id.then(|| alloc::format!("{folder}/{}", made_up(last)));
+        return is_id.then(|| alloc::format!("{folder}/{}", fake_id(last)));
     };
     let parts: Vec<&str> = query.split('&').collect();
     let value = |part: &str| part.split_once('=').map_or(0, |(_, value)| value.len());
@@ -54,7 +54,7 @@ pub(super) fn made_up_endpoint(endpoint: &Url) -> Option<String> {
     let parts: Vec<String> = parts
         .iter()
         .map(|part| match part.split_once('=') {
-            Some((name, value)) if part == chosen => alloc::format!("{name}={}", made_up(value)),
+            Some((name, value)) if part == chosen => alloc::format!("{name}={}", fake_id(value)),
             _ => (*part).to_string(),
         })
         .collect();
@@ -66,9 +66,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_up_id_has_the_form_of_a_real_one() {
+    fn a_fake_id_has_the_form_of_a_real_one() {
         for id in ["6f1c0a52-9d1b-4b41-8a54-0f4a2f5e7c11", "0F4A2F5E7C11", "abcXYZ_-9", "7", "~~~"] {
-            let other = made_up(id);
+            let other = fake_id(id);
             assert_ne!(id, other);
             let sort = |c: char| (c.is_ascii_digit(), c.is_ascii_hexdigit(), c.is_ascii_uppercase(), c == '-');
             assert!(id.chars().zip(other.chars()).all(|(a, b)| sort(a) == sort(b)), "{id} {other}");
@@ -81,14 +81,14 @@ mod tests {
             ("GHYZ", "QROP"),
             ("~~~", "~~~0"),
         ] {
-            assert_eq!(made_up(id), other);
+            assert_eq!(fake_id(id), other);
         }
-        assert!(made_up("6f1c0a52-9d1b-4b41-8a54-0f4a2f5e7c11").starts_with("6f1c0a52-9d1b-4b41-8a54-0f4a"));
+        assert!(fake_id("6f1c0a52-9d1b-4b41-8a54-0f4a2f5e7c11").starts_with("6f1c0a52-9d1b-4b41-8a54-0f4a"));
     }
 
     #[test]
-    fn a_made_up_endpoint_differs_in_its_session_only() {
-        let endpoint = |path: &str| made_up_endpoint(&Url::parse(&alloc::format!("http://h{path}")).unwrap());
+    fn a_fake_endpoint_differs_in_its_session_only() {
+        let endpoint = |path: &str| fake_endpoint(&Url::parse(&alloc::format!("http://h{path}")).unwrap());
         assert_eq!(endpoint("/message?sessionId=12345678&t=sse").as_deref(), Some("/message?sessionId=67890123&t=sse"));
         assert_eq!(endpoint("/m?x=1&token=12345678").as_deref(), Some("/m?x=1&token=67890123"));
         assert_eq!(endpoint("/messages/12345678").as_deref(), Some("/messages/67890123"));

@@ -3,7 +3,7 @@ import type { types } from "../src/engine.js";
 import { log } from "./log.js";
 
 /** Turns events into log lines. */
-export class Narrator {
+export class EventLog {
   /** The reason that was told last: an attempt is told at `info` only if it is the first or has another reason. */
   #told: string | undefined;
   /** Whether an attempt was told since the connection was lost. */

@@ -1,16 +1,16 @@
 //! Tells a person on stderr what happens to the connection.
 
 use mcp_reconnect::{Event, Level, SessionInfo, State, Status, Transport};
-use mcp_reconnect_command::narrator::{self as words, Session, Short};
+use mcp_reconnect_command::event_log::{self as words, Session, Short};
 
 /// Turns events into log lines.
 #[derive(Debug)]
-pub struct Narrator(words::Narrator);
+pub struct EventLog(words::EventLog);
 
-impl Narrator {
+impl EventLog {
     /// Knows which options give the credentials.
     pub fn new(credentials: String) -> Self {
-        Self(words::Narrator::new(credentials))
+        Self(words::EventLog::new(credentials))
     }
 
     /// Tells an event. A message is not told: what it holds is between the client and the server.

@@ -10,7 +10,7 @@ const TOGETHER: usize = 1 << 20;
 
 /// A queue of events. Those that `send` has left are counted, since a caller may send without end; all others come of
 /// `receive`, which stops while there are any, or of calls that add a few.
-pub struct Untaken {
+pub struct EventQueue {
     queue: VecDeque<Item>,
     /// What is counted in the queue.
     messages: usize,
@@ -27,7 +27,7 @@ struct Item {
     is_counted: bool,
 }
 
-impl Untaken {
+impl EventQueue {
     /// Nothing waits yet.
     pub fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self { queue: VecDeque::new(), messages: 0, bytes: 0, all_bytes: 0, max_messages, max_bytes }

@@ -3,19 +3,19 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use mcp_reconnect_command::narrator::{self as words, Session};
+use mcp_reconnect_command::event_log::{self as words, Session};
 use mcp_reconnect_core::Transport as Name;
 
 use crate::bindings::mcp_reconnect::transport::types::{Event, Level, SessionInfo, Transport};
 use crate::log::Log;
 
 /// Turns events into log lines.
-pub struct Narrator(words::Narrator);
+pub struct EventLog(words::EventLog);
 
-impl Narrator {
+impl EventLog {
     /// Knows which options give the credentials.
     pub fn new(credentials: String) -> Self {
-        Self(words::Narrator::new(credentials))
+        Self(words::EventLog::new(credentials))
     }
 
     /// Tells an event. A message is not told: what it holds is between the client and the server.

@@ -54,7 +54,7 @@ pub struct Session<'a> {
 
 /// Turns events into lines.
 #[derive(Debug)]
-pub struct Narrator {
+pub struct EventLog {
     /// The reason that was told last: an attempt is told at `info` only if it is the first or has another reason.
     told: Option<String>,
     /// Whether an attempt was told since the connection was lost.
@@ -63,7 +63,7 @@ pub struct Narrator {
     credentials: String,
 }
 
-impl Narrator {
+impl EventLog {
     /// Knows which options give the credentials.
     pub fn new(credentials: String) -> Self {
         Self { told: None, trying: false, credentials }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_a_few_lines() {
-        let mut narrator = Narrator::new(String::new());
+        let mut event_log = EventLog::new(String::new());
         let delay = Duration::from_millis(20);
         let attempt = |attempt, reason| Event::Reconnecting { attempt, delay, reason };
         let told: alloc::vec::Vec<_> = [
@@ -191,7 +191,7 @@ mod tests {
             attempt(1, "gone"),
         ]
         .iter()
-        .map(|event| narrator.tell(event))
+        .map(|event| event_log.tell(event))
         .filter(|(level, _)| *level <= Level::Info)
         .map(|(_, line)| line)
         .collect();
