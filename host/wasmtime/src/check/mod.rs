@@ -280,7 +280,7 @@ impl SignIn {
             Err(_) => problem = Some("the authorization server did not answer within --timeout".into()),
         }
         let stored = session.describe().unwrap_or_else(|why| {
-            problem.get_or_insert(why);
+            problem.get_or_insert(why.to_string());
             None
         });
         Self::of(&stored.unwrap_or_default(), problem, login.command().to_owned())

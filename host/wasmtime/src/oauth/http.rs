@@ -1,7 +1,6 @@
 //! OAuth's own HTTP: nothing of the user's headers, no cookies, no redirects, and no private address that a server could name.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::time::Duration;
 
 use mcp_reconnect_core::oauth::{Method, Request, Response, is_private};
 use reqwest::Url;
@@ -33,10 +32,11 @@ impl Http {
     }
 
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failed> {
-        match tokio::time::timeout(request.timeout, self.exchange(request)).await {
+        let limit = request.timeout;
+        match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(result) => result,
             Err(_) => {
-                Err(Failed { detail: format!("no answer within {} s", request.timeout.as_secs()), for_good: false })
+                Err(Failed { detail: format!("no answer within {} s", limit.as_secs()), for_good: false })
             }
         }
     }
@@ -121,6 +121,7 @@ fn literal(url: &Url) -> Option<IpAddr> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use mcp_reconnect_core::oauth::RequestId;
 

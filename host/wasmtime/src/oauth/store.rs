@@ -65,11 +65,11 @@ pub enum Locked {
 }
 
 /// A lock of a [`Store`], held until this is dropped or the process ends.
-pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Any + Send>);
+pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Any + Send + Sync>);
 
 impl Lock {
     /// A lock that dropping this value gives back.
-    pub fn new(held: impl Any + Send) -> Self {
+    pub fn new(held: impl Any + Send + Sync) -> Self {
         Self(Box::new(held))
     }
 }
