@@ -326,6 +326,23 @@ fn a_restart_is_told_as_one_of_a_session_and_what_was_set_holds() {
     assert_eq!(rig.take()[0]["error"]["code"], errors::OUTCOME_UNKNOWN);
 }
 
+/// Both kinds of client at one server: what one of them finds out counts for the other.
+#[test]
+fn a_session_that_is_lost_lets_go_of_the_streams_of_the_other_lane() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    let listen = rig.listening(json!("l"));
+    initialize(&mut rig);
+    refuse(&mut rig);
+    if rig.is_open("server/discover") {
+        rig.result("server/discover", server());
+    }
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    let (exchange, ..) = call(&mut rig, json!(1));
+    rig.fail(exchange, Failure::Connect);
+    assert!(rig.cancelled.contains(&listen), "{:?}", rig.methods());
+}
+
 #[test]
 fn a_server_with_sessions_that_comes_back_without_is_followed_and_back() {
     let mut rig = Rig::new();

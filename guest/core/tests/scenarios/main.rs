@@ -8,6 +8,7 @@ mod backoff;
 mod breaks;
 mod cancelling;
 mod closing;
+mod consequences;
 mod cookies;
 mod credentials;
 mod deadlines;

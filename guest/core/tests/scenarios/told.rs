@@ -11,7 +11,7 @@ fn texts(world: &World) -> String {
 
 #[test]
 fn a_session_id_a_query_and_a_header_are_shown_to_nobody() {
-    let mut options = Options::new(&format!("{URL}?key=s3cret-query"));
+    let mut options = Options::new(format!("{URL}?key=s3cret-query"));
     options.headers = vec![("authorization".into(), "Bearer s3cret-token".into())];
     let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
     let head = |name, value: &str| (name, value.to_string());
