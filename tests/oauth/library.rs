@@ -80,7 +80,7 @@ async fn a_store_of_the_applications_own() {
     let mut server = Guarded::started(Kind::Fastmcp);
     let store = Memory::default();
     let mut first = session(&server, &store);
-    assert_eq!(first.acquire(None).await.expect_err("nobody signed in").kind, FailureKind::SignInNeeded);
+    assert_eq!(first.acquire(None).await.expect_err("nobody signed in").kind, FailureKind::NoToken);
     sign_in(&mut first).await;
     let token = first.acquire(None).await.expect("it is stored");
     // Another session of the store has the same token, without a person.
@@ -97,5 +97,5 @@ async fn a_store_of_the_applications_own() {
     // The locks are given back.
     assert!(store.try_lock(second.key(), Locked::Credential).expect("it can be locked").is_some());
     assert!(store.remove(second.key()).expect("it can be removed"));
-    assert_eq!(first.acquire(None).await.expect_err("it is removed").kind, FailureKind::SignInNeeded);
+    assert_eq!(first.acquire(None).await.expect_err("it is removed").kind, FailureKind::NoToken);
 }
