@@ -330,7 +330,6 @@ impl Transports {
         writeln!(stdin, "{}", json!({"url": url, "sse": sse})).expect("it reads");
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("UTF-8");
-
         parsed(&line)
     }
 }
