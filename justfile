@@ -95,6 +95,10 @@ wit-release VERSION:
 soak MINUTES="10":
     SOAK_MINUTES={{MINUTES}} cargo test --test soak -- --nocapture
 
+# So many bridges, each a process, before one server that is killed and comes back: how spread out they return
+herd N="500":
+    HERD_PROCESSES={{N}} cargo test --test liveness all_processes -- --nocapture
+
 # What the CI runs
 ci:
     .ci/run

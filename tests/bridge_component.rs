@@ -14,12 +14,16 @@ mod deploy;
 mod faults;
 #[path = "bridge_component/host.rs"]
 mod host;
+#[path = "bridge_component/http2.rs"]
+mod http2;
 #[path = "large.rs"]
 mod large;
 #[path = "bridge_component/modern.rs"]
 mod modern;
 #[path = "restart.rs"]
 mod restart;
+#[path = "stdio.rs"]
+mod stdio;
 #[path = "wire_cases.rs"]
 mod wire_cases;
 

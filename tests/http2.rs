@@ -103,12 +103,14 @@ fn floods_and_resets() {
     bridge.finish();
 }
 
-/// The connection lives and takes nothing any more: no stream has room for the body of a request. The heartbeat finds out, and what
-/// comes then has a connection of its own.
+/// The connection lives and takes nothing any more: no stream has room for the body of a request. A ping finds out, and what comes then
+/// has a connection of its own: the next ping is answered, and so is a call. (Without traffic for some seconds the other connection would
+/// be left in any case.)
 #[test]
 fn a_window_of_zero() {
     let server = Hostile::start(&[]);
-    let mut bridge = server.bridge(&["--heartbeat", "1s", "--heartbeat-timeout", "2s", "--request-timeout", "3s"]);
+    let options = ["--heartbeat", "1s", "--heartbeat-timeout", "3s", "--request-timeout", "9s", "--log", "debug"];
+    let mut bridge = server.bridge(&options);
     bridge.initialize(json!({}));
     let call = bridge.request("tools/call", json!({"name": "zero-window"}));
     assert_eq!(text(&bridge.result(&call)), "zero-window");
@@ -119,5 +121,7 @@ fn a_window_of_zero() {
     let call = bridge.request("tools/call", json!({"name": "after"}));
     assert_eq!(text(&bridge.result(&call)), "after");
     assert_eq!(server.calls("after"), 1);
+    let log = bridge.stderr();
+    assert_eq!(log.matches("a ping went unanswered").count(), 1, "{log}");
     bridge.finish();
 }

@@ -1,6 +1,10 @@
 //! Networks as they are: names that move and fail, addresses behind which nobody is, lines that lose packets, servers whose queue is
 //! full, and machines that stand still. What needs names and lines of its own runs in namespaces of Linux.
 
+#[path = "network/clock.rs"]
+mod clock;
+#[path = "network/line.rs"]
+mod line;
 mod support;
 
 use std::io::{Read, Write};

@@ -9,6 +9,8 @@ mod credentials;
 mod deploy;
 #[path = "hooks.rs"]
 mod hooks;
+#[path = "npx/http2.rs"]
+mod http2;
 #[path = "large.rs"]
 mod large;
 #[path = "modern.rs"]

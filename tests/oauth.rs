@@ -10,11 +10,12 @@ mod support;
 
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guarded::{Guarded, Home, Kind, visit};
 use serde_json::{Value, json};
 use support::bridge::{Bridge, text};
+use support::clock::Clock;
 use support::process::{self, Process};
 use support::{COMMAND, PATIENCE, poll};
 
@@ -423,4 +424,33 @@ fn a_clock_that_is_off_by_an_hour() {
         bridge.finish();
     }
     assert_eq!(home.openings(), 0);
+}
+
+/// The wall clock jumps while the bridge runs, forward and back by hours. Tokens that live for six seconds are replaced as before: each
+/// call runs, nobody has to sign in, and there is no storm of refreshes.
+#[test]
+fn a_wall_clock_that_jumps() {
+    let (server, home, clock) = (Guarded::expiring(Kind::Fastmcp, 6), Home::new(), Clock::new());
+    let mut command = Command::new(COMMAND);
+    command.args([&server.url(), "--credentials-timeout", SIGN_IN, "--log", "trace"]);
+    let mut bridge = Bridge::command(clock.give(home.environment(&mut command, "curl -sL")));
+    bridge.initialize(json!({}));
+    must_run_once(&server, &mut bridge, "before");
+    let mut calls = 0;
+    for hours in [5, -20, 0] {
+        clock.set(hours);
+        let (set, before) = (Instant::now(), server.count("oauth refresh"));
+        poll("two tokens have ended", PATIENCE, || {
+            calls += 1;
+            must_run_once(&server, &mut bridge, &format!("mark-{calls}"));
+            (server.count("oauth refresh") >= before + 2).then_some(())
+        });
+        // That is what this would be, at once or a little later.
+        std::thread::sleep(Duration::from_secs(2));
+        let (refreshes, took) = (server.count("oauth refresh") - before, set.elapsed());
+        eprintln!("{hours:+} h: {refreshes} refreshes in {:.1} s", took.as_secs_f64());
+        assert!(refreshes as u64 <= took.as_secs() + 2, "{hours:+} h: {refreshes} refreshes in {took:?}");
+    }
+    assert_eq!(server.count("oauth authorize"), 1);
+    bridge.finish();
 }

@@ -1,13 +1,15 @@
 //! Real servers are killed with `kill -9` and restarted on their port, under the built command. Every case runs against
 //! every server: three SDKs, both transports.
 
+#[path = "support/history.rs"]
+mod history;
 pub mod support;
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::bridge::{Bridge, text};
+use support::bridge::{Bridge, Conversation, text};
 use support::servers::{Kind, Server};
 use support::tap::Tap;
 
@@ -57,6 +59,12 @@ fn working(server: &Server, options: &[&str]) -> Bridge {
     bridge
 }
 
+/// Ends the bridge, and has its history judged; the calls of `repeatable` tools may have run twice.
+fn finish(bridge: Bridge, server: &Server, repeatable: &[&str]) {
+    let wrong = history::judge(&bridge.finish_with_conversation(), &server.calls(), repeatable);
+    assert!(wrong.is_empty(), "{:?}: {wrong:#?}", server.kind);
+}
+
 /// `kill -9`, and waits until the bridge has noticed. (A call that goes into a dying connection has an unknown outcome, which
 /// is another case.)
 fn kill(server: &mut Server, bridge: &Bridge) {
@@ -86,7 +94,7 @@ fn a_session_works(kind: Kind) {
     assert_eq!(bridge.call("ping", json!({})), json!({}));
     let unknown = bridge.request("no/such/method", json!({}));
     assert!(bridge.error(&unknown)["code"].is_i64());
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn the_first_call_after_a_restart_is_answered(kind: Kind) {
@@ -96,7 +104,7 @@ fn the_first_call_after_a_restart_is_answered(kind: Kind) {
     server.start();
     must_echo(&mut bridge, kind, "after");
     must_echo(&mut bridge, kind, "and again");
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn a_call_made_while_the_server_is_down_is_held(kind: Kind) {
@@ -110,7 +118,7 @@ fn a_call_made_while_the_server_is_down_is_held(kind: Kind) {
         assert!(text(&bridge.result(id)).contains(&format!("held-{n}")));
     }
     assert!(bridge.result(&list)["tools"].is_array());
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 /// The bridge is stopped, so that it hears of both at once: the server was gone first.
@@ -126,7 +134,7 @@ fn a_call_that_comes_with_the_end_of_the_server_is_held(kind: Kind) {
     server.start();
     let said = text(&bridge.result(&call));
     assert!(said.contains("at the same time"), "{said:?}");
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn a_call_in_flight_is_answered_once_and_never_repeated(kind: Kind) {
@@ -144,7 +152,7 @@ fn a_call_in_flight_is_answered_once_and_never_repeated(kind: Kind) {
     outcome_unknown(&bridge.error(&call), "tools/call");
     must_echo(&mut bridge, kind, "after");
     assert_eq!(server.count("in-flight-mark"), 1, "the call was sent twice");
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 /// The server is stopped, so that it cannot answer before it is killed.
@@ -157,7 +165,7 @@ fn a_safe_request_in_flight_is_answered(kind: Kind) {
     server.restart();
     assert!(bridge.result(&list)["tools"].is_array());
     assert!(bridge.result(&again)["tools"].is_array());
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 /// The error says that nobody knows, and is none that the protocol or a server would use.
@@ -177,7 +185,7 @@ fn the_client_is_told_to_list_again(kind: Kind) {
     let call = bridge.request("tools/call", kind.echo("after"));
     bridge.wait_for_method(mark, "notifications/tools/list_changed");
     assert!(text(&bridge.result(&call)).contains("after"));
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn a_held_call_fails_at_its_deadline(kind: Kind) {
@@ -194,7 +202,7 @@ fn a_held_call_fails_at_its_deadline(kind: Kind) {
     server.start();
     must_echo(&mut bridge, kind, "after");
     assert_eq!(server.count("never"), 0, "a call that had failed was sent all the same");
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn a_server_that_is_down_at_launch_is_picked_up(kind: Kind) {
@@ -205,7 +213,7 @@ fn a_server_that_is_down_at_launch_is_picked_up(kind: Kind) {
     assert!(bridge.result(&initialize)["serverInfo"]["name"].is_string());
     bridge.notify("notifications/initialized", json!({}));
     must_echo(&mut bridge, kind, "hello");
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn restarts_in_a_row(kind: Kind) {
@@ -220,7 +228,7 @@ fn restarts_in_a_row(kind: Kind) {
     kill(&mut server, &bridge);
     server.start();
     must_echo(&mut bridge, kind, "after both");
-    bridge.finish();
+    finish(bridge, &server, &[]);
 }
 
 fn the_end_of_input_ends_the_session(kind: Kind) {
@@ -232,12 +240,69 @@ fn the_end_of_input_ends_the_session(kind: Kind) {
     server.wait_for_mark("at-the-end", 1);
     assert!(!bridge.is_answered(&running));
     // Balances the books too: the running call gets its answer.
-    bridge.finish();
+    finish(bridge, &server, &[]);
     if kind.is_sse() {
         assert!(!tap.heard().contains("DELETE "), "HTTP+SSE has no DELETE");
     } else {
         tap.wait_for("DELETE /mcp");
     }
+}
+
+/// The history of a real restart is good; forged in any way it is not.
+#[test]
+fn a_forged_history_is_found() {
+    let mut server = Server::started(Kind::PythonHttp);
+    let mut bridge = working(&server, &["--hold-timeout", "1s"]);
+    let running = bridge.request("tools/call", server.kind.unsafe_call("running"));
+    server.wait_for_mark("running", 1);
+    kill(&mut server, &bridge);
+    outcome_unknown(&bridge.error(&running), "tools/call");
+    let held = bridge.request("tools/call", server.kind.echo("held"));
+    let error = bridge.error(&held);
+    assert_eq!(error["code"], -31002, "{error}");
+    server.start();
+    must_echo(&mut bridge, server.kind, "after");
+    let (good, calls) = (bridge.finish_with_conversation(), server.calls());
+    assert_eq!(history::judge(&good, &calls, &[]), Vec::<String>::new());
+
+    let must_find = |what: &str, conversation: &Conversation, calls: &[(String, Value)]| {
+        let wrong = history::judge(conversation, calls, &[]);
+        assert!(wrong.iter().any(|wrong| wrong.contains(what)), "{what:?} is not in {wrong:?}");
+    };
+    let with = |mark: &str| calls.iter().find(|(_, arguments)| arguments.to_string().contains(mark)).expect("it ran");
+    let answer_to = |id: &str| {
+        let is = |line: &str| {
+            let message: Value = serde_json::from_str(line).expect("JSON");
+            message.get("method").is_none() && message["id"].to_string() == id
+        };
+        good.received.iter().position(|(_, line)| is(line)).expect("it was answered")
+    };
+    // It ran once more.
+    for mark in ["running", "after"] {
+        must_find("ran 2 times", &good, &[&calls[..], &[with(mark).clone()]].concat());
+    }
+    // The client was told that it did not run, and it did.
+    let echo = server.kind.echo("held");
+    let ran = (String::from("echo"), echo["arguments"].clone());
+    must_find("told that it did not", &good, &[&calls[..], &[ran]].concat());
+    let mut forged = good.clone();
+    let (from, to) = (answer_to(&held), answer_to(&running));
+    forged.received[to].1 = good.received[from].1.replacen(&format!("\"id\":{held}"), &format!("\"id\":{running}"), 1);
+    must_find("told that it did not", &forged, &calls);
+    // One answer more, and one less.
+    let mut forged = good.clone();
+    forged.received.push(good.received[answer_to(&running)].clone());
+    must_find("answered twice", &forged, &calls);
+    let mut forged = good.clone();
+    forged.received.remove(answer_to(&running));
+    must_find("never got an answer", &forged, &calls);
+    // A result of what did not run, a run of what nobody asked, an answer to nothing.
+    let never: Vec<_> = calls.iter().filter(|call| *call != with("after")).cloned().collect();
+    must_find("never ran", &good, &never);
+    must_find("nobody asked", &good, &[&calls[..], &[(String::from("append"), json!({"mark": "x"}))]].concat());
+    let mut forged = good.clone();
+    forged.sent.retain(|(_, line)| !line.contains("held"));
+    must_find("never asked", &forged, &calls);
 }
 
 /// What only some servers have.
@@ -259,7 +324,7 @@ mod state {
         outcome_unknown(&bridge.error(&lost), "tools/call");
         assert_eq!(server.count("look-mark"), 2);
         assert_eq!(server.count("unsafe-mark"), 1);
-        bridge.finish();
+        finish(bridge, &server, &["look"]);
     }
 
     #[test]
@@ -292,7 +357,7 @@ mod state {
         });
         assert_eq!(server.count("level debug\n"), 1);
         assert_eq!(server.count("\nsubscribe memo://other\n"), 1);
-        bridge.finish();
+        finish(bridge, &server, &[]);
     }
 
     #[test]
@@ -315,7 +380,7 @@ mod state {
             assert_eq!(bridge.tool(params), "blocked: block-mark");
             must_echo(&mut bridge, kind, "after");
             assert_eq!(server.count("block-mark"), 1);
-            bridge.finish();
+            finish(bridge, &server, &[]);
         }
     }
 
@@ -331,7 +396,7 @@ mod state {
             // It was sent into the frozen process or held: then either nobody knows, or it is answered.
             bridge.answer(&call);
             must_echo(&mut bridge, kind, "after");
-            bridge.finish();
+            finish(bridge, &server, &[]);
         }
     }
 }

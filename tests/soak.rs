@@ -4,6 +4,9 @@
 //! `just soak MINUTES` runs it for so long; without `SOAK_MINUTES` it is a few seconds. How long it is, and when a server is
 //! killed, is a schedule and no stand-in for a condition: every call has its answer, whenever it comes.
 
+#[path = "support/history.rs"]
+#[allow(dead_code, reason = "it keeps its own books of the conversation")]
+mod history;
 mod support;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +16,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use history::History;
 use serde_json::{Value, json};
 use support::servers::{Kind, Server};
 use support::{NATIVE, npm_package, poll};
@@ -63,6 +67,8 @@ struct Books {
     errors: BTreeMap<i64, u64>,
     /// Answers to nothing that is pending.
     doubled: u64,
+    /// All of it in order.
+    history: History,
     /// No call is made any more.
     closing: bool,
 }
@@ -93,6 +99,7 @@ fn begin(books: &mut Books, kind: Kind) -> String {
     books.calls += 1;
     let id = books.calls;
     books.pending.insert(id, Instant::now());
+    books.history.asked(id, false);
     call(kind, id)
 }
 
@@ -123,6 +130,7 @@ impl Bridge {
                     }
                     continue;
                 }
+                books.history.answered(id, &message);
                 let Some(begun) = books.pending.remove(&id) else {
                     books.doubled += 1;
                     continue;
@@ -218,7 +226,12 @@ fn turn(host: Host, kind: Kind, length: Duration, mut random: u64) -> Vec<String
         memory >> 20,
         memory_before >> 20,
     );
+    let wrong = books.history.judge(|id| Some(runs.get(&id).copied().unwrap_or_default()));
+    if let Some(first) = wrong.first() {
+        eprintln!("{host:?}, {kind:?}: its history breaks the rules {} times, first: {first}", wrong.len());
+    }
     let faults = [
+        (!wrong.is_empty(), "its history breaks the rules"),
         (lost > 0, "calls were lost"),
         (doubled > 0, "calls were answered twice"),
         (twice > 0, "calls ran twice"),
@@ -232,7 +245,7 @@ fn turn(host: Host, kind: Kind, length: Duration, mut random: u64) -> Vec<String
 }
 
 /// How often each call ran, by its number.
-fn runs(journal: &str) -> HashMap<u64, u32> {
+fn runs(journal: &str) -> HashMap<u64, usize> {
     let mut runs = HashMap::new();
     for part in journal.split("soak-").skip(1) {
         let (number, _) = part.split_once('-').expect("a mark ends so");

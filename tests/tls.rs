@@ -1,7 +1,7 @@
 //! TLS with real servers: private authorities, wrong certificates, client certificates, HTTP/2, restarts. The certificates
 //! are made by the tests; the TLS is that of Node.js.
 
-mod support;
+pub mod support;
 
 use std::process::Command;
 
@@ -43,7 +43,8 @@ fn a_restart(kind: Kind, variables: &[(&str, &str)]) {
     assert!(support::bridge::text(&bridge.result(&held)).contains("held"));
     must_echo(&mut bridge, kind, "after");
     // Node's own client speaks no HTTP/2.
-    let version = if variables.is_empty() && !support::IS_NPX { "2.0 " } else { "1.1 " };
+    let is_http_1 = variables.iter().any(|(name, _)| *name == "HTTP_1");
+    let version = if !is_http_1 && !support::IS_NPX { "2.0 " } else { "1.1 " };
     let requests = front.requests();
     assert!(requests.len() > 4, "{requests:?}");
     assert!(requests.iter().all(|line| line.starts_with(version) && line.ends_with(" yes")), "{requests:?}");
@@ -68,6 +69,31 @@ fn a_restart_over_http_1() {
 #[test]
 fn a_restart_over_http_1_with_sse() {
     a_restart(Kind::EverythingSse, &[("HTTP_1", "1")]);
+}
+
+/// A server that speaks HTTP/2 only: to the native command that is as good; the npm package, which speaks HTTP/1.1, says what is wrong
+/// and what to do.
+#[test]
+fn a_server_that_speaks_http_2_only() {
+    if !support::IS_NPX {
+        return a_restart(Kind::EverythingHttp, &[("HTTP_2", "1")]);
+    }
+    let authority = Authority::new("a private authority");
+    let front = Front::start(&authority.certify(&["127.0.0.1"], Purpose::Server), 9, &[("HTTP_2", "1")]);
+    let arguments = [&url(&front, Kind::EverythingHttp), "--ca-cert", authority.file.path()];
+    refused(Bridge::start(&arguments), &["speaks HTTP/2 only", "offer HTTP/1.1"]);
+}
+
+/// The same without TLS, where nobody can agree on a version.
+#[test]
+fn a_server_that_speaks_http_2_only_and_no_tls() {
+    let front = Front::start(&Authority::new("nobody").certify(&["127.0.0.1"], Purpose::Server), 9, &[("PLAIN", "1")]);
+    let url = format!("http://127.0.0.1:{}/mcp", front.port());
+    if support::IS_NPX {
+        refused(Bridge::start(&[&url]), &["speaks HTTP/2 only", "offer HTTP/1.1"]);
+    } else {
+        failed(&[&url], "or it speaks HTTP/2 only");
+    }
 }
 
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of the system's authorities.

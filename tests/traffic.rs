@@ -1,5 +1,7 @@
 //! Traffic in both directions with real servers: what a server asks and tells its client, and what the client may send.
 
+#[path = "support/history.rs"]
+mod history;
 mod support;
 
 use serde_json::{Value, json};
@@ -17,6 +19,12 @@ fn capable(server: &Server) -> Bridge {
     let mut bridge = Bridge::start(&[&server.url()]);
     bridge.initialize(json!({"sampling": {}, "elicitation": {}, "roots": {"listChanged": true}}));
     bridge
+}
+
+/// Ends the bridge, and has its history judged.
+fn finish(bridge: Bridge, server: &Server) {
+    let wrong = history::judge(&bridge.finish_with_conversation(), &server.calls(), &[]);
+    assert!(wrong.is_empty(), "{:?}: {wrong:#?}", server.kind);
 }
 
 fn call(bridge: &mut Bridge, name: &str, arguments: Value) -> String {
@@ -49,7 +57,7 @@ fn sampling() {
                 bridge.respond(&question, json!({"role": "assistant", "content": content, "model": "m"}));
                 assert!(text(&bridge.result(&id)).contains(answer), "{kind:?}");
             }
-            bridge.finish();
+            finish(bridge, &server);
         }
     }
 }
@@ -64,7 +72,7 @@ fn elicitation() {
         assert_eq!(question["params"]["requestedSchema"]["required"], json!(["name"]));
         bridge.respond(&question, json!({"action": "accept", "content": {"name": "Ada"}}));
         assert!(text(&bridge.result(&id)).contains("Ada"));
-        bridge.finish();
+        finish(bridge, &server);
     }
     for kind in PYTHON {
         let server = Server::started(kind);
@@ -78,7 +86,7 @@ fn elicitation() {
         let question = bridge.wait_for_method(mark, "elicitation/create");
         bridge.respond(&question, json!({"action": "decline"}));
         assert_eq!(text(&bridge.result(&id)), "not accepted: decline");
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -94,7 +102,7 @@ fn roots() {
         let question = bridge.wait_for_method(0, "roots/list");
         bridge.respond(&question, json!({"roots": [{"uri": "file:///one"}, {"uri": "file:///two"}]}));
         assert_eq!(text(&bridge.result(&id)), "roots: file:///one file:///two");
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -118,7 +126,7 @@ fn a_question_that_outlives_its_server() {
         bridge.respond(&first, json!({"action": "accept", "content": {"colour": "old"}}));
         bridge.respond(&second, json!({"action": "accept", "content": {"colour": "new"}}));
         assert_eq!(text(&bridge.result(&new)), "accepted: new");
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -132,7 +140,7 @@ fn progress() {
             json!({"name": "trigger-long-running-operation", "arguments": arguments, "_meta": {"progressToken": 7}});
         bridge.tool(params);
         progress_is(&bridge, &json!(7), 4);
-        bridge.finish();
+        finish(bridge, &server);
     }
     for kind in PYTHON {
         let server = Server::started(kind);
@@ -140,7 +148,7 @@ fn progress() {
         let params = json!({"name": "progress", "arguments": {"steps": 50}, "_meta": {"progressToken": "tok\u{e9}n"}});
         assert_eq!(bridge.tool(params), "steps: 50");
         progress_is(&bridge, &json!("tok\u{e9}n"), 50);
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -165,7 +173,7 @@ fn logging() {
         let levels: Vec<_> = heard.iter().map(|note| note["params"]["level"].as_str().expect("a level")).collect();
         assert_eq!(levels, ["info", "critical"]);
         assert_eq!(heard[0]["params"]["data"], "line\none\u{2028}");
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -191,7 +199,7 @@ fn cancelling() {
         server.wait_for_mark("cancelled first", 1);
         assert_eq!(text(&bridge.result("\"b\"")), "slept: second");
         assert_eq!(server.count("cancelled second"), 0);
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -208,7 +216,7 @@ fn ids() {
         for id in ids {
             assert!(text(&bridge.result(id)).contains(id), "{kind:?}, id {id}");
         }
-        bridge.finish();
+        finish(bridge, &server);
     }
 }
 
@@ -223,6 +231,6 @@ fn subscriptions() {
         bridge.tool(json!({"name": "toggle-subscriber-updates", "arguments": {}}));
         let updated = bridge.wait_for_method(0, "notifications/resources/updated");
         assert_eq!(updated["params"]["uri"], uri);
-        bridge.finish();
+        finish(bridge, &server);
     }
 }

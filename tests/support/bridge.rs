@@ -266,6 +266,13 @@ impl Bridge {
         self.must_exit();
     }
 
+    /// The same; gives all that was said.
+    pub fn finish_with_conversation(mut self) -> Conversation {
+        self.process.close_stdin();
+        self.must_exit();
+        Conversation { sent: std::mem::take(&mut self.sent), received: self.process.stdout.all() }
+    }
+
     /// Sends SIGTERM: the same.
     pub fn terminate(mut self) {
         self.process.signal(rustix::process::Signal::TERM);
@@ -336,6 +343,26 @@ impl Drop for Bridge {
         } else {
             assert!(self.finished, "a test must end its bridge with `finish` or `terminate`");
         }
+    }
+}
+
+/// What a client said and heard, line by line.
+#[derive(Clone)]
+pub struct Conversation {
+    /// What it said, and when, before it was written.
+    pub sent: Vec<(Instant, String)>,
+    /// What it heard, and when it had read that.
+    pub received: Vec<(Instant, String)>,
+}
+
+impl Conversation {
+    /// All messages in order; true: the client's.
+    pub fn messages(&self) -> Vec<(bool, Value)> {
+        let sent = self.sent.iter().map(|(at, line)| (*at, true, line));
+        let received = self.received.iter().map(|(at, line)| (*at, false, line));
+        let mut all: Vec<_> = sent.chain(received).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        all.into_iter().filter_map(|(_, is_sent, line)| Some((is_sent, serde_json::from_str(line).ok()?))).collect()
     }
 }
 

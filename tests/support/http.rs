@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -150,9 +150,17 @@ impl Stream {
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
+    /// The same, and waits, for as long as `patience`, until the other side has read it all and closes the connection too.
+    pub fn end_and_wait(self, patience: Duration) {
+        let connection = self.0.clone();
+        self.end();
+        let _ = connection.set_read_timeout(Some(patience));
+        let _ = std::io::copy(&mut &*connection, &mut std::io::sink());
+    }
+
     /// Breaks the connection with a TCP reset, once the connection's thread has let go of it.
     pub fn reset(self) {
-        let _ = socket2::SockRef::from(&*self.0).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(&*self.0).set_linger(Some(Duration::ZERO));
     }
 
     /// Whether the other side has closed the connection.

@@ -81,18 +81,37 @@ pub fn python_embedding() -> &'static Path {
 /// The path of a program that Debian has in `package`: installed if it is missing and this user may install it. No service is
 /// started.
 pub fn debian(program: &str, package: &str) -> String {
+    // Where Debian puts servers is not on everybody's PATH.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+    let folders: Vec<_> = path.split(':').map(PathBuf::from).collect();
+    from_debian(program, package, || folders.clone()).display().to_string()
+}
+
+/// The path of a shared library that Debian has in `package`, in the same way.
+pub fn debian_library(library: &str, package: &str) -> PathBuf {
+    // Some are in a folder of their own beside the others.
+    from_debian(library, package, || {
+        let folders = ["/usr/lib", "/usr/lib64"]
+            .into_iter()
+            .flat_map(|folder| [folder.into()].into_iter().chain(folders_in(Path::new(folder))));
+        folders.flat_map(|folder: PathBuf| folders_in(&folder).into_iter().chain([folder])).collect()
+    })
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn from_debian(file: &str, package: &str, folders: impl Fn() -> Vec<PathBuf>) -> PathBuf {
     static ONCE: Mutex<()> = Mutex::new(());
     let _one_at_a_time = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
-    let find = || {
-        // Where Debian puts servers is not on everybody's PATH.
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
-        path.split(':').map(|folder| format!("{folder}/{program}")).find(|path| Path::new(path).is_file())
-    };
+    let find = || folders().into_iter().map(|folder| folder.join(file)).find(|path| path.is_file());
     if let Some(path) = find() {
         return path;
     }
-    let mend = format!("install {program}, for instance `sudo apt-get install {package}`");
-    assert!(rustix::process::geteuid().is_root(), "`{program}` is missing: {mend}");
+    let mend = format!("install {file}, for instance `sudo apt-get install {package}`");
+    assert!(rustix::process::geteuid().is_root(), "`{file}` is missing: {mend}");
     let build = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the build folder");
     let guard = File::create(build.join("mcp-servers-debian.lock")).expect("the build folder is writable");
     guard.lock().expect("file locks work in the build folder");
@@ -104,7 +123,7 @@ pub fn debian(program: &str, package: &str) -> String {
             .env("RUNLEVEL", "1"),
         &mend,
     );
-    find().unwrap_or_else(|| panic!("{package} was installed and has no `{program}`"))
+    find().unwrap_or_else(|| panic!("{package} was installed and has no `{file}`"))
 }
 
 fn virtual_environment(name: &str, requirements: &str) -> PathBuf {

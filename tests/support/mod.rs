@@ -7,6 +7,7 @@
 
 pub mod bridge;
 pub mod client;
+pub mod clock;
 pub mod fault;
 pub mod hole;
 pub mod http;

@@ -151,6 +151,20 @@ impl Server {
         text
     }
 
+    /// The calls that it ran in all its lives, each with the tool's name and arguments. A call is noted as it begins.
+    pub fn calls(&self) -> Vec<(String, Value)> {
+        let mut text = std::fs::read_to_string(self.calls_file()).unwrap_or_default();
+        for output in &self.outputs {
+            text.push_str(&output.text());
+        }
+        let calls = text.lines().filter_map(|line| line.strip_prefix("call ")?.split_once(' '));
+        calls.map(|(name, arguments)| (name.to_owned(), serde_json::from_str(arguments).expect("JSON"))).collect()
+    }
+
+    fn calls_file(&self) -> PathBuf {
+        self.file.with_extension("calls")
+    }
+
     /// Waits until `mark` was seen `times` times.
     pub fn wait_for_mark(&self, mark: &str, times: usize) {
         poll(&format!("{:?} sees {mark} {times} times", self.kind), PATIENCE, || {
@@ -164,13 +178,14 @@ impl Server {
             let modules = install::node().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
             let mut command = Command::new("node");
             command.arg("--import").arg(tests_folder().join("servers/node/preload.mjs")).arg(modules).arg(transport);
-            command.env("PORT", &port).env("TEST_JOURNAL", &self.file);
+            command.env("PORT", &port).env("TEST_JOURNAL", &self.file).env("TEST_CALLS", self.calls_file());
             command
         };
         let python = |transport: &str| {
             let mut command = Command::new(install::python());
             command.arg(tests_folder().join("servers/python/server.py"));
             command.args(["--transport", transport, "--port", &port, "--journal"]).arg(&self.file);
+            command.arg("--calls").arg(self.calls_file());
             command
         };
         let rust = |transport: &str| {
@@ -195,5 +210,6 @@ impl Drop for Server {
             eprintln!("--- {:?}, standard error:\n{}", self.kind, process.stderr.text());
         }
         let _ = std::fs::remove_file(&self.file);
+        let _ = std::fs::remove_file(self.calls_file());
     }
 }

@@ -14,6 +14,13 @@ const NOT_SENT: &str = "not sent: ";
 /// The same, and trying again soon will not help: a proxy that demands a password, say.
 const REJECTED: &str = "not sent, and waiting will not help: ";
 
+/// What a server says that is offered no protocol that it speaks. The HTTP clients of most runtimes offer HTTP/1.1.
+const HTTP_2_ONLY: &str = "the server speaks none of the protocols that the host offers, probably HTTP/2 only; have it, or a proxy \
+                           before it, offer HTTP/1.1 too";
+
+/// Of an answer that cannot be read, by whom nothing more is known.
+const PERHAPS_HTTP_2: &str = "if it speaks HTTP/2 only, have it, or a proxy before it, offer HTTP/1.1 too";
+
 /// What an error proves. "Not sent" is believed of errors that precede the request only; all others leave it open.
 pub fn failure(code: &ErrorCode) -> Failure {
     match code {
@@ -66,6 +73,8 @@ pub fn describe(code: &ErrorCode) -> String {
         ErrorCode::TlsAlertReceived(alert) => {
             return match (&alert.alert_message, alert.alert_id) {
                 (Some(message), _) => message.clone(),
+                // RFC 7301, section 3.2.
+                (None, Some(120)) => HTTP_2_ONLY.to_owned(),
                 (None, Some(id)) => format!("TLS alert {id}"),
                 (None, None) => "TLS alert".to_owned(),
             };
@@ -75,9 +84,15 @@ pub fn describe(code: &ErrorCode) -> String {
         ErrorCode::HttpRequestUriTooLong => "the URL is too long",
         ErrorCode::HttpResponseIncomplete => "the response was cut off",
         ErrorCode::HttpResponseTimeout => "the response timed out",
-        ErrorCode::HttpProtocolError => "the connection broke, or its other end does not speak HTTP",
+        ErrorCode::HttpProtocolError => {
+            return format!("the connection broke, or its other end does not speak HTTP/1.1 ({PERHAPS_HTTP_2})");
+        }
         ErrorCode::InternalError(Some(text)) => {
             let plain = text.strip_prefix(REJECTED).or_else(|| text.strip_prefix(NOT_SENT)).unwrap_or(text);
+            // Of Node's parser, under jco.
+            if plain.contains("Parse Error: Expected HTTP/") {
+                return format!("{plain} ({PERHAPS_HTTP_2})");
+            }
             return plain.to_owned();
         }
         ErrorCode::InternalError(None) => "the host failed",

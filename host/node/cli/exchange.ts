@@ -6,7 +6,7 @@ import { constants, createBrotliDecompress, createGunzip, createInflate } from "
 
 import type { Report, Start } from "../src/connection.js";
 import type { sansIo } from "../src/engine.js";
-import { fault, HEAD_BYTES, HEADERS, NOT_HTTP, TOO_LARGE, unreadable, unsendable, type Fault } from "../src/failure.js";
+import { fault, HEAD_BYTES, HEADERS, HTTP_2_ONLY, NOT_HTTP, TOO_LARGE, unreadable, unsendable, type Fault } from "../src/failure.js";
 import { inTurn } from "../src/turn.js";
 import { NotConnected, proxyAuthorization, unauthorized, type Connector } from "./connector.js";
 import { identityFailure } from "./tls.js";
@@ -210,6 +210,7 @@ class HttpExchange {
     const suspicion = this.#connector.suspicion();
     if (error.code === "HPE_HEADER_OVERFLOW") return { failure: "lost", detail: TOO_LARGE };
     const words = unreadable(error);
+    if (words === HTTP_2_ONLY) return { failure: "tls", detail: words };
     if (words) return { failure: "lost", detail: words === NOT_HTTP ? `${words}${suspicion}` : words };
     return { failure: "lost", detail: `${fault(error).detail}${suspicion}` };
   }

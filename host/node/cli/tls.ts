@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import tls, { type PeerCertificate, type SecureContext, type TLSSocket } from "node:tls";
 
+import { HTTP_2_ONLY, NO_PROTOCOL } from "../src/failure.js";
 import { Refused } from "./duration.js";
 import type { Lookup } from "./expand.js";
 import { readFile } from "./file.js";
@@ -222,6 +223,7 @@ function handshakeFailure(error: NodeJS.ErrnoException, hasIdentity: boolean): T
     const perhaps = hasIdentity ? "" : "; perhaps the server demands a client certificate, give one with --client-cert";
     return new TlsFailure(`the server refused the handshake${perhaps}`);
   }
+  if (NO_PROTOCOL.test(text)) return new TlsFailure(HTTP_2_ONLY);
   if (/unrecognized[ _]name/i.test(text)) return new TlsFailure("the server knows no host of the URL's name");
   if (/protocol[ _]version|unsupported[ _]protocol/i.test(text)) return new TlsFailure("the server speaks TLS older than 1.2 only");
   const refused = identityFailure(error, hasIdentity);

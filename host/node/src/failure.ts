@@ -13,6 +13,9 @@ interface Cause {
   message?: string | undefined;
   code?: string | undefined;
   syscall?: string | undefined;
+  /** What Node's parsers could not read: of `fetch` as text, of `http` as bytes. */
+  data?: unknown;
+  rawPacket?: unknown;
 }
 
 export function fault(error: unknown): Fault {
@@ -29,11 +32,26 @@ export const HEADERS = 1000;
 
 export const TOO_LARGE = `the head of the answer has over ${HEAD_BYTES >> 10} KiB, or over ${HEADERS} headers`;
 export const NOT_HTTP = "what the server answers is not HTTP";
+/** Both Node's `fetch` and its `http` speak HTTP/1.1. */
+export const HTTP_2_ONLY = "the server speaks HTTP/2 only; have it, or a proxy before it, offer HTTP/1.1 too";
+
+/** A server that is offered no protocol that it speaks says so before it has seen a request (RFC 7301, section 3.2). */
+export const NO_PROTOCOL = /no[ _]application[ _]protocol/i;
+
+/** Whether what could not be read is how a server of HTTP/2 begins: with a frame of settings (RFC 9113, section 3.4). */
+export function isHttp2({ data, rawPacket }: { data?: unknown; rawPacket?: unknown }): boolean {
+  const bytes = typeof data === "string" ? [...data].slice(0, 9).map((c) => c.charCodeAt(0)) : rawPacket;
+  const frame = Array.isArray(bytes) || bytes instanceof Uint8Array ? bytes : [];
+  const isSettings = frame[0] === 0 && frame[1] === 0 && frame[2] % 6 === 0 && frame[3] === 4;
+  return isSettings && [4, 5, 6, 7, 8].every((at) => frame[at] === 0);
+}
 
 /** What an error of Node's parser, which `fetch` and `http` have in common, says of an answer. Undefined: it is none. */
-export function unreadable({ code = "", name = "" }: Cause): string | undefined {
+export function unreadable(cause: Cause): string | undefined {
+  const { code = "", name = "" } = cause;
   // Newer versions of `fetch` leave the code out.
   if (!code.startsWith("HPE_") && name !== "HTTPParserError") return undefined;
+  if (isHttp2(cause)) return HTTP_2_ONLY;
   // Also where both are the same, which Node cannot be told to read.
   return code === "HPE_UNEXPECTED_CONTENT_LENGTH" ? "the answer has Content-Length twice, or beside chunks" : NOT_HTTP;
 }
@@ -59,8 +77,8 @@ function innermost(error: unknown, depth = 0): Cause[] {
   if (depth < 8 && Array.isArray(errors) && errors.length > 0) return errors.flatMap((each) => innermost(each, depth + 1));
   if (depth < 8 && typeof cause === "object" && cause !== null) return innermost(cause, depth + 1);
   const text = (value: unknown) => (typeof value === "string" ? value : undefined);
-  const { name, message, code, syscall } = (error ?? {}) as Record<keyof Cause, unknown>;
-  return [{ name: text(name), message: text(message) ?? String(error), code: text(code), syscall: text(syscall) }];
+  const { name, message, code, syscall, data, rawPacket } = (error ?? {}) as Record<keyof Cause, unknown>;
+  return [{ name: text(name), message: text(message) ?? String(error), code: text(code), syscall: text(syscall), data, rawPacket }];
 }
 
 /** OpenSSL's verdicts on a certificate, as Node, Bun and Deno pass them on. They come before any byte of a request. */
@@ -87,7 +105,8 @@ const CERTIFICATE = new Set([
 /** Failures of the handshake's beginning. Not alerts about the client's certificate: those may follow the request. */
 const HANDSHAKE = /the TLS handshake failed|packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure|wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
 
-function failure({ code = "", syscall, message = "" }: Cause): sansIo.Failure {
+function failure(cause: Cause): sansIo.Failure {
+  const { code = "", syscall, message = "" } = cause;
   if (code === "ENOTFOUND" || code.startsWith("EAI_") || syscall === "getaddrinfo") return "dns";
   if (code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT" || syscall === "connect") return "connect";
   // Bun's names.
@@ -95,6 +114,8 @@ function failure({ code = "", syscall, message = "" }: Cause): sansIo.Failure {
   if (message.includes("before secure TLS connection was established")) return "connect";
   if (CERTIFICATE.has(code)) return "tls";
   if ((code === "EPROTO" || code.startsWith("ERR_SSL_")) && HANDSHAKE.test(`${code} ${message}`)) return "tls";
+  // It reads no HTTP/1.1, so that it has run nothing; to wait does not help.
+  if (NO_PROTOCOL.test(`${code} ${message}`) || isHttp2(cause)) return "tls";
   // Deno's only mark of what fails before the request.
   if (/client error \(Connect\)/.test(message)) {
     if (/received corrupt message|received fatal alert|invalid peer certificate/.test(message)) return "tls";
@@ -121,8 +142,9 @@ const WORDS: Record<string, string> = {
 };
 
 /** An error in words. No URL: servers of HTTP+SSE put the session's id there. */
-function describe({ code = "", message = "", name = "Error" }: Cause = {}): string {
-  const words = WORDS[code] ?? unreadable({ code, name });
+function describe(cause: Cause = {}): string {
+  const { code = "", message = "", name = "Error" } = cause;
+  const words = WORDS[code] ?? unreadable(cause) ?? (NO_PROTOCOL.test(`${code} ${message}`) ? HTTP_2_ONLY : undefined);
   if (words) return words;
   const line = message.split("\n", 1)[0]!.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)"']+/gi, "the URL").slice(0, 200);
   return [line || name, code && !line.includes(code) ? ` (${code})` : ""].join("");

@@ -115,8 +115,14 @@ impl Route {
         if text.starts_with("message head is too large") {
             // The client's own limits, of which the first cannot be set.
             text = format!("the head of the answer has over 408 KiB, or over {MAX_HEADERS} headers");
-        } else if text.starts_with("invalid HTTP") || text.starts_with("invalid content-length") {
-            text = format!("what the server answers is not HTTP{}", self.suspicion());
+        } else if ["invalid HTTP", "invalid content-length", "received unexpected message"]
+            .iter()
+            .any(|words| text.starts_with(words))
+        {
+            text = format!("what the server answers is not HTTP/1.1{}", self.suspicion());
+            if !self.https && !self.answered.load(Ordering::Relaxed) {
+                text.push_str(", or it speaks HTTP/2 only");
+            }
         } else if io_kind(error).is_some() || text.starts_with("connection closed") {
             if io_kind(error) == Some(io::ErrorKind::UnexpectedEof) {
                 text = "the connection was closed".to_owned();

@@ -6,6 +6,7 @@ Every execution of a tool that could do harm appends a line to the journal, so t
 """
 
 import argparse
+import json
 import os
 import time
 
@@ -16,11 +17,24 @@ from pydantic import AnyUrl, BaseModel
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--transport", choices=["streamable-http", "sse"], required=True)
+arguments.add_argument("--host", default="127.0.0.1")
 arguments.add_argument("--port", type=int, required=True)
 arguments.add_argument("--journal", required=True)
+arguments.add_argument("--calls")
 options = arguments.parse_args()
 
-mcp = FastMCP("python-test-server", instructions="For tests.", host="127.0.0.1", port=options.port)
+
+class Journaled(FastMCP):
+    """Notes each call that it begins to run in the file of `--calls`: `call NAME ARGUMENTS`."""
+
+    async def call_tool(self, name, given):
+        if options.calls:
+            with open(options.calls, "a", encoding="utf-8") as calls:
+                calls.write(f"call {name} {json.dumps(given)}\n")
+        return await super().call_tool(name, given)
+
+
+mcp = Journaled("python-test-server", instructions="For tests.", host=options.host, port=options.port)
 
 
 def note(line: str) -> None:
@@ -72,7 +86,7 @@ def block_until(path: str, mark: str) -> str:
 
 
 @mcp.tool()
-def append(mark: str) -> str:
+def append(mark: str, padding: str = "") -> str:
     """Notes the mark: the side effect that must not happen twice."""
     note(f"append {mark}")
     return f"appended: {mark}"

@@ -7,7 +7,7 @@
 //!
 //! With `--only` it speaks MCP 2026-07-28 only. `--header` has the tool `route` mirror its argument `region` in the header
 //! `Mcp-Param-<name>`. What could do harm appends a line to the journal. At SIGTERM it ends its streams and finishes its calls,
-//! as the SDK's examples do.
+//! as the SDK's examples do. It may be called `herd.test`, and each session is a line on stdout.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -225,6 +225,8 @@ impl ServerHandler for Handler {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        // Whoever started it wants to know when.
+        println!("session");
         lock(&self.shared.sessions).push((context.peer, self.subscribed.clone()));
     }
 
@@ -301,7 +303,8 @@ async fn main() {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.expect("the port is free");
     let shared = Shared { options, added: Mutex::default(), sinks: Mutex::default(), sessions: Mutex::default() };
     let shared = Arc::new(shared);
-    let config = StreamableHttpServerConfig::default();
+    let hosts = ["localhost", "127.0.0.1", "::1", "herd.test"];
+    let config = StreamableHttpServerConfig::default().with_allowed_hosts(hosts);
     let end = config.cancellation_token.clone();
     let factory = move || Ok(Handler { shared: shared.clone(), subscribed: Subscribed::default() });
     let service = StreamableHttpService::new(factory, Arc::new(LocalSessionManager::default()), config);

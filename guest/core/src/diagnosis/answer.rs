@@ -179,9 +179,10 @@ impl Answer {
         self.status
     }
 
-    /// Whether it says when to come back (`Retry-After`).
-    pub fn has_retry_after(&self) -> bool {
-        self.retry_after.is_some()
+    /// Whether it turns a request away for now (429, 503) without saying when to come back. With a `Retry-After` that can be read, the
+    /// engine holds requests for that time, and none has an unknown outcome.
+    pub fn lacks_retry_after(&self) -> bool {
+        matches!(self.status, 429 | 503) && self.retry_after.is_none()
     }
 
     /// How its body is compressed, though nobody asked for that: its `Content-Encoding`. `None`: it is not.
@@ -338,6 +339,29 @@ mod tests {
             stream.feed(alloc::format!("id: {id}\n\n").as_bytes());
         }
         assert_eq!((stream.event_ids.len(), &*stream.event_ids[0]), (16, "a"));
+    }
+
+    #[test]
+    fn who_turns_away_for_now_should_say_until_when() {
+        const WHEN: &str = "Wed, 21 Oct 2026 07:28:00 GMT";
+        let lacks = |status: u16, headers: &[(&str, &str)]| {
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+            Answer::new(status, &headers).lacks_retry_after()
+        };
+        for status in [429, 503] {
+            for bad in [&[][..], &[("retry-after", "")], &[("retry-after", "soon")], &[("retry-after", WHEN)]] {
+                assert!(lacks(status, bad), "{status} {bad:?}");
+            }
+            // A date counts from the server's own, as the engine has no clock.
+            for good in [&[("Retry-After", "0")][..], &[("retry-after", "7")], &[("retry-after", WHEN), ("date", WHEN)]]
+            {
+                assert!(!lacks(status, good), "{status} {good:?}");
+            }
+        }
+        for status in [200, 202, 401, 404, 408, 500, 502, 504] {
+            assert!(!lacks(status, &[]), "{status}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use mcp_reconnect::oauth::{FailureKind, Session};
 use mcp_reconnect::{HttpOptions, OpenError, Transport};
+use mcp_reconnect_core::diagnosis::Answer;
 use mcp_reconnect_core::text::Secrets;
 use tracing::level_filters::LevelFilter;
 
@@ -224,10 +225,7 @@ impl Check {
                     Some(answer) => self.report.failed(Trouble::Refused(answer.describe())),
                     None => self.report.failed(trouble),
                 }
-                if let Some(answer) = answer
-                    && matches!(answer.status(), 429 | 503)
-                    && !answer.has_retry_after()
-                {
+                if let Some(answer) = answer.filter(Answer::lacks_retry_after) {
                     self.report.problem(format!(
                         "it does not say when to come back: have it, or the proxy before it, send Retry-After with \
                          HTTP {}, so that requests are held for that time and none has an unknown outcome",

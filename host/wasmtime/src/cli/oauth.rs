@@ -1,9 +1,9 @@
 //! OAuth of a bridge: tokens when the transport asks for headers, and a sign-in in the background when only a person can help.
 
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use mcp_reconnect::oauth::{Description, Failure, FailureKind, Secret, Session, Token};
+use mcp_reconnect::oauth::{self, Description, Failure, FailureKind, Secret, Session, Token};
 use mcp_reconnect::{SendError, Sender};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -116,7 +116,7 @@ impl Tokens {
                 return None;
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = oauth::now();
         if !stored.has_token || stored.refresh_at.is_some_and(|at| at <= now) {
             return None;
         }
@@ -171,7 +171,7 @@ impl Tokens {
     }
 
     fn keep(&mut self, token: Token) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = oauth::now();
         let left = token.refresh_at.map(|at| at.saturating_sub(now));
         self.replace_at = match left {
             _ if token.stale => Some(Instant::now() + TRY_AGAIN),

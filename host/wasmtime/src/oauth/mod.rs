@@ -29,7 +29,7 @@ mod listener;
 mod store;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use mcp_reconnect_core::oauth::{
@@ -237,8 +237,7 @@ impl Session {
 
     fn handle(&mut self, input: Input) {
         let now = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.machine.handle(mcp_reconnect_core::Instant::from_nanos(now), wall, input);
+        self.machine.handle(mcp_reconnect_core::Instant::from_nanos(now), self::now(), input);
     }
 
     async fn wait(&mut self, pasted: &mut Option<mpsc::Receiver<String>>) -> Waited {
@@ -335,6 +334,18 @@ impl Session {
         };
         self.handle(input);
     }
+}
+
+/// Seconds since 1970 by the clock that tokens are judged by. It never runs back while the process lives, and not slower than time passes:
+/// a token whose end a clock that was set back has moved away would otherwise not be replaced before it ends.
+pub fn now() -> u64 {
+    static LAST: Mutex<Option<(Instant, Duration)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let (instant, wall) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    let least = last.map_or(wall, |(then, wall)| wall + instant.saturating_duration_since(then));
+    let wall = wall.max(least);
+    *last = Some((instant, wall));
+    wall.as_secs()
 }
 
 fn machine(config: &Config) -> Result<Oauth, String> {
