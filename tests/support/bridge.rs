@@ -266,7 +266,13 @@ impl Bridge {
         self.must_exit();
     }
 
-    /// Sends SIGTERM: the same.
+    /// `kill -9`: nothing holds of it any more.
+    pub fn kill(mut self) {
+        self.process.kill();
+        self.finished = true;
+    }
+
+    /// Sends SIGTERM: the same as [`Bridge::finish`].
     pub fn terminate(mut self) {
         self.process.signal(rustix::process::Signal::TERM);
         self.must_exit();

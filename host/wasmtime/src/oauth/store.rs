@@ -120,6 +120,15 @@ impl FileStore {
         self.take(key, "lock", true)?.ok_or_else(|| "the lock was not given".to_owned())
     }
 
+    /// The same without waiting. `None`: another process holds it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be taken, for people.
+    pub fn try_lock(&self, key: &str) -> Result<Option<Lock>, String> {
+        self.take(key, "lock", false)
+    }
+
     /// Takes the lock of whoever signs in with a browser. Blocks until no other process holds it.
     ///
     /// # Errors
