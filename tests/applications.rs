@@ -176,13 +176,14 @@ impl ClaudeCode {
         failed
     }
 
-    /// Waits until it has been told what to call.
-    fn calls(&self, text: &str) {
-        let is_order = |line: &str| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            (line["answer"]["input"]["text"] == text).then_some(())
-        };
-        self.place.model.stdout.find(0, BOUND, |_, line| is_order(line)).expect("it asks the model");
+    /// Waits until its bridge holds a call, as the bridge itself says.
+    fn holds_a_call(&self) {
+        poll("the bridge holds the call", BOUND, || {
+            let mut status = Process::start(self.place.command(COMMAND).args(["status", "--json"]));
+            status.wait(BOUND).expect("it ends");
+            let bridges: Value = serde_json::from_str(&status.stdout.text()).expect("a JSON array");
+            (bridges[0]["queued"] == 1).then_some(())
+        });
     }
 
     fn finish(mut self) {
@@ -222,7 +223,7 @@ fn claude_code_over_the_bridge() {
         poll("the bridge knows", BOUND, || (events() > round).then_some(()));
         let text = format!("down-{round}");
         let held = claude.ask(&text);
-        claude.calls(&text);
+        claude.holds_a_call();
         server.start();
         let answer = claude.answer(held);
         assert!(is_echo(&answer, &text), "{answer:?}");

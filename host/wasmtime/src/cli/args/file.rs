@@ -174,6 +174,9 @@ fn place(table: &dyn TableLike, key: &str) -> Option<usize> {
     table.key(key).and_then(|key| key.span()).map(|span| span.start)
 }
 
+/// Tables of options, with the servers that they are for; none: for all.
+type Sections<'t> = Vec<(Option<&'t str>, &'t dyn TableLike)>;
+
 struct Configuration<'a> {
     path: &'a Path,
     text: &'a str,
@@ -193,7 +196,7 @@ impl Configuration<'_> {
         top: &'t dyn TableLike,
         known: &[&Arg],
         metadata: &Metadata,
-    ) -> Result<Vec<(Option<&'t str>, &'t dyn TableLike)>, String> {
+    ) -> Result<Sections<'t>, String> {
         let mut all = vec![(None, top)];
         if let Some(servers) = top.get(SERVERS) {
             let servers = servers.as_table_like().ok_or_else(|| {
