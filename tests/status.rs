@@ -95,10 +95,17 @@ fn two_bridges() {
     let tried = user.wait_for("other", |bridge| bridge["lastError"] != "");
     assert!(tried["lastError"].as_str().is_some_and(|error| error.contains("refused")), "{tried:#}");
 
+    // A call that runs, while nothing else happens.
+    let running = jarvis.request("tools/call", server.kind.unsafe_call("of-status"));
+    server.wait_for_mark("of-status", 1);
+    let counted = user.wait_for("jarvis", |bridge| bridge["inFlight"] == 1);
+    assert_eq!((&counted["state"], &counted["since"]), (&json!("ready"), &ready["since"]), "{counted:#}");
+
     // The server is gone: the call that waits is counted, and so is the new session.
     server.kill();
     let gone = user.wait_for("jarvis", |bridge| bridge["state"] != "ready");
     assert_ne!(gone["since"], ready["since"]);
+    jarvis.error(&running);
     let held = jarvis.request("tools/call", server.kind.echo("held"));
     let held_as = user.wait_for("jarvis", |bridge| bridge["queued"] == 1);
     assert_eq!(held_as["inFlight"], 1, "{held_as:#}");
@@ -136,7 +143,7 @@ fn two_bridges() {
 #[test]
 fn what_is_left_behind() {
     let user = User::new();
-    let server = Server::started(Kind::RustHttp);
+    let mut server = Server::started(Kind::RustHttp);
     let mut killed = user.bridge(&["--name", "killed", &server.url()]);
     killed.initialize(json!({}));
     user.wait_for("killed", |bridge| bridge["state"] == "ready");
@@ -150,6 +157,9 @@ fn what_is_left_behind() {
     let id = next.process().id();
     files.retain(|file| !file.starts_with(&format!("{id}-")));
     assert_eq!(files, ["notes"], "what was left is gone");
+    // Nobody says anything, and its server dies.
+    server.kill();
+    user.wait_for("next", |bridge| bridge["state"] != "ready" && bridge["lastError"] != "");
     next.finish();
 }
 
