@@ -38,7 +38,7 @@ pub struct ConnectionArgs {
     transport: TransportArg,
     /// A file of options in TOML, or off [default: config.toml in the user's folder]
     ///
-    /// Its keys are the long options; a table [servers."URL"] or [servers.NAME] is for one server. The command line and the
+    /// Its keys are the long options; a table below servers, by URL or name, is for one server. The command line and the
     /// environment go before it. The default is ~/.config/mcp-reconnect/config.toml (or below $XDG_CONFIG_HOME; on macOS in
     /// ~/Library/Application Support, on Windows in %APPDATA%).
     #[arg(long, value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
