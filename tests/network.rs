@@ -19,44 +19,16 @@ use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 use support::bridge::{Bridge, text};
 use support::fault::Fault;
-use support::npm_package::BUILT_FOR;
+use support::namespace::{ip, run};
 use support::port::Port;
 use support::script::{Outcome, Script};
 use support::{PATIENCE, poll, scratch_file};
 
-const INSIDE: &str = "MCP_RECONNECT_TEST_NETWORK";
-
 /// Runs a test of this file again, in a network of its own, with a file of names of its own: true is returned there.
 fn in_own_network(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        ip(&["link", "set", "lo", "up"]);
-        return true;
-    }
     // The npm package is built outside.
     support::process::prepared(&mut support::command());
-    let name = module_path!().split_once("::").map_or_else(|| test.to_owned(), |(_, inner)| format!("{inner}::{test}"));
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--mount"]).arg(std::env::current_exe().expect("its path"));
-    command.args(["--exact", &name, "--nocapture"]).env(INSIDE, "1").env(BUILT_FOR, std::process::id().to_string());
-    let output = command.output().expect("`unshare` is there: install util-linux");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "needs Linux's namespaces (run it as root where others may not make any):\n{said}"
-    );
-    assert!(said.contains("1 passed"), "{said}");
-    false
-}
-
-fn ip(arguments: &[&str]) {
-    run(Command::new("ip").args(arguments));
-}
-
-fn run(command: &mut Command) -> String {
-    let program = command.get_program().display().to_string();
-    let output = command.output().unwrap_or_else(|_| panic!("`{program}` is there: install iproute2"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    support::namespace::in_own_network(module_path!(), test)
 }
 
 /// `/etc/hosts`, for this network only.

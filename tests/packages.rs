@@ -124,6 +124,10 @@ fn npx_starts_the_native_program_where_its_package_is_installed() {
     let chosen = output(npx(&user).arg("--version").env("MCP_RECONNECT_IMPLEMENTATION", "wasm"));
     assert!(chosen.starts_with(&format!("mcp-reconnect {VERSION} (WebAssembly, Node ")), "{chosen}");
     bridges_a_restart(npx(&user));
+    // Its own commands too.
+    for command in ["check", "status", "wrap", "demo"] {
+        assert!(output(npx(&user).args([command, "--help"])).contains(&format!("Usage: mcp-reconnect {command}")));
+    }
     // The exit code is the program's own.
     let refused = npx(&user).arg("--nope").output().expect("it runs");
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
@@ -134,6 +138,10 @@ fn npx_starts_the_webassembly_one_where_there_is_no_package_for_the_platform() {
     let user = npm_installed("npm-wasm", &[main_package()]);
     assert!(output(npx(&user).arg("--version")).starts_with(&format!("mcp-reconnect {VERSION} (WebAssembly, Node ")));
     bridges_a_restart(npx(&user));
+    // What it has not is refused with the name of the package that has it.
+    let refused = npx(&user).args(["check", "http://127.0.0.1:9/"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("@mcp-reconnect/"), "{said}");
     let native = npx(&user).arg("--version").env("MCP_RECONNECT_IMPLEMENTATION", "native").output().expect("it runs");
     assert_eq!(native.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&native.stderr).contains("is not installed"));

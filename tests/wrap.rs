@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use files::{CLAUDE_CODE, CODEX, CURSOR, MINIFIED, OPENCODE, VS_CODE, WINDSURF, ZED};
+use files::{CLAUDE_CODE, CODEX, CONTINUE, CURSOR, GOOSE, MINIFIED, OPENCODE, VS_CODE, WINDSURF, ZED};
 use serde_json::{Value, json};
 use support::bridge::Bridge;
 use support::process::Process;
@@ -345,8 +345,17 @@ fn no_home() {
 
 /// A file in TOML.
 fn codex(text: &str) -> Fixture {
+    named("config.toml", text)
+}
+
+/// A file in YAML.
+fn yaml(text: &str) -> Fixture {
+    named("config.yaml", text)
+}
+
+fn named(name: &str, text: &str) -> Fixture {
     let mut fixture = Fixture::new("");
-    let file = fixture.folder.join("config.toml");
+    let file = fixture.folder.join(name);
     fs::rename(&fixture.file, &file).unwrap();
     fs::write(&file, text).unwrap();
     fixture.file = file;
@@ -490,6 +499,264 @@ fn headers_with_the_names_of_options() {
     }
     fixture.good("unwrap", &[]);
     assert_eq!(fixture.json(), config);
+}
+
+/// There and back again, byte for byte, in each way of ending a line, with the bridge started in either way.
+#[test]
+fn yaml_there_and_back() {
+    let forms = |text: &str| {
+        [text.to_owned(), text.replace('\n', "\r\n"), format!("\u{feff}{text}"), text.trim_end().to_owned()]
+    };
+    for original in forms(GOOSE).into_iter().chain(forms(CONTINUE)) {
+        let ways = if original == GOOSE { &["mcp-reconnect", "npx -y mcp-reconnect"][..] } else { &["mcp-reconnect"] };
+        for command in ways {
+            let fixture = yaml(&original);
+            let shown = fixture.good("wrap", &["--dry-run", "--command", command]);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert_eq!(fixture.text(), original);
+            let said = fixture.good("wrap", &["--command", command]);
+            assert!(said.contains("jarvis: wrapped") && !said.contains("left alone"), "{said}");
+            assert!(!said.contains("files: ") && !said.contains("developer"), "{said}");
+            let wrapped = fixture.text();
+            assert_eq!(wrapped.matches('\n').count() == wrapped.matches("\r\n").count(), original.contains("\r\n"));
+            for kept in
+                ["# The one that restarts.", "# Below the extensions.", "# mine", "# Since March.", "models: []"]
+            {
+                assert_eq!(wrapped.contains(kept), original.contains(kept), "{kept}:\n{wrapped}");
+            }
+            fixture.good("wrap", &["--command", command]);
+            assert_eq!(fixture.text(), wrapped, "twice is once");
+            let shown = fixture.good("unwrap", &["--dry-run"]);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            fixture.good("unwrap", &[]);
+            assert_eq!(fixture.text(), original);
+            assert_eq!(fixture.backups().len(), 2);
+        }
+    }
+}
+
+/// What YAML says, as another reader has it.
+fn read_yaml(text: &str) -> Value {
+    let program = "import json,sys,yaml; print(json.dumps(yaml.safe_load(sys.stdin.buffer)))";
+    let mut process = Process::run(support::install::python_oauth(), &["-c", program]);
+    process.write(text.as_bytes());
+    process.close_stdin();
+    process.wait(PATIENCE).expect("it ends");
+    serde_json::from_str(&process.stdout.text()).unwrap_or_else(|_| panic!("{}\n{text}", process.stderr.text()))
+}
+
+#[test]
+fn goose() {
+    let fixture = yaml(GOOSE);
+    fixture.good("wrap", &[]);
+    let all = read_yaml(&fixture.text())["extensions"].take();
+    let jarvis = &all["jarvis"];
+    assert_eq!((&jarvis["type"], &jarvis["cmd"]), (&json!("stdio"), &json!("mcp-reconnect")), "{jarvis:#}");
+    assert_eq!(
+        arguments(jarvis),
+        [
+            "--header",
+            "Authorization: Bearer ${JARVIS_TOKEN}",
+            "--header",
+            "X-Tenant: ${TENANT}",
+            "--transport",
+            "sse",
+            "--header-env",
+            "X-Api-Key=MCP_RECONNECT_HEADER_X_API_KEY",
+            "--header-env",
+            "X-Plain=MCP_RECONNECT_HEADER_X_PLAIN",
+            "--url-env",
+            "MCP_RECONNECT_URL"
+        ]
+    );
+    let envs = &jarvis["envs"];
+    assert_eq!(
+        (&envs["TENANT"], &envs["MCP_RECONNECT_HEADER_X_API_KEY"]),
+        (&json!("s3cret-tenant"), &json!("s3cret-'key"))
+    );
+    assert_eq!(envs["MCP_RECONNECT_URL"], "https://jarvis.internal/sse?key=s3cret-query");
+    let stored = envs["MCP_RECONNECT_WRAPPED"].as_str().expect("the entry as it was");
+    assert!(!stored.contains("s3cret") && !stored.contains("${"), "{stored}");
+    for gone in ["uri", "headers"] {
+        assert!(jarvis.get(gone).is_none(), "{jarvis:#}");
+    }
+    let before = read_yaml(GOOSE)["extensions"].take();
+    for kept in ["available_tools", "bundled", "description", "enabled", "env_keys", "name", "timeout"] {
+        assert_eq!(jarvis[kept], before["jarvis"][kept], "{kept}");
+    }
+    assert_eq!((&all["files"], &all["developer"]), (&before["files"], &before["developer"]));
+    let hosted = &all["hosted"];
+    assert_eq!((&hosted["cmd"], &hosted["enabled"]), (&json!("mcp-reconnect"), &json!(true)));
+    assert_eq!(hosted["envs"]["MCP_RECONNECT_HEADER_X_KEY"], "s3cret-flow");
+    assert_eq!(arguments(&all["bare"]), ["--transport", "http", "https://bare.internal/mcp"]);
+    assert!(all["bare"].as_object().is_some_and(|bare| bare["description"].is_null()), "{:#}", all["bare"]);
+}
+
+/// What Goose writes itself, with a new token: comments and quotes are its own then, and so are the columns.
+#[test]
+fn goose_after_it_has_written_its_file() {
+    let fixture = yaml(GOOSE);
+    fixture.good("wrap", &[]);
+    let program = "import sys,yaml; d=yaml.safe_load(sys.stdin.buffer); \
+        d['extensions']['jarvis']['envs']['MCP_RECONNECT_HEADER_X_PLAIN']='s3cret: new'; \
+        d['extensions']['jarvis']['envs']['TENANT']='s3cret-other'; \
+        print(yaml.safe_dump(d, indent=4, sort_keys=True), end='')";
+    let mut process = Process::run(support::install::python_oauth(), &["-c", program]);
+    process.write(fixture.text().as_bytes());
+    process.close_stdin();
+    process.wait(PATIENCE).expect("it ends");
+    fs::write(&fixture.file, process.stdout.text()).unwrap();
+    let said = fixture.good("unwrap", &[]);
+    assert!(!said.contains("s3cret"), "{said}");
+    let mut expected = read_yaml(GOOSE);
+    expected["extensions"]["jarvis"]["headers"]["X-Plain"] = json!("s3cret: new");
+    expected["extensions"]["jarvis"]["envs"]["TENANT"] = json!("s3cret-other");
+    assert_eq!(read_yaml(&fixture.text()), expected, "{}", fixture.text());
+}
+
+#[test]
+fn continues_servers() {
+    let fixture = yaml(CONTINUE);
+    fixture.good("wrap", &[]);
+    let servers = read_yaml(&fixture.text())["mcpServers"].take();
+    let jarvis = &servers[0];
+    assert_eq!((&jarvis["name"], &jarvis["type"]), (&json!("jarvis"), &json!("stdio")));
+    assert_eq!(
+        arguments(jarvis),
+        [
+            "--transport",
+            "sse",
+            "--header-env",
+            "Authorization=MCP_RECONNECT_HEADER_AUTHORIZATION",
+            "--header-env",
+            "X-Api-Key=MCP_RECONNECT_HEADER_X_API_KEY",
+            "https://jarvis.internal/sse"
+        ]
+    );
+    // Continue goes on filling these in.
+    assert_eq!(jarvis["env"]["MCP_RECONNECT_HEADER_AUTHORIZATION"], "Bearer ${{ secrets.JARVIS }}");
+    assert_eq!(servers[1]["env"]["MCP_RECONNECT_URL"], "https://${{ inputs.HOST }}/mcp");
+    assert_eq!(jarvis["connectionTimeout"], 5000);
+    for server in [jarvis, &servers[1]] {
+        let stored = server["env"]["MCP_RECONNECT_WRAPPED"].as_str().expect("the entry as it was");
+        assert!(!stored.contains("${{") && !stored.contains("s3cret"), "{stored}");
+    }
+    assert_eq!(servers[2], read_yaml(CONTINUE)["mcpServers"][2]);
+    let said = fixture.good("unwrap", &["--only", "hosted one"]);
+    assert!(said.contains("hosted one: unwrapped") && !said.contains("jarvis"), "{said}");
+}
+
+#[test]
+fn yaml_that_cannot_be_carried_over() {
+    let text = r#"extensions:
+  anchored: &a
+    type: sse
+    uri: https://a.internal/sse
+  aliased: *a
+  merged:
+    <<: *a
+    name: merged
+  twice:
+    type: sse
+    uri: https://a.internal/sse
+    uri: https://b.internal/sse
+  variable: {type: sse, uri: "https://$HOST/sse"}
+  mixed:
+    type: sse
+    uri: https://a.internal/sse
+    headers:
+      X-A: s3cret-$TOKEN
+  block:
+    type: sse
+    uri: >-
+      https://a.internal/sse
+  socket:
+    type: streamable_http
+    uri: https://a.internal/mcp
+    socket: "@egress"
+  user:
+    type: sse
+    uri: https://user:s3cret@a.internal/sse
+  escaped:
+    type: sse
+    uri: https://a.internal/sse
+    headers:
+      X-A: "\x41"
+  same:
+    type: sse
+    uri: https://a.internal/sse
+  "same":
+    type: sse
+    uri: https://a.internal/sse
+  good:
+    type: sse
+    uri: https://a.internal/sse
+"#;
+    let fixture = yaml(text);
+    let said = fixture.good("wrap", &[]);
+    for name in ["anchored", "merged", "twice", "variable", "mixed", "block", "socket", "user", "escaped", "same"] {
+        assert!(said.contains(&format!("{name}: left alone: ")), "{name}: {said}");
+    }
+    assert!(said.contains("good: wrapped") && said.contains("1 wrapped") && !said.contains("s3cret"), "{said}");
+    assert!(fixture.text().starts_with(text.split("  good:").next().unwrap()), "{}", fixture.text());
+    let (code, said) = fixture.run("unwrap", &[]);
+    assert!(code == 1 && said.contains("good: unwrapped") && said.contains("4 could not be unwrapped"), "{said}");
+    assert_eq!(fixture.text(), text);
+
+    let deep = "[".repeat(5000);
+    for (text, said) in [
+        ("extensions:\n  a: {", "not valid YAML"),
+        ("extensions:\n\ta: 1", "not valid YAML"),
+        (&*deep, "not valid YAML"),
+        ("a: 1\n---\nb: 2\n", "several documents"),
+        ("", "it is empty"),
+        ("theme: dark\n", "neither Goose's"),
+        ("extensions: []\n", "neither Goose's"),
+    ] {
+        let fixture = yaml(text);
+        let (code, output) = fixture.run("wrap", &[]);
+        assert!(code == 1 && output.contains(said) && output.contains("nothing was changed"), "{said}: {output}");
+        assert_eq!(fixture.text(), text);
+    }
+}
+
+/// What would be lost is named, and the file stays as it is.
+#[test]
+fn yaml_that_was_edited_is_not_unwrapped() {
+    for (from, to, said) in [
+        ("\"--transport\"", "\"--heartbeat-strict\", \"--transport\"", "would be lost"),
+        ("name: jarvis\n    timeout: 300", "name: jarvis\n    timeout: 301", "would be lost"),
+        ("MCP_RECONNECT_HEADER_X_PLAIN:", "OTHER:", "MCP_RECONNECT_HEADER_X_PLAIN"),
+    ] {
+        let fixture = yaml(GOOSE);
+        fixture.good("wrap", &["--only", "jarvis"]);
+        let edited = fixture.text().replacen(from, to, 1);
+        assert_ne!(edited, fixture.text(), "{from}");
+        fs::write(&fixture.file, &edited).unwrap();
+        let (code, output) = fixture.run("unwrap", &[]);
+        assert!(code == 1 && output.contains(said) && output.contains("backup"), "{from}: {output}");
+        assert_eq!(fixture.text(), edited);
+    }
+}
+
+/// The same care as for the other formats: links, permissions, files that are read-only.
+#[test]
+fn yaml_files_and_their_backups() {
+    let fixture = yaml(GOOSE);
+    fs::set_permissions(&fixture.file, fs::Permissions::from_mode(0o640)).unwrap();
+    let link = fixture.folder.join("link.yaml");
+    symlink(&fixture.file, &link).unwrap();
+    let (code, said) = finish(fixture.command().arg("wrap").arg(&link));
+    assert_eq!(code, 0, "{said}");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && fixture.text().contains("MCP_RECONNECT_WRAPPED"));
+    assert_eq!(fs::metadata(&fixture.file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_to_string(&fixture.backups()[0]).unwrap(), GOOSE);
+    let wrapped = fixture.text();
+    fs::set_permissions(&fixture.file, fs::Permissions::from_mode(0o444)).unwrap();
+    let (code, said) = fixture.run("unwrap", &[]);
+    assert!(code == 1 && said.contains("is read-only"), "{said}");
+    assert_eq!(fixture.text(), wrapped);
+    assert_eq!(fixture.names(), ["config.yaml", "link.yaml"]);
 }
 
 #[test]

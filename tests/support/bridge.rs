@@ -273,7 +273,13 @@ impl Bridge {
         Conversation { sent: std::mem::take(&mut self.sent), received: self.process.stdout.all() }
     }
 
-    /// Sends SIGTERM: the same.
+    /// `kill -9`: nothing holds of it any more.
+    pub fn kill(mut self) {
+        self.process.kill();
+        self.finished = true;
+    }
+
+    /// Sends SIGTERM: the same as [`Bridge::finish`].
     pub fn terminate(mut self) {
         self.process.signal(rustix::process::Signal::TERM);
         self.must_exit();

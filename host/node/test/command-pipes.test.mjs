@@ -135,7 +135,7 @@ test("--notify-client tells the client what happens", async (t) => {
 });
 
 test("the native command's own commands are refused, with what to do instead", async (t) => {
-  for (const word of ["demo", "check", "wrap", "unwrap", "man", "completions"]) {
+  for (const word of ["demo", "check", "wrap", "unwrap", "status", "login", "logout", "man", "completions"]) {
     const command = new Command([word, "http://example.test/mcp"]);
     t.after(() => command.kill());
     const { code } = await command.end();
@@ -143,5 +143,17 @@ test("the native command's own commands are refused, with what to do instead", a
     assert.equal(command.stdout.text, "");
     assert.equal(command.stderr.lines.length, 1, command.stderr.text);
     assert.match(command.stderr.text, new RegExp(`${word} is a part of the native command; install that`));
+    assert.ok(command.stderr.text.includes(`@mcp-reconnect/${process.platform}-${process.arch}`), command.stderr.text);
   }
+});
+
+test("there is no configuration file, and the help says so", async (t) => {
+  const refused = new Command(["--config", "options.toml", "http://example.test/mcp"]);
+  t.after(() => refused.kill());
+  assert.equal((await refused.end()).code, 2);
+  assert.match(refused.stderr.text, /'--config' found; the native command alone reads a configuration file/);
+  const help = new Command(["help"]);
+  t.after(() => help.kill());
+  assert.equal((await help.end()).code, 0);
+  assert.match(help.stdout.text, /The native one[^]*reads a\s+configuration file/);
 });

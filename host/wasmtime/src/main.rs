@@ -5,6 +5,7 @@ mod cli;
 mod demo;
 mod documentation;
 mod login;
+mod status;
 mod wrap;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(*args),
         Ok(Cli { command: Some(Command::Login(args)), .. }) => login::run(*args),
         Ok(Cli { command: Some(Command::Logout(args)), .. }) => login::forget(*args),
+        Ok(Cli { command: Some(Command::Status(args)), .. }) => Ok(status::run(&args)),
         Ok(Cli { command: Some(Command::Wrap(args)), .. }) => Ok(wrap::run(args)),
         Ok(Cli { command: Some(Command::Unwrap(args)), .. }) => Ok(wrap::unwrap(args)),
         Ok(Cli { command: Some(Command::Completions(args)), .. }) => documentation::completions(args),

@@ -3,6 +3,7 @@
 pub mod connection;
 mod credentials;
 mod events;
+mod file;
 mod net;
 pub mod oauth;
 mod variables;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mcp_reconnect::Options;
 use mcp_reconnect_command::hint;
 use tracing::level_filters::LevelFilter;
@@ -21,8 +22,9 @@ use self::connection::ConnectionArgs;
 pub use self::connection::shown_url;
 pub use self::credentials::CredentialArgs;
 use self::events::EventArgs;
-use super::{duration, size};
-use crate::{check, demo, documentation, login, wrap};
+use self::variables::WithVariables;
+use super::{duration, size, suggestion};
+use crate::{check, demo, documentation, login, status, wrap};
 
 const AFTER_HELP: &str = "\
 URL is the server's MCP endpoint (Streamable HTTP) or its SSE URL (HTTP+SSE).
@@ -33,7 +35,7 @@ Exit codes: 0 the client or a signal ended it, 1 an internal failure, 2 the comm
 For Claude Code:  claude mcp add jarvis -- mcp-reconnect https://jarvis.internal/sse
 See it work:      mcp-reconnect demo
 More:             mcp-reconnect --help, and mcp-reconnect COMMAND --help
-Variables:        MCP_RECONNECT_LOG for --log, and so on for each option; NO_COLOR";
+Options too:      MCP_RECONNECT_LOG and so on, ~/.config/mcp-reconnect/config.toml; NO_COLOR";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -65,6 +67,8 @@ pub enum Command {
     Logout(Box<login::LogoutArgs>),
     /// Say what a server can do, and how well it takes restarts
     Check(Box<check::CheckArgs>),
+    /// Say what this user's running bridges do
+    Status(status::StatusArgs),
     /// Make a client's configuration file reach its remote servers through mcp-reconnect
     Wrap(wrap::WrapArgs),
     /// Undo wrap
@@ -165,9 +169,13 @@ impl Cli {
     /// Reads the command line. What is wrong with it, or what `--help` and `--version` say, is written; then the exit code
     /// comes back.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
-        let (arguments, used) =
-            variables::with_variables(arguments.into_iter().collect(), |name| std::env::var_os(name))
-                .map_err(|problem| super::wrong_usage(&problem))?;
+        let lookup = |name: &str| std::env::var_os(name);
+        let arguments =
+            help_as_option(arguments.into_iter().collect()).map_err(|problem| super::wrong_usage(&problem))?;
+        let WithVariables { arguments, used, off } =
+            variables::with_variables(arguments, lookup).map_err(|problem| super::wrong_usage(&problem))?;
+        let (arguments, file) =
+            file::with_file(arguments, &off, lookup).map_err(|problem| super::wrong_usage(&problem))?;
         Self::try_parse_from(arguments).map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 let _ = error.print();
@@ -177,6 +185,13 @@ impl Cli {
                 let mut problem = describe(&error);
                 if !used.is_empty() {
                     problem.push_str(&format!("; options come from the environment too: {}", used.join(", ")));
+                }
+                if let Some(file) = file.filter(|file| !file.used.is_empty()) {
+                    problem.push_str(&format!(
+                        "; options come from {} too: {}",
+                        file.path.display(),
+                        file.used.join(", ")
+                    ));
                 }
                 super::wrong_usage(&problem)
             }
@@ -260,6 +275,23 @@ impl BridgeArgs {
     pub fn max_message_bytes(&self) -> usize {
         self.max_message_bytes.unwrap_or_else(|| mcp_reconnect_core::Options::new("").max_message_bytes)
     }
+}
+
+/// `help` and `help COMMAND` as `--help` and `COMMAND --help`. clap's own `help` would be one more command in each list of them.
+fn help_as_option(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    if arguments.get(1).is_none_or(|word| word != "help") {
+        return Ok(arguments);
+    }
+    arguments.remove(1);
+    let command = arguments.get(1).map(|word| word.to_string_lossy().into_owned());
+    if let Some(command) =
+        command.filter(|word| !word.starts_with('-') && Cli::command().find_subcommand(word).is_none())
+    {
+        return Err(suggestion::subcommand(&command).unwrap_or_else(|| format!("there is no command '{command}'")));
+    }
+    arguments.truncate(2);
+    arguments.push("--help".into());
+    Ok(arguments)
 }
 
 /// clap's message as one line, with what to do in place of an option of other programs.
@@ -451,8 +483,21 @@ mod tests {
     }
 
     #[test]
+    fn help_is_a_command_too() {
+        let words = |words: &[&str]| {
+            let all = ["mcp-reconnect"].iter().chain(words).map(OsString::from).collect();
+            help_as_option(all)
+                .map(|all| all.into_iter().skip(1).map(|word| word.into_string().unwrap()).collect::<Vec<_>>())
+        };
+        assert_eq!(words(&["help"]).unwrap(), ["--help"]);
+        assert_eq!(words(&["help", "wrap", "x"]).unwrap(), ["wrap", "--help"]);
+        assert_eq!(words(&["http://h/", "help"]).unwrap(), ["http://h/", "help"]);
+        assert!(words(&["help", "chekc"]).is_err_and(|problem| problem.contains("mcp-reconnect check")));
+        assert!(words(&["help", "pigeon"]).is_err_and(|problem| problem.contains("'pigeon'")));
+    }
+
+    #[test]
     fn the_help_fits_on_a_screen() {
-        use clap::CommandFactory;
         let help = Cli::command().render_help().to_string();
         assert!(help.lines().count() <= 50, "{} lines", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");

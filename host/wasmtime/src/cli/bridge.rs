@@ -14,6 +14,7 @@ use super::lines::Line;
 use super::listeners::Listeners;
 use super::log;
 use super::output::Output;
+use super::running::Activity;
 use super::signals::{SignalRequest, Signals};
 use super::sleep::SleepWatch;
 
@@ -50,7 +51,8 @@ pub async fn run(
     let lines = Lines::stdin(max_message_bytes)?;
     let (output, mut written) = Output::stdout()?;
 
-    let mut to_server = Box::pin(to_server(lines, &sender, output.clone(), max_message_bytes));
+    let activity = listeners.activity();
+    let mut to_server = Box::pin(to_server(lines, &sender, output.clone(), activity, max_message_bytes));
     let mut to_client = pin!(to_client(receiver, output, listeners));
     let mut sleep = SleepWatch::new();
 
@@ -93,8 +95,9 @@ pub async fn run(
 }
 
 /// Passes the client's messages on, until there are no more.
-async fn to_server(mut lines: Lines, sender: &Sender, output: Output, limit: usize) {
+async fn to_server(mut lines: Lines, sender: &Sender, output: Output, activity: Activity, limit: usize) {
     while let Some(batch) = lines.next().await {
+        activity.happened();
         for line in batch {
             let taken = match line {
                 Line::Text(message) => sender.send(message).await.is_ok(),
@@ -117,7 +120,9 @@ async fn to_server(mut lines: Lines, sender: &Sender, output: Output, limit: usi
 /// are written together.
 async fn to_client(mut receiver: Receiver, output: Output, mut listeners: Listeners) -> Listeners {
     let mut lines = String::new();
+    let activity = listeners.activity();
     while let Some(first) = receiver.receive().await {
+        activity.happened();
         let mut next = Some(first);
         while let Some(event) = next {
             match event {

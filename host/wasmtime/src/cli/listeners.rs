@@ -1,4 +1,4 @@
-//! Who hears what happens to the connection: the person at stderr, the hook, and whoever has fresh credentials.
+//! Who hears what happens to the connection: the person at stderr, the hook, `mcp-reconnect status`, and whoever has fresh credentials.
 
 use mcp_reconnect::oauth::Secret;
 use mcp_reconnect::{Event, Sender};
@@ -11,12 +11,14 @@ use super::header_sources::HeaderSources;
 use super::hook_event::Origin;
 use super::hooks::{HookOptions, Hooks};
 use super::oauth::Tokens;
+use super::running::{Activity, Running};
 
 /// All of them.
 pub struct Listeners {
     event_log: EventLog,
     hooks: Option<Hooks>,
     credentials: Option<Credentials>,
+    running: Running,
 }
 
 impl Listeners {
@@ -27,6 +29,7 @@ impl Listeners {
         server_url: String,
         sources: HeaderSources,
         tokens: Option<(Tokens, Option<Secret>)>,
+        running: Running,
         sender: &Sender,
     ) -> Self {
         Self {
@@ -40,12 +43,14 @@ impl Listeners {
             }),
             credentials: (tokens.is_some() || sources.patience().is_some())
                 .then(|| Credentials::start(sources, tokens, sender.clone())),
+            running,
         }
     }
 
     /// Tells all of them of an event. Never waits.
     pub fn tell(&mut self, event: &Event) {
         self.event_log.tell(event);
+        self.running.tell(event);
         if let Some(credentials) = &mut self.credentials {
             credentials.tell(event);
         }
@@ -54,10 +59,18 @@ impl Listeners {
         }
     }
 
+    /// What is to be told of messages.
+    pub fn activity(&self) -> Activity {
+        self.running.activity()
+    }
+
     /// Lets the hook hear what it has not heard yet, until the deadline.
     pub async fn finish(self, deadline: Instant) {
-        if let Some(hooks) = self.hooks {
-            hooks.finish(deadline).await;
-        }
+        let hooks = async {
+            if let Some(hooks) = self.hooks {
+                hooks.finish(deadline).await;
+            }
+        };
+        tokio::join!(hooks, self.running.finish(deadline));
     }
 }

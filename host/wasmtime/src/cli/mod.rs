@@ -16,6 +16,7 @@ pub mod log;
 pub mod oauth;
 mod output;
 mod readiness;
+pub mod running;
 mod signals;
 mod sleep;
 mod suggestion;
@@ -30,6 +31,7 @@ use self::args::{BridgeArgs, CredentialArgs};
 pub use self::credentials::is_authorized;
 use self::listeners::Listeners;
 use self::oauth::{Login, Tokens};
+use self::running::Running;
 
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
@@ -69,7 +71,8 @@ pub fn run(args: BridgeArgs) -> anyhow::Result<ExitCode> {
         match mcp_reconnect::connect(options).await {
             Ok((sender, receiver)) => {
                 let tokens = tokens.map(|tokens| (tokens, stored));
-                let listeners = Listeners::start(args.events.hook(), server_url, sources, tokens, &sender);
+                let running = Running::start(args.events.name(), server_url.clone(), sender.clone());
+                let listeners = Listeners::start(args.events.hook(), server_url, sources, tokens, running, &sender);
                 bridge::run(sender, receiver, listeners, args.max_message_bytes()).await
             }
             Err(error) => refused(error),

@@ -35,9 +35,7 @@ impl Http {
         let limit = request.timeout;
         match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(Failed { detail: format!("no answer within {} s", limit.as_secs()), for_good: false })
-            }
+            Err(_) => Err(Failed { detail: format!("no answer within {} s", limit.as_secs()), for_good: false }),
         }
     }
 

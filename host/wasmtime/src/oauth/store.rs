@@ -99,6 +99,12 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+impl From<StoreError> for String {
+    fn from(error: StoreError) -> Self {
+        error.0
+    }
+}
+
 /// The largest record that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 

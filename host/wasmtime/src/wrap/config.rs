@@ -11,6 +11,7 @@ use super::codex;
 use super::entry::{self, Entry, Verdict};
 use super::place::Place;
 use super::style::Style;
+use super::yaml;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -19,9 +20,14 @@ pub struct Config<'a> {
     /// Without the byte order mark.
     text: &'a str,
     mark: &'a str,
-    servers: Vec<Server<'a>>,
-    /// Of a file in TOML.
-    tables: Option<codex::Found<'a>>,
+    servers: Servers<'a>,
+}
+
+/// The servers of a file, by its language.
+enum Servers<'a> {
+    Json(Vec<Server<'a>>),
+    Toml(codex::Found<'a>),
+    Yaml(yaml::Found<'a>),
 }
 
 struct Server<'a> {
@@ -106,19 +112,21 @@ impl<'a> Config<'a> {
         };
         let (mark, text) =
             text.split_at(if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 });
-        if place.file.extension().is_some_and(|extension| extension == "toml") {
-            return Ok(Self { text, mark, servers: Vec::new(), tables: Some(codex::find(text)?) });
+        match place.file.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => return Ok(Self { text, mark, servers: Servers::Toml(codex::find(text)?) }),
+            Some("yaml" | "yml") => return Ok(Self { text, mark, servers: Servers::Yaml(yaml::find(text)?) }),
+            _ => {}
         }
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
             .map_err(|error| format!("it is not valid JSON: {error}; nothing was changed"))?;
         let Some(Value::Object(root)) = parsed.value else {
             return Err("it holds no JSON object, so it is no client's configuration; nothing was changed".into());
         };
-        let mut config = Self { text, mark, servers: Vec::new(), tables: None };
+        let mut servers = Vec::new();
         let mut found = false;
         let homes = if place.projects.is_empty() { vec![root] } else { project(root, &place.projects)? };
         for home in homes {
-            found |= config.collect(home);
+            found |= collect(text, home, &mut servers);
         }
         if !found {
             return Err(
@@ -127,66 +135,47 @@ impl<'a> Config<'a> {
                     .into(),
             );
         }
-        Ok(config)
-    }
-
-    /// Finds the servers in an object; whether there is a place for them.
-    fn collect(&mut self, home: Object<'a>) -> bool {
-        let mut found = false;
-        for property in home.properties {
-            let dialect = match property.name.as_str() {
-                "mcpServers" => Dialect::McpServers,
-                "servers" => Dialect::VsCode,
-                "context_servers" => Dialect::Zed,
-                "mcp" => match property.value {
-                    // VS Code's settings.json.
-                    Value::Object(inner) if inner.get_object("servers").is_some() => {
-                        found |= self.collect(inner);
-                        continue;
-                    }
-                    _ => Dialect::OpenCode,
-                },
-                _ => continue,
-            };
-            let Value::Object(servers) = property.value else { continue };
-            found = true;
-            for server in servers.properties {
-                self.add(server, dialect);
-            }
-        }
-        found
-    }
-
-    fn add(&mut self, server: ObjectProp<'a>, dialect: Dialect) {
-        let style = Style::at(self.text, server.range.start);
-        let name = server.name.into_string();
-        if let Value::Object(object) = server.value {
-            let range = object.start()..object.end();
-            self.servers.push(Server { name, entry: Entry::new(self.text, object, dialect), range, style });
-        }
+        Ok(Self { text, mark, servers: Servers::Json(servers) })
     }
 
     /// The edits that make remote servers go through the bridge.
     pub fn wrap(&self, command: &[String], only: &[String]) -> Vec<Done> {
-        match &self.tables {
-            Some(found) => each_table(found, only, |server| codex::wrap(server, command)),
-            None => self.each(only, |server| entry::wrap(&server.entry, &server.name, command, &server.style)),
-        }
+        self.each(
+            only,
+            |server| entry::wrap(&server.entry, &server.name, command, &server.style),
+            |server| codex::wrap(server, command),
+            |server| yaml::wrap(server, command),
+        )
     }
 
     /// The edits that undo it.
     pub fn unwrap(&self, only: &[String]) -> Vec<Done> {
-        match &self.tables {
-            Some(found) => each_table(found, only, codex::unwrap),
-            None => self.each(only, |server| entry::unwrap(&server.entry, &server.style)),
-        }
+        self.each(only, |server| entry::unwrap(&server.entry, &server.style), codex::unwrap, yaml::unwrap)
     }
 
-    fn each(&self, only: &[String], edit: impl Fn(&Server<'_>) -> Verdict) -> Vec<Done> {
-        let chosen = self.servers.iter().filter(|server| only.is_empty() || only.contains(&server.name));
-        chosen
-            .map(|server| Done { name: server.name.clone(), change: edit(server).into(), range: server.range.clone() })
-            .collect()
+    fn each(
+        &self,
+        only: &[String],
+        json: impl Fn(&Server<'_>) -> Verdict,
+        toml: impl Fn(&codex::Server<'_>) -> Verdict,
+        yaml: impl Fn(&yaml::Server<'_>) -> Verdict,
+    ) -> Vec<Done> {
+        let is_chosen = |name: &String| only.is_empty() || only.contains(name);
+        let done = |name: &String, range: &Range<usize>, verdict: &dyn Fn() -> Verdict| {
+            is_chosen(name).then(|| Done { name: name.clone(), change: verdict().into(), range: range.clone() })
+        };
+        let skipped = |(name, why): &(String, String)| done(name, &(0..0), &|| Verdict::Skipped(why.clone()));
+        match &self.servers {
+            Servers::Json(all) => all.iter().filter_map(|one| done(&one.name, &one.range, &|| json(one))).collect(),
+            Servers::Toml(found) => {
+                let servers = found.servers.iter().filter_map(|one| done(&one.name, &one.range, &|| toml(one)));
+                servers.chain(found.others.iter().filter_map(skipped)).collect()
+            }
+            Servers::Yaml(found) => {
+                let servers = found.servers.iter().filter_map(|one| done(&one.name, &one.range, &|| yaml(one)));
+                servers.chain(found.others.iter().filter_map(skipped)).collect()
+            }
+        }
     }
 
     /// The file with the edits made.
@@ -211,20 +200,37 @@ impl<'a> Config<'a> {
     }
 }
 
-/// The edits of a file in TOML.
-fn each_table(found: &codex::Found<'_>, only: &[String], edit: impl Fn(&codex::Server<'_>) -> Verdict) -> Vec<Done> {
-    let chosen = |name: &String| only.is_empty() || only.contains(name);
-    let servers = found.servers.iter().filter(|server| chosen(&server.name)).map(|server| Done {
-        name: server.name.clone(),
-        change: edit(server).into(),
-        range: server.range.clone(),
-    });
-    let others = found.others.iter().filter(|(name, _)| chosen(name)).map(|(name, why)| Done {
-        name: name.clone(),
-        change: Change::Skipped(why.clone()),
-        range: 0..0,
-    });
-    servers.chain(others).collect()
+/// Finds the servers in an object; whether there is a place for them.
+fn collect<'a>(text: &'a str, home: Object<'a>, all: &mut Vec<Server<'a>>) -> bool {
+    let mut found = false;
+    for property in home.properties {
+        let dialect = match property.name.as_str() {
+            "mcpServers" => Dialect::McpServers,
+            "servers" => Dialect::VsCode,
+            "context_servers" => Dialect::Zed,
+            "mcp" => match property.value {
+                // VS Code's settings.json.
+                Value::Object(inner) if inner.get_object("servers").is_some() => {
+                    found |= collect(text, inner, all);
+                    continue;
+                }
+                _ => Dialect::OpenCode,
+            },
+            _ => continue,
+        };
+        let Value::Object(servers) = property.value else { continue };
+        found = true;
+        all.extend(servers.properties.into_iter().filter_map(|server| self::server(text, server, dialect)));
+    }
+    found
+}
+
+fn server<'a>(text: &'a str, server: ObjectProp<'a>, dialect: Dialect) -> Option<Server<'a>> {
+    let style = Style::at(text, server.range.start);
+    let name = server.name.into_string();
+    let Value::Object(object) = server.value else { return None };
+    let range = object.start()..object.end();
+    Some(Server { name, entry: Entry::new(text, object, dialect), range, style })
 }
 
 /// The entry of the nearest of these folders under `projects`.

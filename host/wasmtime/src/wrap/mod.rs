@@ -7,6 +7,7 @@ mod entry;
 mod file;
 mod place;
 mod style;
+mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,8 +21,9 @@ use crate::cli;
 const AFTER_HELP: &str = "\
 FILE is the configuration of Claude Code (.mcp.json, ~/.claude.json), Cursor (.cursor/mcp.json), VS Code
 (.vscode/mcp.json), Windsurf (mcp_config.json), Zed (settings.json), opencode (opencode.json), Codex
-(~/.codex/config.toml) or another client that keeps its servers the same way. Comments, order and indentation stay. The file as it was is kept in the user's own folder for
-state, for nobody else to read: it may hold secrets.
+(~/.codex/config.toml), Goose (~/.config/goose/config.yaml), Continue (config.yaml, .continue/mcpServers/*.yaml) or
+another client that keeps its servers the same way. Comments, order and indentation stay. The file as it was is kept
+in the user's own folder for state, for nobody else to read: it may hold secrets.
 
 Values of headers go into the entry's env, from where the bridge takes them (--header-env): they are not in the
 process list. What the client expands there (${VAR}, ${env:VAR}, ${input:id}) it goes on expanding.

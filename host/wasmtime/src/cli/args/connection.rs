@@ -1,6 +1,7 @@
 //! Which server, over which transport, by which way and as whom: what everything that connects is told.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mcp_reconnect::oauth::Session;
@@ -8,6 +9,7 @@ use mcp_reconnect::{HttpOptions, Options, TransportChoice};
 use mcp_reconnect_command::{hint, variable};
 
 use super::credentials::CredentialArgs;
+use super::file::OFF;
 use super::net::NetArgs;
 use super::oauth::OauthArgs;
 use crate::cli::environment;
@@ -34,6 +36,13 @@ pub struct ConnectionArgs {
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, value_name = "NAME", hide_possible_values = true)]
     #[arg(help_heading = HEADING)]
     transport: TransportArg,
+    /// A file of options in TOML, or off [default: config.toml in the user's folder]
+    ///
+    /// Its keys are the long options; a table below servers, by URL or name, is for one server. The command line and the
+    /// environment go before it. The default is ~/.config/mcp-reconnect/config.toml (or below $XDG_CONFIG_HOME; on macOS in
+    /// ~/Library/Application Support, on Windows in %APPDATA%).
+    #[arg(long, value_name = "FILE", help_heading = HEADING, hide_short_help = true)]
+    config: Option<PathBuf>,
     /// Who the client is.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -128,6 +137,14 @@ impl ConnectionArgs {
     /// URL comes from the environment it is left there.
     pub fn login_arguments(&self, brief: bool) -> Vec<OsString> {
         let mut all = self.oauth.to_arguments();
+        if let Some(config) = &self.config {
+            let config = if config.as_os_str() == OFF {
+                config.clone()
+            } else {
+                std::path::absolute(config).unwrap_or(config.clone())
+            };
+            all.extend(["--config".into(), config.into()]);
+        }
         if !brief {
             all.extend(self.net.to_arguments());
         }

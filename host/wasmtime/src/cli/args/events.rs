@@ -31,7 +31,7 @@ pub struct EventArgs {
     /// Also for each further attempt of an outage, at most once a second
     #[arg(long, requires = "on_event", hide_short_help = true)]
     all_attempts: bool,
-    /// Your name for the server, for the command
+    /// Your name for the server, for the command, status and a file of options
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), hide_short_help = true)]
     name: Option<String>,
     /// How long the command may run [default: 10s]
@@ -43,6 +43,11 @@ pub struct EventArgs {
 }
 
 impl EventArgs {
+    /// The user's name for the server, or empty.
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+
     /// The hook, if there is one.
     pub fn hook(&self) -> Option<HookOptions> {
         let command = self.on_event.clone()?;
@@ -51,7 +56,7 @@ impl EventArgs {
             names: self.events.clone(),
             all_attempts: self.all_attempts,
             timeout: self.event_timeout.unwrap_or(TIMEOUT),
-            name: self.name.clone().unwrap_or_default(),
+            name: self.name(),
         })
     }
 }

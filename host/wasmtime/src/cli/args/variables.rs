@@ -9,20 +9,29 @@ use mcp_reconnect_command::variable;
 use super::Cli;
 
 /// Commands that connect as the bridge does, and share its options.
-const CONNECTING: [&str; 3] = ["check", "login", "logout"];
+pub(super) const CONNECTING: [&str; 3] = ["check", "login", "logout"];
 
-/// The command line with what the environment has beside it, and the variables that were used.
+/// The command line with what the environment has beside it.
+pub struct WithVariables {
+    pub arguments: Vec<OsString>,
+    /// The variables that were used.
+    pub used: Vec<String>,
+    /// The switches that were switched off.
+    pub off: Vec<String>,
+}
+
+/// Adds what the environment has.
 pub fn with_variables(
     mut arguments: Vec<OsString>,
     lookup: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Vec<OsString>, Vec<String>), String> {
+) -> Result<WithVariables, String> {
     let cli = Cli::command();
     let sub = arguments.get(1).and_then(|word| cli.find_subcommand(word));
     if sub.is_some_and(|sub| !CONNECTING.contains(&sub.get_name())) {
-        return Ok((arguments, Vec::new()));
+        return Ok(WithVariables { arguments, used: Vec::new(), off: Vec::new() });
     }
     let of_the_bridge: Vec<&str> = cli.get_arguments().filter_map(|arg| arg.get_long()).collect();
-    let (mut added, mut used) = (Vec::new(), Vec::new());
+    let (mut added, mut used, mut off) = (Vec::new(), Vec::new(), Vec::new());
     for arg in sub.unwrap_or(&cli).get_arguments() {
         let Some(long) = arg.get_long().filter(|long| of_the_bridge.contains(long)) else { continue };
         let name = variable::name(long);
@@ -39,7 +48,10 @@ pub fn with_variables(
         };
         match (arg.get_action(), value.to_str()) {
             (ArgAction::SetTrue, text) => match variable::switch(text.unwrap_or_default()) {
-                Ok(false) => continue,
+                Ok(false) => {
+                    off.push(long.to_owned());
+                    continue;
+                }
                 Ok(true) => added.push(option),
                 Err(mend) => return Err(format!("{name} is for the switch --{long}; {mend}")),
             },
@@ -51,11 +63,11 @@ pub fn with_variables(
     }
     let at = if sub.is_some() { 2 } else { 1 }.min(arguments.len());
     arguments.splice(at..at, added);
-    Ok((arguments, used))
+    Ok(WithVariables { arguments, used, off })
 }
 
 /// Whether the command line has the option.
-fn is_given(arguments: &[OsString], long: &str, short: Option<char>) -> bool {
+pub(super) fn is_given(arguments: &[OsString], long: &str, short: Option<char>) -> bool {
     let words = arguments.iter().skip(1).take_while(|word| *word != "--").filter_map(|word| word.to_str());
     let name = |word: &str| word.strip_prefix("--").map(|word| word.split('=').next() == Some(long));
     words.into_iter().any(|word| {
@@ -71,7 +83,7 @@ mod tests {
     fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
         let all = std::iter::once("mcp-reconnect").chain(arguments.iter().copied()).map(OsString::from).collect();
         let lookup = |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.into());
-        let (all, _) = with_variables(all, lookup)?;
+        let all = with_variables(all, lookup)?.arguments;
         Ok(all.into_iter().skip(1).map(|word| word.into_string().expect("a text")).collect())
     }
 
