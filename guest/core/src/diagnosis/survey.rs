@@ -74,7 +74,7 @@ impl Survey {
     /// Whether the answer is a redirect that the engine would follow (307 or 308 inside the origin). Then the request is to
     /// be built and made again.
     pub fn redirected(&mut self, answer: &Answer) -> bool {
-        let target = answer.location.as_deref().and_then(|location| self.url.resolve(location).ok());
+        let target = answer.location.as_deref().and_then(|location| self.url.resolve_iri(location).ok());
         match target {
             Some(target)
                 if matches!(answer.status, 307 | 308)
@@ -98,7 +98,7 @@ impl Survey {
             }
             Transport::HttpSse => {
                 let endpoint = answer.endpoint.as_deref().ok_or_else(|| answer.describe())?;
-                let endpoint = self.url.resolve(endpoint.trim())?;
+                let endpoint = self.url.resolve_iri(endpoint.trim())?;
                 if !endpoint.same_origin(&self.url) {
                     return Err("the endpoint is in another origin".to_string());
                 }

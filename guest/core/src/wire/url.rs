@@ -44,6 +44,24 @@ impl Url {
         Self::from_uri(uri)
     }
 
+    /// The same for a reference that a server gives as people write it: spaces and letters beyond ASCII are escaped (RFC 3987,
+    /// section 3.1).
+    pub(crate) fn resolve_iri(&self, reference: &str) -> Result<Self, String> {
+        if reference.is_ascii() && !reference.contains(' ') {
+            return self.resolve(reference);
+        }
+        let mut escaped = String::with_capacity(reference.len());
+        for c in reference.chars() {
+            if c == ' ' || !c.is_ascii() && !crate::text::is_invisible(c) {
+                let mut bytes = [0; 4];
+                escaped.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+            } else {
+                escaped.push(c);
+            }
+        }
+        self.resolve(&escaped)
+    }
+
     /// Whether scheme, host and port (given or implied) are the same.
     pub fn same_origin(&self, other: &Self) -> bool {
         self.https == other.https && self.authority == other.authority

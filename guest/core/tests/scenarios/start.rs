@@ -173,6 +173,25 @@ fn an_endpoint_in_another_origin_gets_nothing() {
 }
 
 #[test]
+fn an_endpoint_may_be_spelt_as_people_write_it() {
+    for (endpoint, path) in [
+        ("/messages?name=\u{e9} \u{bd}", Some("/messages?name=%C3%A9%20%C2%BD")),
+        ("/m/\u{65e5}?a=%20", Some("/m/%E6%97%A5?a=%20")),
+        ("/m{id}", None),
+        ("/m\u{202e}x", None),
+    ] {
+        let mut options = Options::new(URL);
+        options.transport = TransportChoice::HttpSse;
+        let mut world = World::with(Knobs::sse(), options, 1);
+        world.rule("GET /mcp", Reply::Events(vec![format!("event: endpoint\ndata: {endpoint}\n\n")], false));
+        world.initialize();
+        world.run_for(SECOND);
+        let posts: Vec<_> = world.started("POST").iter().map(|one| one.request.path.clone()).collect();
+        assert_eq!(posts.first().map(String::as_str), path, "{endpoint}");
+    }
+}
+
+#[test]
 fn an_endpoint_event_that_never_comes_is_not_waited_for() {
     let mut options = Options::new(URL);
     options.transport = TransportChoice::HttpSse;

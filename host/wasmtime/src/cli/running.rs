@@ -264,7 +264,7 @@ fn records(store: &FileStore) -> Result<Vec<Record>, String> {
                     all.extend(store.load(key)?.and_then(|text| serde_json::from_str(&text).ok()));
                 }
                 Ok(None) => {}
-                Err(problem) => return Err(problem),
+                Err(problem) => return Err(problem.into()),
             }
         } else if let Some(key) = name.strip_suffix(".lock") {
             let age = file.metadata().and_then(|found| found.modified()).ok().and_then(|time| time.elapsed().ok());

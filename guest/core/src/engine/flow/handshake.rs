@@ -139,7 +139,7 @@ impl Engine {
         if !self.connection.handshake().is_some_and(|handshake| handshake.awaits_endpoint_on(stream)) {
             return self.log(Level::Warn, "a second endpoint event: dropped");
         }
-        let endpoint = match self.url.resolve(data.trim()) {
+        let endpoint = match self.url.resolve_iri(data.trim()) {
             Ok(endpoint) if endpoint.same_origin(&self.url) => endpoint,
             Ok(endpoint) => {
                 let text = alloc::format!(

@@ -23,7 +23,7 @@ impl Engine {
             (exchange.role.clone(), exchange.context, exchange.url.clone(), exchange.redirects);
         let target = location
             .and_then(|location| core::str::from_utf8(location).ok())
-            .and_then(|location| url.resolve(location).ok());
+            .and_then(|location| url.resolve_iri(location).ok());
         // Where HTTP+SSE messages go is said by the stream, and by nothing else.
         let is_sse_post = !matches!(role, Role::Stream) && context.transport == Transport::HttpSse;
         match target {
