@@ -221,7 +221,8 @@ fn cut(text: &str) -> String {
 /// The folder of the files, beside the credentials: clients pass on HOME, and seldom XDG_RUNTIME_DIR.
 fn store() -> Result<FileStore, String> {
     let folder: Option<PathBuf> = FileStore::of_user().and_then(|store| Some(store.folder().parent()?.join("running")));
-    folder.map(FileStore::new).ok_or_else(|| "there is no folder for it; set HOME".to_owned())
+    let store = folder.map(|folder| FileStore::new(folder).without_flush());
+    store.ok_or_else(|| "there is no folder for it; set HOME".to_owned())
 }
 
 /// Takes a name that no other bridge had.

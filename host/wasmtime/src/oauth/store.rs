@@ -113,12 +113,19 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct FileStore {
     folder: PathBuf,
+    /// Whether what is saved is on the disk before it replaces the old.
+    flushes: bool,
 }
 
 impl FileStore {
     /// A store in this folder, which is made when something is stored.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), flushes: true }
+    }
+
+    /// The same store for what need not outlive the machine's power: saving does not wait for the disk.
+    pub fn without_flush(self) -> Self {
+        Self { flushes: false, ..self }
     }
 
     /// The store that the command uses: `mcp-reconnect/oauth` in `$XDG_STATE_HOME` or `~/.local/state`, on macOS in
@@ -209,7 +216,9 @@ impl Store for FileStore {
             }
             let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
             file.write_all(text.as_bytes())?;
-            file.sync_all()?;
+            if self.flushes {
+                file.sync_all()?;
+            }
             fs::rename(&new, &path)
         };
         write().map_err(|error| problem(&path, &error))
