@@ -1,5 +1,6 @@
 //! A server that wants the client's secrets sent elsewhere, or headers of its own injected.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -252,8 +253,12 @@ fn injected_headers() {
         assert!(server.records().iter().all(|record| is_clean(&record.http)));
     }
 
-    // The endpoint goes into the request line.
-    for endpoint in ["/message?session=a b HTTP/1.1\rx-injected: yes", "/message?session=\u{1}", "/message?é=\u{7f}"] {
+    // The endpoint goes into the request line: spaces are escaped, and with control characters it is refused.
+    for (endpoint, sent) in [
+        ("/message?session=a b HTTP/1.1\rx-injected: yes", Some("/message?session=a%20b%20HTTP/1.1")),
+        ("/message?session=\u{1}", None),
+        ("/message?é=\u{7f}", None),
+    ] {
         let server = Script::sse()
             .on(move |call, reply| match call.kind {
                 "GET" => {
@@ -267,13 +272,23 @@ fn injected_headers() {
             .start();
         let mut bridge = start(&server.url(), &["--transport", "sse"]);
         let initialize = bridge.begin_initialize(json!({}));
-        // The session is answered by nobody; what matters is what was sent.
-        if !server.records().is_empty() {
-            bridge.cancel(&initialize);
-        }
         server.wait_for("GET", 1);
+        // The session is answered by nobody; what matters is what was sent.
+        if sent.is_some() {
+            server.wait_for("initialize", 1);
+            bridge.cancel(&initialize);
+        } else {
+            bridge.answer(&initialize);
+        }
         bridge.finish();
-        assert!(server.records().iter().all(|record| is_clean(&record.http)), "{endpoint:?}");
+        let targets: BTreeSet<_> = server
+            .records()
+            .iter()
+            .filter(|record| record.kind != "GET")
+            .map(|record| record.http.target.clone())
+            .collect();
+        assert_eq!(targets.iter().map(String::as_str).collect::<Vec<_>>(), Vec::from_iter(sent), "{endpoint:?}");
+        assert!(server.records().iter().all(|record| record.http.header("x-injected").is_none()), "{endpoint:?}");
     }
 }
 
