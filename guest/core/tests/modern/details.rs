@@ -1,11 +1,13 @@
 //! Rules that only one odd message, or one of several things at once, shows.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mcp_reconnect_core::{Event, Failure, Input, Instant, Options, SECOND, errors};
+use mcp_reconnect_core::{Event, Failure, Input, Instant, Options, SECOND, State, errors};
 use serde_json::{Value, json};
 
 use crate::rig::*;
+use crate::translated::{call, initialize, refuse, server, session};
 
 /// The code of the error that the client was told as the answer to this request.
 fn code(rig: &Rig, id: &Value) -> Option<i64> {
@@ -513,4 +515,207 @@ fn whether_the_server_took_a_call_that_has_no_answer_is_said() {
             (&json!(errors::OUTCOME_UNKNOWN), &json!(kind.is_some()))
         );
     }
+}
+
+#[test]
+fn which_refusals_of_an_initialize_lead_to_a_discover() {
+    let this = json!({"supported": [VERSION]});
+    for (status, error, data, asked) in [
+        (200, -32601, json!(null), true),
+        (406, -32022, this.clone(), true),
+        (406, -32000, json!(null), false),
+        (500, -32603, json!(null), false),
+        (500, -32022, this, false),
+    ] {
+        let mut rig = Rig::new();
+        initialize(&mut rig);
+        rig.error("initialize", status, error, data);
+        assert_eq!(rig.is_open("server/discover"), asked, "{status} {error}");
+    }
+}
+
+#[test]
+fn a_version_that_is_refused_and_supported_is_asked_for_twice_and_not_more() {
+    let mut rig = Rig::new();
+    initialize(&mut rig);
+    rig.error("initialize", 400, -32600, json!(null));
+    for asked in [true, false] {
+        rig.error("server/discover", 400, -32022, json!({"supported": [VERSION]}));
+        assert_eq!(rig.is_open("server/discover"), asked);
+    }
+}
+
+/// A result that asks for this many things, the first under a name of so many bytes.
+fn asks_for(questions: usize, name: usize) -> Value {
+    let question = json!({"method": "elicitation/create", "params": {}});
+    let name = |number: usize| if number == 0 { "n".repeat(name) } else { number.to_string() };
+    let requests: serde_json::Map<_, _> = (0..questions).map(|number| (name(number), question.clone())).collect();
+    json!({"resultType": "input_required", "inputRequests": requests})
+}
+
+#[test]
+fn a_server_asks_for_64_things_at_once_and_with_names_of_1024_bytes_at_most() {
+    for (questions, name, asked) in [(64, 1024, true), (65, 1, false), (1, 1025, false)] {
+        let (mut rig, _) = session();
+        call(&mut rig, json!(1));
+        rig.result("tools/call", asks_for(questions, name));
+        let told = rig.take();
+        if asked {
+            assert_eq!(told.iter().filter(|message| message["method"] == "elicitation/create").count(), questions);
+            let ids: BTreeSet<String> = told.iter().map(|message| message["id"].to_string()).collect();
+            assert_eq!(ids.len(), questions, "each question has an id of its own");
+        } else {
+            assert_eq!(
+                (told.len(), &told[0]["id"], &told[0]["error"]["code"]),
+                (1, &json!(1), &json!(errors::HTTP_ERROR))
+            );
+        }
+    }
+}
+
+#[test]
+fn words_in_a_result_ask_for_nothing() {
+    let (mut rig, _) = session();
+    call(&mut rig, json!(1));
+    let result = json!({"resultType": "complete", "content": [{"type": "text", "text": "input_required"}]});
+    rig.result("tools/call", result.clone());
+    assert_eq!(rig.take(), [json!({"jsonrpc": "2.0", "id": 1, "result": result})]);
+}
+
+#[test]
+fn what_a_stream_does_not_tell_of_is_said() {
+    for (told, said) in [
+        (json!({"toolsListChanged": true, "resourcesListChanged": true}), false),
+        (json!({"toolsListChanged": true}), true),
+    ] {
+        let mut rig = Rig::new();
+        initialize(&mut rig);
+        refuse(&mut rig);
+        rig.result("server/discover", server());
+        rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        rig.acknowledge(told);
+        assert_eq!(rig.logged("does not tell of everything"), said);
+    }
+}
+
+#[test]
+fn a_stream_is_asked_for_what_the_server_declares() {
+    for (capabilities, notifications) in [
+        (json!({"tools": {"listChanged": true}}), json!({"toolsListChanged": true})),
+        (json!({"prompts": {"listChanged": true}}), json!({"promptsListChanged": true})),
+        (json!({"resources": {"listChanged": true}}), json!({"resourcesListChanged": true})),
+    ] {
+        let mut rig = Rig::new();
+        initialize(&mut rig);
+        refuse(&mut rig);
+        let mut result = server();
+        result["capabilities"] = capabilities;
+        rig.result("server/discover", result);
+        rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        let (listen, _) = rig.find("subscriptions/listen");
+        assert_eq!(body(&rig.open[&listen])["params"]["notifications"], notifications);
+    }
+}
+
+#[test]
+fn a_subscription_waits_for_the_acknowledgement_of_a_stream_that_has_its_uri() {
+    let (mut rig, _) = session();
+    for id in [1, 2] {
+        rig.say(json!({"jsonrpc": "2.0", "id": id, "method": "resources/subscribe", "params": {"uri": "x:1"}}));
+        assert!(rig.told.is_empty(), "{:?}", rig.told);
+    }
+    // Other requests go on, and what the stream brings for subscriptions is not their answer.
+    call(&mut rig, json!(3));
+    rig.acknowledge(json!({"toolsListChanged": true, "resourceSubscriptions": ["x:1"]}));
+    let ids: Vec<_> = rig.take().iter().map(|message| message["id"].clone()).collect();
+    assert_eq!(ids, [json!(1), json!(2)]);
+    // One that is cancelled waits no more.
+    rig.say(json!({"jsonrpc": "2.0", "id": 4, "method": "resources/subscribe", "params": {"uri": "x:2"}}));
+    let before = rig.engine.status().in_flight;
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 4}}));
+    assert_eq!(rig.engine.status().in_flight, before - 1);
+    rig.acknowledge(json!({"toolsListChanged": true, "resourceSubscriptions": ["x:1", "x:2"]}));
+    assert!(rig.told.is_empty(), "{:?}", rig.told);
+}
+
+#[test]
+fn what_is_no_message_on_a_stream_is_said() {
+    let (mut rig, listen) = session();
+    rig.bytes(listen, "data: []\n\n");
+    assert!(rig.told.is_empty() && rig.logged("it is not JSON-RPC"));
+}
+
+#[test]
+fn tools_that_cannot_be_used_are_left_out_of_a_list_and_of_nothing_else() {
+    let (mut rig, _) = session();
+    let tools = json!({"resultType": "complete", "tools": [tool("good", "R"), tool("bad", "a b")]});
+    rig.say(json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
+    rig.result("tools/list", tools.clone());
+    assert_eq!(rig.take()[0]["result"]["tools"].as_array().map(Vec::len), Some(1));
+    call(&mut rig, json!(2));
+    rig.result("tools/call", tools.clone());
+    assert_eq!(rig.take()[0]["result"], tools);
+}
+
+#[test]
+fn only_a_version_that_is_refused_and_supported_is_tried_once_more() {
+    for (error, supported) in [(-32022, "2031-01-01"), (-32602, VERSION)] {
+        let (mut rig, _) = session();
+        call(&mut rig, json!(1));
+        rig.error("tools/call", 200, error, json!({"supported": [supported]}));
+        assert_eq!(code(&rig, &json!(1)), Some(error));
+    }
+    // And headers are those of calls.
+    let (mut rig, _) = session();
+    rig.say(json!({"jsonrpc": "2.0", "id": 1, "method": "prompts/list"}));
+    rig.error("prompts/list", 200, -32020, json!(null));
+    assert_eq!(code(&rig, &json!(1)), Some(-32020));
+}
+
+#[test]
+fn the_stream_of_a_translated_session_is_let_go_when_the_server_takes_no_connections() {
+    let (mut rig, listen) = session();
+    let (exchange, ..) = call(&mut rig, json!(1));
+    rig.fail(exchange, Failure::Connect);
+    assert!(rig.cancelled.contains(&listen));
+}
+
+/// What a session finds out counts for the versions without one.
+#[test]
+fn a_server_that_is_found_again_for_a_session_is_asked_at_once_for_the_other_requests() {
+    let mut rig = with_session(Options::new(URL));
+    rig.discovered();
+    rig.ask(json!(1), "tools/list", json!({}));
+    rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}));
+    fail_for(&mut rig, Failure::Connect, 20 * SECOND);
+    while !rig.is_open("initialize") {
+        if rig.is_open("server/discover") {
+            let (own, _) = rig.find("server/discover");
+            rig.fail(own, Failure::Connect);
+        }
+        rig.pass(SECOND / 100);
+    }
+    let info = json!({"name": "s", "version": "1"});
+    if rig.is_open("server/discover") {
+        let (own, _) = rig.find("server/discover");
+        rig.fail(own, Failure::Connect);
+    }
+    rig.result("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": info}));
+    let (exchange, _) = rig.find("notifications/initialized");
+    rig.answer(exchange, 202, "text/plain", "");
+    rig.pass(Duration::from_nanos(1));
+    assert!(rig.is_open("server/discover"), "{:?}", rig.methods());
+}
+
+#[test]
+fn the_status_is_that_of_the_session_where_the_client_asked_for_one() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    assert_eq!(rig.engine.status().state, State::Ready);
+    initialize(&mut rig);
+    assert_eq!(rig.engine.status().state, State::Connecting);
+    rig.error("initialize", 200, -32602, json!(null));
+    assert_eq!(code(&rig, &json!("i")), Some(-32602));
+    // There is none after all.
+    assert_eq!(rig.engine.status().state, State::Ready);
 }
