@@ -446,6 +446,9 @@ fn a_path_that_is_not_found_is_tried_three_times_more() {
         assert!(sent < 20);
         let (exchange, _) = rig.find("tools/call");
         rig.answer(exchange, 404, "text/html", HTML);
+        if sent == 4 {
+            break;
+        }
         if rig.told.is_empty() {
             rig.until_asked();
             rig.result("server/discover", discover_result());
@@ -718,4 +721,60 @@ fn the_status_is_that_of_the_session_where_the_client_asked_for_one() {
     assert_eq!(code(&rig, &json!("i")), Some(-32602));
     // There is none after all.
     assert_eq!(rig.engine.status().state, State::Ready);
+}
+
+#[test]
+fn a_stream_that_could_not_be_opened_is_lost() {
+    let mut rig = Rig::new();
+    rig.discovered();
+    rig.ask(json!(1), "subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+    let (listen, _) = rig.find("subscriptions/listen");
+    rig.fail(listen, Failure::Lost);
+    assert!(rig.logged("a stream of notifications was lost"));
+}
+
+#[test]
+fn a_call_of_the_session_does_not_excuse_the_silence_of_the_other_lane() {
+    let mut rig = with_session(Options { heartbeat_timeout: 5 * SECOND, ..Options::new(URL) });
+    rig.discovered();
+    let listen = rig.listening(json!(1));
+    rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "t"}}));
+    unanswered(&mut rig);
+    assert!(rig.cancelled.contains(&listen));
+}
+
+#[test]
+fn a_close_waits_for_what_the_server_may_answer_and_for_nothing_else() {
+    let closed = |rig: &Rig| rig.events.contains(&Event::Closed);
+    let mut rig = Rig::new();
+    rig.discovered();
+    rig.ask(json!(1), "tools/call", json!({"name": "t"}));
+    rig.input(Input::Close);
+    assert!(!closed(&rig));
+    rig.result("tools/call", json!({"resultType": "complete"}));
+    assert!(rig.take()[0]["result"].is_object() && closed(&rig));
+    // The server is away.
+    let mut rig = Rig::new();
+    rig.discovered();
+    rig.ask(json!(1), "tools/call", json!({"name": "t"}));
+    rig.lose_all(Failure::Connect);
+    rig.input(Input::Close);
+    assert!(closed(&rig) && rig.told.len() == 1, "{:?}", rig.told);
+}
+
+#[test]
+fn what_the_client_says_beside_requests_belongs_to_its_session() {
+    let mut rig = with_session(Options::new(URL));
+    rig.discovered();
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/x"}));
+    let (exchange, _) = rig.find("notifications/x");
+    assert_eq!(header(&rig.open[&exchange], "mcp-protocol-version"), Some("2025-11-25"));
+    rig.say(json!({"jsonrpc": "2.0", "id": 99, "result": {}}));
+    assert!(rig.logged("that no session asks any more") && !rig.logged("versions without sessions know none"));
+    // And to nothing before there is either.
+    let mut rig = Rig::new();
+    rig.say(json!({"jsonrpc": "2.0", "method": "notifications/x"}));
+    assert!(rig.logged("notifications/x before initialize"));
+    rig.say(json!({"jsonrpc": "2.0", "id": 99, "result": {}}));
+    assert!(rig.logged("that no session asks any more") && rig.started.is_empty());
 }
