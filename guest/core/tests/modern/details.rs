@@ -778,3 +778,32 @@ fn what_the_client_says_beside_requests_belongs_to_its_session() {
     rig.say(json!({"jsonrpc": "2.0", "id": 99, "result": {}}));
     assert!(rig.logged("that no session asks any more") && rig.started.is_empty());
 }
+
+#[test]
+fn whether_the_server_was_told_of_a_call_that_took_too_long_is_said() {
+    for reached in [true, false] {
+        let mut rig = with_session(Options { run_timeout: 10 * SECOND, ..Options::new(URL) });
+        let (exchange, ..) = call(&mut rig, json!(1));
+        rig.head(exchange, 200, "text/event-stream");
+        if !reached {
+            rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}));
+            let (list, _) = rig.find("tools/list");
+            rig.answer(list, 503, "text/plain", "upstream connect error");
+        }
+        while rig.open.contains_key(&exchange) && rig.now < Instant::ZERO + 20 * SECOND {
+            for other in rig.open.keys().copied().collect::<Vec<_>>() {
+                if other != exchange && !reached {
+                    rig.answer(other, 503, "text/plain", "upstream connect error");
+                } else if other != exchange && rig.is_open("ping") {
+                    rig.result("ping", json!({}));
+                }
+            }
+            rig.pass(SECOND / 10);
+        }
+        let error = rig.told.iter().find(|message| message["id"] == 1).expect("it is answered")["error"].clone();
+        assert_eq!(error["code"], errors::TIMED_OUT, "{error}");
+        let told = rig.is_open("notifications/cancelled");
+        assert_eq!(told, reached);
+        assert_eq!(error["message"].to_string().contains("the server was told to cancel it"), told, "{error}");
+    }
+}

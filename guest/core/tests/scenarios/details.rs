@@ -110,3 +110,35 @@ fn that_a_subscription_is_not_restored_yet_is_said_once() {
     assert_eq!(said, 1, "{}", world.story());
     assert!(world.server.sessions[&world.server.current].subscriptions.contains("x:1"), "{}", world.story());
 }
+
+/// What a session had is not set up again for one that ends.
+#[test]
+fn nothing_is_restored_while_the_connection_closes() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    for number in 0..20 {
+        let subscribed = world.ask("resources/subscribe", &format!(r#"{{"tag":$TAG,"uri":"x:{number}"}}"#));
+        world.wait(subscribed, SECOND);
+    }
+    world.host(Input::Reconnect);
+    assert!(world.run_until(5 * SECOND, |world| world.started("resources/subscribe").len() > 20));
+    world.call("slow", 400);
+    let before = world.started("resources/subscribe").len();
+    assert!(before < 40, "a few at a time");
+    world.host(Input::Close);
+    world.run_for(SECOND);
+    assert_eq!(world.started("resources/subscribe").len(), before, "{}", world.story());
+}
+
+/// A list that was taken and broke off says no more of the session than one that was answered so.
+#[test]
+fn a_list_that_was_taken_and_broke_off_is_not_asked_for_again() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("tools/call", json_body(r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32603,"message":"no session"}}"#));
+    world.rule("tools/list", Reply::EventsThenCut(vec![": taken\n\n".to_string()]));
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, 20 * SECOND).code(), Some(-32603), "{}", world.story());
+    assert_eq!(world.started("tools/list").len(), 1, "{}", world.story());
+    world.verify();
+}
