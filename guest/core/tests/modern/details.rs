@@ -807,3 +807,35 @@ fn whether_the_server_was_told_of_a_call_that_took_too_long_is_said() {
         assert_eq!(error["message"].to_string().contains("the server was told to cancel it"), told, "{error}");
     }
 }
+
+/// Whether a discover ran does not matter, and clients wait for it for a short time only.
+#[test]
+fn a_discover_that_is_lost_counts_as_not_sent() {
+    let mut rig = Rig::new();
+    rig.ask(json!(1), "server/discover", json!({}));
+    for _ in 0..4 {
+        rig.until_asked();
+        let (exchange, _) = rig.find("server/discover");
+        rig.fail(exchange, Failure::Lost);
+        assert_eq!((rig.engine.status().replays, rig.told.len()), (0, 0));
+    }
+}
+
+#[test]
+fn what_a_server_notifies_of_is_not_taken_for_progress() {
+    let mut rig = Rig::new();
+    rig.ask(json!(1), "tools/list", json!({"_meta": {"progressToken": "p"}}));
+    let message = |method: &str, progress: u32| json!({"jsonrpc": "2.0", "method": method, "params": {"progressToken": "p", "progress": progress}});
+    for (progress, passes) in [(5, true), (4, false)] {
+        let (exchange, _) = rig.find("tools/list");
+        rig.head(exchange, 200, "text/event-stream");
+        rig.event(exchange, &message("notifications/progress", progress));
+        assert_eq!(rig.take().len(), usize::from(passes));
+        rig.event(exchange, &message("notifications/x", progress));
+        assert_eq!(rig.take().len(), 1);
+        if passes {
+            rig.fail(exchange, Failure::Lost);
+            rig.result("server/discover", discover_result());
+        }
+    }
+}
