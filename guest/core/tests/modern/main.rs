@@ -2,6 +2,7 @@
 //! found out which versions a server speaks.
 
 mod credentials;
+mod details;
 mod era;
 mod listen;
 mod pass_through;

@@ -9,18 +9,18 @@ use crate::rig::*;
 
 const META: &str = "io.modelcontextprotocol/";
 
-fn initialize(rig: &mut Rig) {
+pub fn initialize(rig: &mut Rig) {
     rig.say(json!({"jsonrpc": "2.0", "id": "i", "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "clientInfo": {"name": "old", "version": "3"},
         "capabilities": {"elicitation": {}, "tasks": {"list": {}}}}}));
 }
 
 /// How a server that speaks only versions without sessions refuses `initialize`.
-fn refuse(rig: &mut Rig) {
+pub fn refuse(rig: &mut Rig) {
     rig.error("initialize", 400, -32022, json!({"supported": [VERSION], "requested": "2025-06-18"}));
 }
 
-fn server() -> Value {
+pub fn server() -> Value {
     let mut result = discover_result();
     result["capabilities"] = json!({"tools": {"listChanged": true}, "resources": {"subscribe": true}, "logging": {},
         "extensions": {"x": {}}, "tasks": {}});
@@ -33,7 +33,7 @@ pub fn session() -> (Rig, ExchangeId) {
     session_with(Options::new(URL))
 }
 
-fn session_with(options: Options) -> (Rig, ExchangeId) {
+pub fn session_with(options: Options) -> (Rig, ExchangeId) {
     let mut rig = Rig::with(options);
     initialize(&mut rig);
     refuse(&mut rig);
@@ -521,7 +521,7 @@ fn without_sessions() -> serde_json::Value {
 }
 
 /// Connected to a server of a version with sessions that keeps none and has no standalone stream.
-fn without_a_stream() -> Rig {
+pub fn without_a_stream() -> Rig {
     let mut rig = Rig::with(Options::new(URL));
     initialize(&mut rig);
     rig.result("initialize", without_sessions());

@@ -12,6 +12,7 @@ mod consequences;
 mod cookies;
 mod credentials;
 mod deadlines;
+mod details;
 mod detection;
 mod epochs;
 mod heartbeat;

@@ -56,7 +56,7 @@ impl Engine {
         }
         self.timers.clear_all();
         // A session that may be dead is not worth the wait.
-        if (!self.outage.is_on() || self.is_unready()) && self.delete_session().is_some() {
+        if (!self.outage.is_on() || self.connection.is_unready()) && self.delete_session().is_some() {
             self.connection.change(ConnectionState::Closing);
             self.timers.set(Timer::Delete, self.now + CLOSE_DELETE_TIME);
         } else {

@@ -437,7 +437,7 @@ impl Engine {
         self.timers.clear(Timer::Attempt);
         let mut delete = None;
         if self.session.is_some() {
-            if !self.outage.is_on() || self.is_unready() {
+            if !self.outage.is_on() || self.connection.is_unready() {
                 delete = self.delete_session();
             }
             self.disconnected(&reason);

@@ -9,15 +9,10 @@ use crate::engine::state::exchanges::Role;
 use crate::{Method, Transport};
 
 impl Engine {
-    /// Whether a session is being made.
-    pub(crate) fn is_unready(&self) -> bool {
-        self.connection.is_unready()
-    }
-
     /// The session that is being made is given up: it is deleted, unless the server cannot be reached.
     /// Nothing waits for the answer.
     pub(crate) fn delete_unready(&mut self, cause: Option<&ConnectionError>) {
-        if !self.is_unready() {
+        if !self.connection.is_unready() {
             return;
         }
         // Known before the result has come.

@@ -159,4 +159,18 @@ mod tests {
             assert_eq!(asides.push(aside(1, "b", reply)), Taken::Yes);
         }
     }
+
+    #[test]
+    fn a_flood_lasts_until_all_answers_that_waited_are_sent() {
+        let mut asides = Asides::default();
+        for number in 0..MAX_REPLIES {
+            asides.push(aside(1, &format!("{number}"), true));
+        }
+        assert_eq!(asides.push(aside(1, "more", true)), Taken::No { first: true });
+        assert!(asides.next(1, 0).is_some());
+        assert_eq!(asides.push(aside(1, "in time", true)), Taken::Yes);
+        assert_eq!(asides.push(aside(1, "more", true)), Taken::No { first: false }, "it is the same one");
+        asides.clear();
+        assert_eq!(asides, Asides::default());
+    }
 }

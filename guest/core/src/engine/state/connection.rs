@@ -287,4 +287,17 @@ mod tests {
             assert!(reached.contains(&Phase::Closed), "{start:?}");
         }
     }
+
+    #[test]
+    fn what_each_state_means() {
+        let is_one = |name: &str, state: &ConnectionState| alloc::format!("{state:?}").starts_with(name);
+        for state in all() {
+            let connection = Connection { state: state.clone(), ..Connection::default() };
+            let unready = is_one("Handshake", &state) || is_one("AwaitInitialized", &state);
+            assert_eq!(connection.is_unready(), unready, "{state:?}");
+            let told = is_one("Ready", &state) || is_one("AwaitInitialized", &state);
+            assert_eq!(connection.takes_asides(), told, "{state:?}");
+            assert_eq!(connection.has_taken_leave(), is_one("Clos", &state), "{state:?}");
+        }
+    }
 }

@@ -51,3 +51,22 @@ impl Cookies {
         Some(if own.is_empty() { ours } else { alloc::format!("{own}; {ours}") })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::time::tests::at;
+
+    #[test]
+    fn cookies_that_do_not_fit_are_told_once_and_others_never() {
+        let url = Url::parse("http://server.test/mcp").expect("it is one");
+        let mut cookies = Cookies::default();
+        cookies.begin(1);
+        let mut learn = |lines: &[&[u8]]| cookies.learn(1, lines.iter().copied(), &url, None, at(0));
+        assert!(!learn(&[b"a=1", b"not a cookie", b"b=2; Domain=other.test"]));
+        let many: alloc::vec::Vec<_> = (0..1000).map(|number| alloc::format!("c{number}=1").into_bytes()).collect();
+        let many: alloc::vec::Vec<_> = many.iter().map(alloc::vec::Vec::as_slice).collect();
+        assert!(learn(&many));
+        assert!(!learn(&many));
+    }
+}

@@ -310,4 +310,12 @@ mod tests {
         assert!(current.subscribe("\"x:/a\"".into(), false));
         assert_eq!(uris(&current), 0);
     }
+
+    #[test]
+    fn a_list_that_was_answered_verifies_the_session() {
+        let mut current = current();
+        assert!(!current.as_ref().expect("there is one").verified);
+        current.is_verified();
+        assert!(current.as_ref().expect("there is one").verified);
+    }
 }

@@ -432,4 +432,14 @@ mod tests {
         assert!(exchanges.take_reading(id).is_some());
         assert_eq!(exchanges.read(id, Vec::from(*b"data: b\n\n"), 8, 8), Progress::Kept);
     }
+
+    #[test]
+    fn which_requests_are_of_the_versions_without_sessions() {
+        for role in [Role::Modern(RequestKey(1)), Role::ModernNotify] {
+            assert!(role.is_modern());
+        }
+        for role in [Role::Post(RequestKey(1)), Role::Initialize, Role::Delete] {
+            assert!(!role.is_modern());
+        }
+    }
 }

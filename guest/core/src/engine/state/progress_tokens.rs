@@ -335,4 +335,15 @@ mod tests {
         tokens.server_told(r#"{"taskId":"t","status":"failed"}"#);
         assert_eq!(tokens.servers.by_task.len(), 0);
     }
+
+    #[test]
+    fn the_oldest_task_makes_room_whatever_its_id() {
+        let mut tokens = ProgressTokens::default();
+        let id = |number: usize| format!("{:04}", 5000 - number);
+        for number in 0..=MAX_TASKS {
+            create(&mut tokens, &id(number), "null", &id(number));
+        }
+        assert!(!tokens.is_of_task(&id(0), at(0)));
+        assert!(tokens.is_of_task(&id(1), at(0)) && tokens.is_of_task(&id(MAX_TASKS), at(0)));
+    }
 }

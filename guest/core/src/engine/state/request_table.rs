@@ -525,4 +525,12 @@ mod tests {
         assert!(!requests.progress_goes_on(KEY, None));
         assert_eq!(requests, Requests::default());
     }
+
+    #[test]
+    fn a_table_holds_what_was_admitted_until_it_is_cleared() {
+        let mut requests = sent();
+        assert!(requests.contains(KEY) && !requests.contains(RequestKey(2)));
+        requests.clear();
+        assert!(!requests.contains(KEY) && requests.len() == 0 && requests.client_bytes() == 0);
+    }
 }

@@ -455,4 +455,22 @@ mod tests {
             [("a".into(), true), ("b".into(), false), ("c".into(), true)]
         );
     }
+
+    #[test]
+    fn an_answer_is_known_for_a_while_and_by_its_beginning() {
+        let mut session = Session::new(1, Transport::StreamableHttp, Server::default(), Instant::ZERO);
+        assert!(!session.is_known_answer("gone", Instant::ZERO));
+        session.know_answer("gone", Instant::ZERO);
+        let end = Instant::ZERO + KNOWN_ANSWER;
+        let last = Instant::ZERO + (KNOWN_ANSWER - core::time::Duration::from_nanos(1));
+        for (said, at, known) in [
+            ("gone", Instant::ZERO, true),
+            ("gone", last, true),
+            ("gone", end, false),
+            ("other", last, false),
+            ("other", end, false),
+        ] {
+            assert_eq!(session.is_known_answer(said, at), known, "{said} {at:?}");
+        }
+    }
 }

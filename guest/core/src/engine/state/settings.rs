@@ -651,4 +651,19 @@ mod tests {
         assert_eq!(subscribe(r#""x:\/a?key=1""#).describe(), "the subscription to x:/a");
         assert_eq!(level("\"debug\"").describe(), "the log level");
     }
+
+    #[test]
+    fn only_what_was_answered_with_success_is_wanted() {
+        let mut settings = after(&[]);
+        settings.asked(RequestKey(1), subscribe(r#""a:1""#));
+        assert!(settings.subscriptions().is_empty(), "the client is not told yet");
+        settings.answered(RequestKey(1), false, true, true);
+        assert!(settings.subscriptions().is_empty() && converge(&mut settings).is_empty());
+        // An end that is refused in a session that is over says nothing of this one.
+        let mut settings = after(&[subscribe(r#""a:1""#)]);
+        settings.begin_session(true);
+        settings.asked(RequestKey(1), unsubscribe(r#""a:1""#));
+        settings.answered(RequestKey(1), false, true, false);
+        assert_eq!(settings.subscriptions(), [r#""a:1""#]);
+    }
 }

@@ -10,7 +10,6 @@ use crate::engine::Engine;
 use crate::engine::flow::settle;
 use crate::engine::state::exchanges::Role;
 use crate::engine::state::modern::{Era, Link, Listen, ModernPart};
-use crate::engine::state::progress_tokens::TaskPart;
 use crate::engine::state::requests::{Learn, Origin, Request, RequestKey, RequestState};
 use crate::engine::state::timers::Timer;
 use crate::policy::replay;
@@ -79,7 +78,6 @@ impl Engine {
         let learn = if annotations { Learn::List { annotations } } else { Learn::Nothing };
         Request {
             progress_token: params.own_progress_token().map(spelling::canonical),
-            task: TaskPart::None,
             modern: Some(part),
             ..settle::new_request(Origin::Client, method, text.to_string(), id_at, safe, learn)
         }

@@ -211,9 +211,6 @@ impl Engine {
 
     /// It is known which versions the server speaks.
     pub(crate) fn set_era(&mut self, era: Era) {
-        if self.modern.era() == Era::Modern && era == Era::Legacy {
-            return;
-        }
         self.modern.era_is(era);
         if era != Era::Modern || self.modern.info().is_some() {
             return;

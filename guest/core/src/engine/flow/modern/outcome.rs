@@ -10,7 +10,7 @@ use crate::engine::flow::outcome::Outcome;
 use crate::engine::flow::settle::End;
 use crate::engine::state::connection::Challenge;
 use crate::engine::state::modern::{Era, Link};
-use crate::engine::state::requests::{Request, RequestKey, RequestState};
+use crate::engine::state::requests::{Request, RequestKey};
 use crate::engine::state::timers::Timer;
 use crate::policy::era::{self, Verdict};
 use crate::policy::replay::Evidence;
@@ -38,11 +38,11 @@ impl Engine {
                 }
             }
             Outcome::Ended { clean, reason } => {
-                let accepted = request.is_accepted();
                 if listens {
                     self.listen_lost(key, reason);
                 } else {
-                    self.modern_unanswered(key, accepted, reason.to_string());
+                    // Its response had begun.
+                    self.modern_unanswered(key, true, reason.to_string());
                 }
                 if !clean {
                     self.modern_broken(reason.to_string());
@@ -297,9 +297,5 @@ impl Request {
     /// Whether it was refused, and it is being found out whether the server still speaks these versions.
     pub fn is_unverified(&self) -> bool {
         self.modern.as_ref().is_some_and(|part| part.unverified.is_some())
-    }
-
-    fn is_accepted(&self) -> bool {
-        matches!(self.state, RequestState::Accepted(_))
     }
 }
