@@ -74,6 +74,7 @@ fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
             let told = rig.take();
             assert_eq!(told.len(), 1, "{method}");
             assert_eq!(told[0]["error"]["code"], errors::OUTCOME_UNKNOWN, "{method}");
+            assert_eq!(told[0]["error"]["data"]["sessionChanged"], false, "there is none");
             assert_eq!(told[0]["error"]["data"]["accepted"], accepted && !safe, "{method}");
         }
     }

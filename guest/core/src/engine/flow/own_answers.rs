@@ -20,8 +20,9 @@ impl Engine {
             (_, true) => "was sent again once, which is as often as it is",
             (_, false) => "could not be sent again",
         };
-        // A close ends the session, too.
-        let changed = self.closing || self.session.as_ref().is_none_or(|session| session.epoch != epoch);
+        // A close ends the session, too; where there are none, none has changed.
+        let over = self.closing || self.session.as_ref().is_none_or(|session| session.epoch != epoch);
+        let changed = over && !request.is_modern();
         let data =
             alloc::format!(r#"{{"method":{},"accepted":{accepted},"sessionChanged":{changed}}}"#, json::quote(&method));
         let text = alloc::format!(
