@@ -1,0 +1,374 @@
+//! What each end of an exchange means, and what it does not: for its request, for the session, and for what comes after.
+
+use crate::support::server::{json_body, status, status_text};
+use crate::support::*;
+
+/// The code with which a server refuses a version that it does not speak.
+const UNSUPPORTED_VERSION: i64 = -32022;
+const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
+
+fn stateless() -> Knobs {
+    Knobs { stateless: true, get: Get::Status(405), ..Knobs::http() }
+}
+
+fn error(code: i64, message: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":$ID,"error":{{"code":{code},"message":"{message}"}}}}"#)
+}
+
+/// The exchange and the id on the wire of the newest request that holds `part`.
+fn newest(world: &World, part: &str) -> (ExchangeId, String) {
+    let started = *world.started(part).last().expect("it was sent");
+    let message: serde_json::Value = serde_json::from_str(started.body()).expect("bodies are JSON");
+    (started.id, message["id"].to_string())
+}
+
+fn disconnects(world: &World) -> usize {
+    world.count(|event| matches!(event, Event::Disconnected { .. }))
+}
+
+/// Pings and lists of the engine's own.
+fn looks(world: &World) -> usize {
+    world.started("\"ping\"").len() + world.started("tools/list").len()
+}
+
+#[test]
+fn an_acceptance_that_no_stream_answers_ends_a_session_only_where_no_id_names_it() {
+    for (knobs, ended) in [(stateless(), 1), (Knobs { get: Get::Status(405), ..Knobs::http() }, 0)] {
+        let mut world = World::new(knobs);
+        world.open();
+        world.rule("tools/call", Reply::RunThen(202, Vec::new(), String::new()));
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+        world.run_for(5 * SECOND);
+        assert_eq!(disconnects(&world), ended, "{}", world.story());
+        world.verify();
+    }
+}
+
+/// Of pings that come to nothing in a row the first costs the session, and the second asks for a list, where there is one.
+#[test]
+fn a_second_ping_in_a_row_that_comes_to_nothing_is_checked_by_a_list() {
+    for (reply, without_list) in [(status(202), 2), (status(404), 1), (status(401), 1), (Reply::Hang, 2)] {
+        for (capabilities, sessions) in [(Knobs::http().capabilities, 1), ("{}", without_list)] {
+            let mut world = World::new(Knobs { capabilities, get: Get::Status(405), ..Knobs::http() });
+            world.open();
+            world.run_for(31 * SECOND);
+            assert_eq!(world.started("\"ping\"").len(), 1);
+            world.rules("own \"ping\"", 2, reply.clone());
+            world.run_for(100 * SECOND);
+            let made = world.engine.status().reconnects;
+            assert_eq!(made, sessions, "{reply:?} {capabilities}\n{}", world.story());
+            world.verify();
+        }
+    }
+}
+
+#[test]
+fn a_ping_for_which_no_connection_is_made_shows_that_the_server_is_away() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.fate("own \"ping\"", Fate::Refused);
+    world.run_for(40 * SECOND);
+    assert_eq!((disconnects(&world), world.engine.status().reconnects), (1, 0), "{}", world.story());
+    world.verify();
+}
+
+/// With `max-attempts` reached, a ping that comes to nothing leads to an `initialize`; before, it is sent again; one that is answered
+/// with an error of its own is a sign of life in any case.
+#[test]
+fn a_ping_that_is_answered_with_any_error_keeps_the_session_and_one_that_fails_is_sent_again() {
+    let no_ping = json_body(&error(-32601, "no ping"));
+    for (max_attempts, reply) in [(1, no_ping.clone()), (0, no_ping), (0, status(500))] {
+        let options = Options { max_attempts, ..Options::new(URL) };
+        let mut world = World::with(Knobs::http(), options, 1);
+        world.open();
+        world.fate("GET", Fate::Refused);
+        world.end_streams();
+        world.run_until(5 * SECOND, |world| disconnects(world) == 1);
+        world.rule("own \"ping\"", reply.clone());
+        let call = world.call("echo", 0);
+        let answer = world.wait(call, 10 * SECOND);
+        assert!(matches!(answer, Answer::Result(_)), "{max_attempts} {reply:?} {answer:?}\n{}", world.story());
+        assert_eq!(world.engine.status().reconnects, 0, "{max_attempts} {reply:?}\n{}", world.story());
+        world.verify();
+    }
+}
+
+#[test]
+fn a_server_that_works_on_a_call_may_leave_any_number_of_pings_unanswered() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rules("own \"ping\"", u32::MAX, Reply::Hang);
+    let call = world.call("slow", 400_000);
+    assert!(matches!(world.wait(call, 500 * SECOND), Answer::Result(_)), "{}", world.story());
+    assert!(world.started("\"ping\"").len() >= 5);
+    assert_eq!((disconnects(&world), world.engine.status().reconnects), (0, 0), "{}", world.story());
+    world.verify();
+}
+
+/// Nothing tells whether such a session lives: it is replaced now and then, but not under a call; and soon once a request of the
+/// client came to nothing in it.
+#[test]
+fn a_session_that_nothing_tells_of_is_replaced_now_and_then_but_not_under_a_call() {
+    let mut world = World::new(Knobs { capabilities: "{}", get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rules("own \"ping\"", u32::MAX, Reply::Hang);
+    world.run_for(1800 * SECOND);
+    let idle = world.engine.status().reconnects;
+    assert!((4..=8).contains(&idle), "{idle}\n{}", world.story());
+    let call = world.call("slow", 3_000_000);
+    world.run_for(2900 * SECOND);
+    assert_eq!(world.engine.status().reconnects, idle, "{}", world.story());
+    assert!(matches!(world.wait(call, 200 * SECOND), Answer::Result(_)), "{}", world.story());
+    // The session that is made next lasts long, if nothing comes to nothing in it.
+    world.run_until(4000 * SECOND, |world| world.engine.status().reconnects == idle + 1);
+    world.run_for(600 * SECOND);
+    assert_eq!(world.engine.status().reconnects, idle + 1, "{}", world.story());
+    world.rule("tools/call", status(413));
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND).code(), Some(errors::HTTP_ERROR));
+    world.run_for(60 * SECOND);
+    assert_eq!(world.engine.status().reconnects, idle + 2, "{}", world.story());
+}
+
+/// While a list verifies an answer, a ping that is rejected for its credentials is no reason for another session.
+#[test]
+fn a_rejected_ping_leaves_the_decision_to_the_list_under_way() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("tools/call", Reply::Hang);
+    world.rule("own \"ping\"", Reply::Hang);
+    world.rule("own tools/list", Reply::Hang);
+    let call = world.call("echo", 0);
+    world.run_for(10 * MILLISECOND);
+    world.host(Input::Probe);
+    world.run_for(10 * MILLISECOND);
+    let (exchange, id) = newest(&world, "tools/call");
+    world.respond(exchange, 200, &error(-32603, "Session terminated").replace("$ID", &id));
+    world.run_for(10 * MILLISECOND);
+    let (ping, _) = newest(&world, "\"ping\"");
+    world.respond(ping, 401, "");
+    let answer = world.wait(call, 30 * SECOND);
+    assert_eq!(answer.code(), Some(-32603), "{}", world.story());
+    assert_eq!(world.started("\"initialize\"").len(), 1, "{}", world.story());
+    world.verify();
+}
+
+/// The refusal of a restore that names a request is about the restore; any other may be about the session.
+#[test]
+fn a_restore_that_is_refused_is_looked_into_unless_the_refusal_names_a_request() {
+    let named = error(-32602, "no").replace("$ID", "123456789");
+    let named = Reply::Status(400, vec![("content-type", String::from("application/json"))], named);
+    for (reply, lists) in [(named, 0), (status(410), 1), (status_text(404, "no"), 1)] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        let subscribe = world.ask("resources/subscribe", r#"{"tag":$TAG,"uri":"x:1"}"#);
+        world.wait(subscribe, SECOND);
+        world.rule("own resources/subscribe", reply.clone());
+        world.host(Input::Reconnect);
+        world.run_for(500 * MILLISECOND);
+        assert_eq!(world.started("tools/list").len(), lists, "{reply:?}\n{}", world.story());
+        assert_eq!(world.engine.status().reconnects, 1, "{reply:?}\n{}", world.story());
+        world.verify();
+    }
+}
+
+/// Where the session may survive, what broke is asked for by a ping, and not sent into meanwhile.
+#[test]
+fn a_restore_that_breaks_off_breaks_the_connection() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    let subscribe = world.ask("resources/subscribe", r#"{"tag":$TAG,"uri":"x:1"}"#);
+    world.wait(subscribe, SECOND);
+    world.fate("own resources/subscribe", Fate::ResetBefore);
+    world.host(Input::Reconnect);
+    let not_ready = |world: &World| world.engine.status().state != State::Ready;
+    let restored = |world: &World| world.started("resources/subscribe").len() == 2;
+    assert!(world.run_until(SECOND, |world| restored(world) && !not_ready(world)), "{}", world.story());
+    assert!(world.run_until(20 * MILLISECOND, not_ready), "{}", world.story());
+    world.run_for(60 * SECOND);
+    assert_eq!(world.server.sessions[&world.server.current].subscriptions.len(), 1, "{}", world.story());
+    world.verify();
+}
+
+/// Where a session ends with a request, its end is told before the request's.
+#[test]
+fn the_end_of_a_session_is_told_before_what_became_of_the_request_that_it_ended_with() {
+    let order = |world: &World, first: &str, then: &str| {
+        let story = world.story();
+        let (at, after) = (story.rfind(first).expect(first), story.rfind(then).expect(then));
+        assert!(at < after, "{story}");
+    };
+    for fate in [Fate::ResetAfter, Fate::CutAfter(1)] {
+        let mut world = World::new(stateless());
+        world.open();
+        world.fate("tools/call", fate);
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+        world.run_for(10 * MILLISECOND);
+        order(&world, "Disconnected", "OutcomeUnknown");
+        world.verify();
+    }
+    // Its second session is not known either.
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rules("tools/call", 2, status(404));
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, 20 * SECOND).code(), Some(errors::SESSION_UNSTABLE), "{}", world.story());
+    order(&world, "Disconnected", "lost its session twice");
+    world.verify();
+}
+
+/// The POST of a call stays open in an old session, and a new one is made.
+fn with_an_old_call(knobs: Knobs, reply: Reply) -> (World, Tag, ExchangeId, String) {
+    let mut world = World::new(knobs);
+    world.open();
+    world.rule("tools/call", reply);
+    let call = world.call("echo", 0);
+    world.run_for(10 * MILLISECOND);
+    let (exchange, id) = newest(&world, "tools/call");
+    world.host(Input::Reconnect);
+    world.run_for(SECOND);
+    assert_eq!(world.engine.status().state, State::Ready, "{}", world.story());
+    (world, call, exchange, id)
+}
+
+#[test]
+fn whatever_becomes_of_a_post_of_an_old_session_says_nothing_of_the_new_one() {
+    for knobs in [stateless(), Knobs { get: Get::Status(405), ..Knobs::http() }] {
+        for (code, events) in
+            [(0, false), (0, true), (413, false), (410, false), (405, false), (400, false), (500, false), (200, false)]
+        {
+            let reply = if events { Reply::Events(Vec::new(), false) } else { Reply::Hang };
+            let (mut world, call, exchange, id) = with_an_old_call(knobs.clone(), reply);
+            let before = (disconnects(&world), looks(&world), world.engine.status().reconnects);
+            let body = error(-32603, "Session terminated").replace("$ID", &id);
+            match code {
+                0 => world.reset_exchange(exchange),
+                200 => world.respond(exchange, 200, &body),
+                code => world.respond(exchange, code, "no"),
+            }
+            let wanted = match code {
+                0 | 500 => errors::OUTCOME_UNKNOWN,
+                200 => -32603,
+                _ => errors::HTTP_ERROR,
+            };
+            assert_eq!(world.wait(call, 50 * MILLISECOND).code(), Some(wanted), "{code}\n{}", world.story());
+            world.run_for(5 * SECOND);
+            let after = (disconnects(&world), looks(&world), world.engine.status().reconnects);
+            assert_eq!(after, before, "{code} {events}\n{}", world.story());
+            world.verify();
+        }
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_at_all_costs_no_session() {
+    let mut world = World::new(stateless());
+    world.open();
+    world.fate("tools/call", Fate::Unsendable);
+    let call = world.call("echo", 0);
+    assert!(world.wait(call, SECOND).code().is_some());
+    world.run_for(5 * SECOND);
+    assert_eq!((disconnects(&world), world.engine.status().reconnects), (0, 0), "{}", world.story());
+    world.verify();
+}
+
+/// Without a session id a ping tells whether the server has become another one; what is only about the request does not ask.
+#[test]
+fn without_a_session_id_a_refusal_that_may_mean_another_server_is_followed_by_a_ping() {
+    for (code, pings) in [(410, 1), (422, 1), (405, 1), (400, 1), (413, 0)] {
+        let mut world = World::new(stateless());
+        world.open();
+        world.rule("tools/call", status(code));
+        let call = world.call("echo", 0);
+        assert_eq!(world.wait(call, SECOND).code(), Some(errors::HTTP_ERROR));
+        world.run_for(SECOND);
+        assert_eq!(world.started("\"ping\"").len(), pings, "{code}\n{}", world.story());
+        assert_eq!(world.engine.status().reconnects, 0);
+        world.verify();
+    }
+}
+
+/// A server that no longer speaks a version with sessions says so in the answer to a request: the session is gone, and the request
+/// did not run.
+#[test]
+fn an_unsupported_version_in_answer_to_a_request_means_that_the_session_is_gone() {
+    let body = error(UNSUPPORTED_VERSION, "no such version");
+    let as_json = |code| Reply::Status(code, vec![("content-type", String::from("application/json"))], body.clone());
+    for reply in [as_json(200), as_json(400), as_json(500)] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        world.rule("tools/call", reply.clone());
+        let call = world.call("echo", 0);
+        let answer = world.wait(call, 5 * SECOND);
+        assert!(matches!(answer, Answer::Result(_)), "{reply:?} {answer:?}\n{}", world.story());
+        assert_eq!((world.engine.status().reconnects, looks(&world)), (1, 0), "{}", world.story());
+        world.verify();
+    }
+    // Where the request is being worked on, or in an old session, it is the answer.
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("tools/call", Reply::Events(vec![format!("data: {NOTE}\n\n"), format!("data: {body}\n\n")], true));
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, 5 * SECOND).code(), Some(UNSUPPORTED_VERSION), "{}", world.story());
+    assert_eq!(world.engine.status().reconnects, 0);
+    let (mut world, call, exchange, id) = with_an_old_call(Knobs::http(), Reply::Hang);
+    world.respond(exchange, 200, &body.replace("$ID", &id));
+    assert_eq!(world.wait(call, 5 * SECOND).code(), Some(UNSUPPORTED_VERSION), "{}", world.story());
+    // A ping that is answered so is answered.
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("own \"ping\"", as_json(400));
+    world.run_for(45 * SECOND);
+    assert_eq!((world.engine.status().reconnects, looks(&world)), (0, 1), "{}", world.story());
+}
+
+/// The words that a session was found lost with mean the same in a late answer of that session, and no other words do.
+#[test]
+fn the_words_that_proved_a_loss_mean_it_in_every_answer_of_that_session() {
+    for (words, begun, result) in [
+        ("Session terminated", false, true),
+        ("Session terminated", true, false),
+        ("Session closed by the user", false, false),
+    ] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        world.rule(
+            "\"late\"",
+            if begun { Reply::Events(vec![format!("data: {NOTE}\n\n")], false) } else { Reply::Hang },
+        );
+        world.rule("\"echo\"", json_body(&error(-32603, "Session terminated")));
+        world.rule("own tools/list", json_body(&error(-32603, "Session terminated")));
+        let late = world.ask("tools/call", r#"{"name":"late","arguments":{"tag":$TAG,"ms":0}}"#);
+        world.run_for(10 * MILLISECOND);
+        let (exchange, id) = newest(&world, "\"late\"");
+        let call = world.call("echo", 0);
+        assert!(matches!(world.wait(call, 20 * SECOND), Answer::Result(_)), "{}", world.story());
+        world.run_for(SECOND);
+        let before = (looks(&world), world.engine.status().reconnects);
+        let text = error(-32603, words).replace("$ID", &id);
+        if begun {
+            world.body(exchange, &format!("data: {text}\n\n"));
+        } else {
+            world.respond(exchange, 200, &text);
+        }
+        let answer = world.wait(late, SECOND);
+        assert_eq!(answer.code(), (!result).then_some(-32603), "{words} {begun}\n{}", world.story());
+        assert_eq!((looks(&world), world.engine.status().reconnects), before, "{words} {begun}\n{}", world.story());
+    }
+}
+
+#[test]
+fn an_error_of_a_request_that_is_being_worked_on_is_its_answer_whatever_it_says() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    let text = error(-32603, "Session terminated");
+    let reply = Reply::Events(vec![format!("data: {NOTE}\n\n"), format!("data: {text}\n\n")], true);
+    world.rule("tools/call", reply);
+    let call = world.call("echo", 0);
+    assert_eq!(world.wait(call, SECOND).code(), Some(-32603), "{}", world.story());
+    world.run_for(SECOND);
+    assert_eq!(looks(&world), 0, "{}", world.story());
+    world.verify();
+}
