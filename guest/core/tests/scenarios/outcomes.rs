@@ -372,3 +372,283 @@ fn an_error_of_a_request_that_is_being_worked_on_is_its_answer_whatever_it_says(
     assert_eq!(looks(&world), 0, "{}", world.story());
     world.verify();
 }
+
+/// How a notification fares that is refused is a matter of what the refusal says of the session.
+#[test]
+fn a_notification_is_sent_again_only_where_nobody_took_it_and_not_for_ever() {
+    let with_id = || Knobs { get: Get::Status(405), ..Knobs::http() };
+    // Kind of session, how often each of two is refused and how, whether the second arrives.
+    for (knobs, first, second, sent) in [
+        (stateless(), (1, 400), (1, 404), 2),
+        (stateless(), (1, 413), (u32::MAX, 404), 2),
+        (with_id(), (1, 400), (1, 404), 2),
+        (with_id(), (1, 400), (2, 521), 3),
+    ] {
+        let mut world = World::new(knobs);
+        world.open();
+        world.rules("notifications/first", first.0, status(first.1));
+        world.rules("notifications/second", second.0, status(second.1));
+        world.notify("notifications/first");
+        world.run_for(SECOND);
+        let tag = world.notify("notifications/second");
+        world.run_for(60 * SECOND);
+        let told = format!("{first:?} {second:?}\n{}", world.story());
+        assert_eq!(world.started("notifications/first").len(), 1, "{told}");
+        assert_eq!(world.started("notifications/second").len(), sent, "{told}");
+        assert_eq!(world.server.notified.contains(&tag), second.0 != u32::MAX, "{told}");
+    }
+}
+
+#[test]
+fn an_answer_of_the_engines_own_is_not_sent_again_where_the_server_asks_for_patience() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule(r#""id":"p","result""#, status(429));
+    world.server_says(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.started(r#""id":"p","result""#).len(), 1, "{}", world.story());
+}
+
+/// Some servers call a word or two HTML.
+#[test]
+fn a_word_that_is_called_html_acknowledges_what_needs_no_answer() {
+    let word = || Reply::RunThen(200, vec![("content-type", String::from("text/html"))], String::from("ok"));
+    for knobs in [Knobs::http(), Knobs::sse()] {
+        let mut world = World::new(knobs);
+        world.open();
+        world.rule("notifications/custom", word());
+        world.notify("notifications/custom");
+        world.run_for(SECOND);
+        let dropped = world.count(|event| matches!(event, Event::Diagnostic { text, .. } if text.contains("dropped")));
+        assert_eq!(dropped, 0, "{}", world.story());
+        world.verify();
+    }
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    world.rule("tools/call", word());
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    assert_eq!(world.answer(call), None, "{}", world.story());
+    let (_, id) = newest(&world, "tools/call");
+    world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+}
+
+/// On Streamable HTTP such a body was to be the answer, and no other stream brings it.
+#[test]
+fn a_json_body_without_the_answer_is_no_acceptance() {
+    let json = || vec![("content-type", String::from("application/json"))];
+    for (reply, fate) in [(Some(Reply::Status(200, json(), String::from("{}"))), None), (None, Some(Fate::CutAfter(1)))]
+    {
+        let mut world = World::new(Knobs { json: true, ..Knobs::http() });
+        world.open();
+        if let Some(reply) = reply {
+            world.rule("resources/read", reply);
+        }
+        if let Some(fate) = fate {
+            world.fate("resources/read", fate);
+        }
+        let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+        assert!(matches!(world.wait(read, SECOND), Answer::Result(_)), "{}", world.story());
+        assert_eq!(world.started("resources/read").len(), 2, "{}", world.story());
+        world.verify();
+    }
+}
+
+fn moved() -> Reply {
+    Reply::Status(307, vec![("location", String::from("/mcp?moved"))], String::new())
+}
+
+/// While a ping finds out whether the session lives, only the ping follows a redirect.
+#[test]
+fn while_a_ping_is_under_way_nothing_else_is_sent_where_it_is_redirected_to() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("own \"ping\"", moved());
+    world.host(Input::Probe);
+    world.run_for(SECOND);
+    assert_eq!((world.started("\"ping\"").len(), disconnects(&world)), (2, 0), "{}", world.story());
+    world.rule("tools/call", moved());
+    world.rule("notifications/custom", moved());
+    world.rule("own \"ping\"", Reply::Hang);
+    world.fate("tools/call", Fate::Slow(50 * MILLISECOND));
+    world.fate("notifications/custom", Fate::Slow(50 * MILLISECOND));
+    let call = world.call("echo", 0);
+    let note = world.notify("notifications/custom");
+    world.host(Input::Probe);
+    world.run_for(SECOND);
+    let sent = (world.started("tools/call").len(), world.started("notifications/custom").len());
+    assert_eq!(sent, (1, 1), "{}", world.story());
+    let (ping, id) = newest(&world, "\"ping\"");
+    world.respond(ping, 200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+    assert!(matches!(world.wait(call, 5 * SECOND), Answer::Result(_)), "{}", world.story());
+    world.run_for(SECOND);
+    assert_eq!((world.server.runs_of(call), world.server.notified.contains(&note)), (1, true), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_redirect_in_an_old_session_does_not_move_the_new_one() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    world.rule("\"slow\"", moved());
+    world.fate("\"slow\"", Fate::Slow(2 * SECOND));
+    let old = world.call("slow", 10);
+    world.host(Input::Reconnect);
+    assert!(matches!(world.wait(old, 10 * SECOND), Answer::Result(_)), "{}", world.story());
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+    assert_eq!(world.started("\"echo\"")[0].request.path, "/mcp", "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_delete_that_is_not_answered_is_let_go() {
+    let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+    world.open();
+    let open = world.open_exchanges();
+    world.rule("DELETE", Reply::Hang);
+    world.host(Input::Reconnect);
+    world.run_for(20 * SECOND);
+    assert_eq!((world.started("DELETE").len(), world.open_exchanges()), (1, open), "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_get_with_a_cursor_names_the_version_too() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    let stream = world.started("GET")[0].id;
+    world.body(stream, &format!("id: {}/standalone/3\ndata:\n\n", world.server.current));
+    world.end_exchange(stream);
+    world.run_for(5 * SECOND);
+    let again = world.started("GET")[1];
+    assert!(again.header("last-event-id").is_some());
+    assert_eq!(again.header("mcp-protocol-version"), Some("2025-11-25"), "{}", world.story());
+    world.verify();
+}
+
+/// Without a session id a failure of the server says nothing of the session: one ping tells, of however many failures.
+#[test]
+fn failures_of_a_server_without_session_ids_are_followed_by_one_ping() {
+    let mut world = World::new(stateless());
+    world.open();
+    world.rules("tools/call", 3, status(500));
+    world.rule("own \"ping\"", Reply::Hang);
+    let calls: Vec<_> = (0..3).map(|_| world.call("echo", 0)).collect();
+    for call in calls {
+        assert_eq!(world.wait(call, SECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+    }
+    world.run_for(SECOND);
+    assert_eq!(world.started("\"ping\"").len(), 1, "{}", world.story());
+    world.verify();
+}
+
+#[test]
+fn a_stream_that_only_ends_may_bring_an_answer_when_it_is_open_again() {
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rule("tools/call", status(202));
+    let call = world.call("echo", 0);
+    world.run_for(SECOND);
+    let (_, id) = newest(&world, "tools/call");
+    let stream = world.started("GET")[0].id;
+    world.end_exchange(stream);
+    world.run_for(5 * SECOND);
+    assert_eq!(world.answer(call), None, "{}", world.story());
+    world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+}
+
+/// On HTTP+SSE an answer to the first sending may still come on the stream of the session; on Streamable HTTP, and in the next
+/// session, there is no stream that it could come on.
+#[test]
+fn an_answer_to_a_sending_that_broke_off_counts_only_on_the_stream_it_was_to_come_on() {
+    for knobs in [Knobs::http(), Knobs::sse()] {
+        let restarts = knobs.offer == Offer::Sse;
+        let mut world = World::new(knobs);
+        world.open();
+        world.rules("resources/read", 2, Reply::Hang);
+        world.fate("resources/read", Fate::ResetAfter);
+        if restarts {
+            world.rule("own \"ping\"", Reply::Hang);
+        }
+        let read = world.ask("resources/read", r#"{"tag":$TAG}"#);
+        world.run_for(50 * MILLISECOND);
+        let sending = world.started("resources/read")[0].body().to_string();
+        let first: serde_json::Value = serde_json::from_str(&sending).expect("JSON");
+        if restarts {
+            world.restart(MILLISECOND);
+        }
+        world.run_for(10 * SECOND);
+        assert_eq!(world.started("resources/read").len(), 2, "{}", world.story());
+        world.server_says(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"tag":{read}}}}}"#, first["id"]));
+        world.run_for(SECOND);
+        assert_eq!(world.answer(read), None, "{}", world.story());
+    }
+}
+
+#[test]
+fn how_long_an_old_session_may_stay_silent_is_an_option() {
+    for (timeout, code) in [(Duration::ZERO, None), (20 * SECOND, Some(errors::OUTCOME_UNKNOWN))] {
+        let options = Options { old_session_timeout: timeout, ..Options::new(URL) };
+        let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
+        world.open();
+        world.rule("tools/call", Reply::Hang);
+        let call = world.call("echo", 0);
+        world.run_for(10 * MILLISECOND);
+        world.host(Input::Reconnect);
+        world.run_for(25 * SECOND);
+        assert_eq!(world.error(call), code, "{}", world.story());
+        world.verify();
+    }
+}
+
+/// What an `initialize` is refused with makes no session, whatever id comes with it.
+#[test]
+fn a_session_id_beside_a_refusal_means_nothing() {
+    let mut world = World::new(Knobs::http());
+    world
+        .rule("\"initialize\"", Reply::Status(503, vec![("mcp-session-id", String::from("not an id"))], String::new()));
+    let initialize = world.initialize();
+    assert!(matches!(world.wait(initialize, 10 * SECOND), Answer::Result(_)), "{}", world.story());
+    world.verify();
+}
+
+/// Each request that is given up is told what it was.
+#[test]
+fn what_is_given_up_is_told_by_its_method() {
+    let text = |world: &mut World, tag: Tag| match world.wait(tag, 100 * SECOND) {
+        Answer::Error(_, text) => text,
+        answer => panic!("{answer:?}\n{}", world.story()),
+    };
+    let options = Options { max_attempts: 2, ..Options::new(URL) };
+    let mut world = World::with(Knobs::http(), options.clone(), 1);
+    world.server.up = false;
+    let initialize = world.initialize();
+    let told = text(&mut world, initialize);
+    assert!(told.starts_with("initialize came to nothing"), "{told}");
+    let mut world = World::with(Knobs::http(), options, 1);
+    world.open();
+    world.now(Fault::Kill);
+    let call = world.call("echo", 0);
+    let told = text(&mut world, call);
+    assert!(told.starts_with("tools/call was not sent"), "{told}");
+    let mut world = World::new(Knobs::http());
+    world.open();
+    world.rules("notifications/initialized", u32::MAX, status(400));
+    world.restart(MILLISECOND);
+    let call = world.call("echo", 0);
+    let told = text(&mut world, call);
+    assert!(told.starts_with("tools/call was not sent"), "{told}");
+    // A page with the status of an error is the error of a server; with 200 it is a page, where MCP was expected.
+    for (code, page) in [(200, true), (400, false)] {
+        let options = Options { transport: TransportChoice::StreamableHttp, ..Options::new(URL) };
+        let mut world = World::with(Knobs::http(), options, 1);
+        let headers = vec![("content-type", String::from("text/html"))];
+        world.rules("POST", 100, Reply::Status(code, headers, String::from("<html>sign in</html>")));
+        let initialize = world.initialize();
+        let told = text(&mut world, initialize);
+        assert_eq!(told.contains("where MCP was expected"), page, "{code} {told}");
+    }
+}
