@@ -296,7 +296,8 @@ fn without_a_session_id_a_refusal_that_may_mean_another_server_is_followed_by_a_
 fn an_unsupported_version_in_answer_to_a_request_means_that_the_session_is_gone() {
     let body = error(UNSUPPORTED_VERSION, "no such version");
     let as_json = |code| Reply::Status(code, vec![("content-type", String::from("application/json"))], body.clone());
-    for reply in [as_json(200), as_json(400), as_json(500)] {
+    let unnamed = Reply::Status(400, Vec::new(), body.replace("$ID", "null"));
+    for reply in [as_json(200), as_json(400), as_json(500), unnamed] {
         let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
         world.open();
         world.rule("tools/call", reply.clone());
@@ -651,4 +652,59 @@ fn what_is_given_up_is_told_by_its_method() {
         let told = text(&mut world, initialize);
         assert_eq!(told.contains("where MCP was expected"), page, "{code} {told}");
     }
+}
+
+/// What may have been set and is not wanted is taken back; what cannot have been set is left alone.
+#[test]
+fn a_subscription_is_taken_back_only_if_it_may_have_been_made() {
+    let refused = json_body(&error(-32602, "no such resource"));
+    // Its fate, the replies to it, whether it is cancelled while it waits, and whether it is taken back.
+    for (fate, replies, cancelled, taken_back) in [
+        (Fate::Well, vec![refused.clone()], false, 0),
+        (Fate::Well, vec![status(413)], false, 0),
+        (Fate::ResetAfter, vec![Reply::RunThenHang, refused], false, 1),
+        (Fate::Refused, vec![], true, 0),
+        (Fate::ResetAfter, vec![Reply::RunThenHang], true, 1),
+    ] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        let told = format!("{fate:?} {replies:?} {cancelled}");
+        if fate != Fate::Well {
+            world.fate("resources/subscribe", fate);
+        }
+        for reply in replies {
+            world.rule("resources/subscribe", reply);
+        }
+        if cancelled {
+            world.rule("own \"ping\"", Reply::Hang);
+        }
+        let subscribe = world.ask("resources/subscribe", r#"{"tag":$TAG,"uri":"x:1"}"#);
+        world.run_for(20 * MILLISECOND);
+        if cancelled {
+            world.run_until(SECOND, |world| !world.started("\"ping\"").is_empty());
+            world.run_for(5 * MILLISECOND);
+            world.cancel(subscribe);
+            let (ping, id) = newest(&world, "\"ping\"");
+            world.respond(ping, 200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+        }
+        world.run_for(20 * SECOND);
+        assert_eq!(world.started("unsubscribe").len(), taken_back, "{told}\n{}", world.story());
+        assert_eq!(world.engine.status().reconnects, 0, "{told}\n{}", world.story());
+    }
+}
+
+/// What an old session answers may be outdated, though the client was told that the lists may be other ones.
+#[test]
+fn an_answer_of_an_old_session_is_followed_by_the_news_of_the_lists() {
+    let (mut world, call, exchange, id) = with_an_old_call(Knobs::http(), Reply::Hang);
+    assert_eq!(world.heard("notifications/tools/list_changed").len(), 1, "{}", world.story());
+    world.respond(exchange, 200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+    world.run_for(SECOND);
+    assert_eq!(world.heard("notifications/tools/list_changed").len(), 2, "{}", world.story());
+    // One of the new session is not.
+    let call = world.call("echo", 0);
+    assert!(matches!(world.wait(call, SECOND), Answer::Result(_)), "{}", world.story());
+    assert_eq!(world.heard("notifications/tools/list_changed").len(), 2, "{}", world.story());
+    world.verify();
 }
