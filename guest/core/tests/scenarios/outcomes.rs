@@ -708,3 +708,68 @@ fn an_answer_of_an_old_session_is_followed_by_the_news_of_the_lists() {
     assert_eq!(world.heard("notifications/tools/list_changed").len(), 2, "{}", world.story());
     world.verify();
 }
+
+/// Another session is being made while this one is kept: what says that it is lost ends it, and what breaks does not.
+#[test]
+fn a_session_that_is_kept_during_a_handshake_ends_when_it_is_said_to_be_gone() {
+    for (code, ended) in [(404, 1), (0, 0)] {
+        let mut world = World::new(Knobs { get: Get::Status(405), ..Knobs::http() });
+        world.open();
+        world.rule("\"late\"", Reply::Hang);
+        world.rules("\"echo\"", 1, status(410));
+        world.rules("own tools/list", 1, status(410));
+        let late = world.ask("tools/call", r#"{"name":"late","arguments":{"tag":$TAG,"ms":0}}"#);
+        world.run_for(10 * MILLISECOND);
+        let (exchange, _) = newest(&world, "\"late\"");
+        world.rules("\"initialize\"", 1, Reply::Hang);
+        world.call("echo", 0);
+        world.run_until(SECOND, |world| world.started("\"initialize\"").len() == 2);
+        world.run_for(10 * MILLISECOND);
+        assert_eq!(disconnects(&world), 0, "{}", world.story());
+        if code == 0 {
+            world.reset_exchange(exchange)
+        } else {
+            world.respond(exchange, code, "")
+        }
+        world.run_for(10 * MILLISECOND);
+        assert_eq!(disconnects(&world), ended, "{code}\n{}", world.story());
+        assert_eq!(world.error(late).is_some(), code == 0, "{}", world.story());
+    }
+}
+
+/// Without a session id what is found no more was the session; another refusal is only about the stream.
+#[test]
+fn a_stream_that_cannot_be_resumed_ends_a_session_only_if_it_says_so() {
+    for (code, ended) in [(404, 1), (405, 0)] {
+        let knobs = Knobs { resume: Resume::Status(code), get: Get::Status(405), ..Knobs::resumable() };
+        let mut world = World::new(Knobs { stateless: true, ..knobs });
+        world.open();
+        let call = world.call("slow", 60_000);
+        world.run_for(100 * MILLISECOND);
+        let (exchange, _) = newest(&world, "tools/call");
+        world.end_exchange(exchange);
+        assert_eq!(world.wait(call, 20 * SECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+        world.run_for(10 * MILLISECOND);
+        assert_eq!(disconnects(&world), ended, "{code}\n{}", world.story());
+        let story = world.story();
+        assert!(ended == 0 || story.find("Disconnected") < story.find("OutcomeUnknown"), "{story}");
+    }
+}
+
+/// HTTP+SSE: such a body is not read to its end for ever, and its request was taken.
+#[test]
+fn the_body_of_an_acceptance_that_does_not_end_is_let_go() {
+    let mut world = World::new(Knobs::sse());
+    world.open();
+    let open = world.open_exchanges();
+    world.rule("tools/call", Reply::RunThenHang);
+    let call = world.call("echo", 0);
+    world.run_for(10 * MILLISECOND);
+    let (exchange, _) = newest(&world, "tools/call");
+    world.head(exchange, 200);
+    world.body(exchange, "{\"taken\":");
+    world.run_for(3 * SECOND);
+    assert_eq!((world.open_exchanges(), world.answer(call)), (open, None), "{}", world.story());
+    world.end_streams();
+    assert_eq!(world.wait(call, 100 * MILLISECOND).code(), Some(errors::OUTCOME_UNKNOWN), "{}", world.story());
+}
