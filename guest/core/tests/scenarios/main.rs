@@ -24,6 +24,7 @@ mod lost;
 mod messages;
 mod misuse;
 mod notices;
+mod outcomes;
 mod own_requests;
 mod proxies;
 mod recovering;

@@ -240,7 +240,7 @@ impl Engine {
     /// A question of the engine's own has its answer.
     fn cancel_own(&mut self, id: ExchangeId) {
         self.timers.clear(crate::engine::state::timers::Timer::ModernOwn(id));
-        if self.modern.question_over(id) {}
+        self.modern.question_over(id);
         self.retire(id);
     }
 
