@@ -292,7 +292,7 @@ mod tests {
     fn what_each_state_means() {
         let is_one = |name: &str, state: &ConnectionState| alloc::format!("{state:?}").starts_with(name);
         for state in all() {
-            let connection = Connection { state: state.clone(), ..Connection::default() };
+            let connection = Connection { state: state.clone() };
             let unready = is_one("Handshake", &state) || is_one("AwaitInitialized", &state);
             assert_eq!(connection.is_unready(), unready, "{state:?}");
             let told = is_one("Ready", &state) || is_one("AwaitInitialized", &state);
