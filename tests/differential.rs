@@ -221,8 +221,12 @@ impl Shared {
                 let endpoint = endpoint.replace("{path}", &format!("{key}/message?session=1"));
                 let endpoint = endpoint.replace("{origin}", &format!("http://{host}")).replace("{host}", &host);
                 let endpoint = endpoint.replace("{port}", &port.to_string());
-                self.write(&Pieces::One(endpoint), case.split, key, &stream);
-                self.update(key, |state| state.stream = Some(stream));
+                let endpoint = self.filled(&endpoint, key);
+                // At once, so that what is posted there finds the stream.
+                self.update(key, |state| {
+                    let stream = state.stream.insert(stream);
+                    endpoint.chunks(case.split.unwrap_or(usize::MAX)).for_each(|part| stream.raw(part));
+                });
                 None
             }
             _ if !is_message => reply.empty(405),
