@@ -33,6 +33,14 @@ fn working(url: &str, options: &[&str]) -> Bridge {
     bridge
 }
 
+/// The same, once the server that took its session has noted that: it does so beside its answers.
+fn working_in_session(url: &str, options: &[&str], servers: &[&Server]) -> Bridge {
+    let before = sessions(servers);
+    let bridge = working(url, options);
+    poll("the session is noted", PATIENCE, || (sessions(servers) > before).then_some(()));
+    bridge
+}
+
 /// Begins a call of the demo server that takes its time, must not run twice, and stands in the journal under a mark.
 fn begin(bridge: &mut Bridge, mark: &str, milliseconds: u64) -> String {
     let arguments = serde_json::json!({"version": mark, "ms": milliseconds});

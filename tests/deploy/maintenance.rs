@@ -5,6 +5,7 @@ use super::support::bridge::Bridge;
 use super::support::servers::{Kind, Server};
 use super::{
     RELOADED, address, begin, must_answer, must_have_run_once, must_run_once, pass_to, runs, sessions, working,
+    working_in_session,
 };
 
 /// A server block that answers everything itself.
@@ -41,7 +42,7 @@ fn a_call_meets_the_page() {
     let good = pass_to(&address(&server), RELOADED);
     let mut nginx = Nginx::start(&good);
     for (name, page, keeps) in pages() {
-        let mut bridge = working(&nginx.url(), &[]);
+        let mut bridge = working_in_session(&nginx.url(), &[], &[&server]);
         let before = sessions(&[&server]);
         nginx.reload(&page);
         let mark = bridge.log_mark();
