@@ -15,7 +15,7 @@ build:
 components:
     cargo run --quiet --package mcp-reconnect-guests
 
-# Renew the component that the package carries, so that a first build need not build it. The last step of a change to guest/
+# Renew the components that the package carries, so that a first build need not build them. The last step of a change to guest/
 carry:
     cargo run --quiet --package mcp-reconnect-guests --no-default-features -- carry
 

@@ -14,6 +14,7 @@ for crate in mcp-reconnect-core mcp-reconnect-command mcp-reconnect-guests mcp-r
   tar -xzf "$workspace/target/release-files/$crate-$version.crate"
 done
 test -f "mcp-reconnect-$version/carried/transport.wasm"
+test -f "mcp-reconnect-$version/carried/engine.wasm"
 # What crates.io will have: here, the packages beside it.
 patch=()
 for crate in core command guests; do

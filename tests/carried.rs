@@ -1,4 +1,4 @@
-//! A package on its own takes the component that it carries, and only that.
+//! A package on its own takes the components that it carries, and only those.
 
 use std::fs;
 use std::path::{Path, PathBuf};

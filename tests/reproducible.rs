@@ -1,5 +1,5 @@
-//! The components come out the same, byte for byte, from another folder with another `CARGO_HOME`, and the one that the package
-//! carries is the one that its sources give.
+//! The components come out the same, byte for byte, from another folder with another `CARGO_HOME`, and those that the package
+//! carries are those that its sources give.
 
 use std::env;
 use std::fs;
@@ -15,16 +15,17 @@ const MADE: [&str; 4] = ["corpus", "dist", "node_modules", "target"];
 fn the_components_are_reproducible() {
     let ours: Vec<_> = Guest::ALL.map(|guest| built(&workspace(), &target_dir(), guest)).into();
 
-    let (_, transport) =
-        Guest::ALL.into_iter().zip(&ours).find(|(guest, _)| *guest == Guest::Transport).expect("one of all");
+    let of = |wanted| &ours[Guest::ALL.into_iter().position(|guest| guest == wanted).expect("one of all")];
+    let transport = of(Guest::Transport);
     assert!(mcp_reconnect::component_wasm() == transport, "the library has another component than its sources give");
     let package = workspace().join("host/wasmtime");
     if is_carried(&workspace(), &package).expect("the sources are readable") {
-        let carried =
-            fs::read(package.join(CARRIED).join(Guest::Transport.file_name())).expect("it is in the repository");
-        assert!(carried == *transport, "the package carries a component that its sources do not give");
+        for guest in [Guest::Transport, Guest::Engine] {
+            let carried = fs::read(package.join(CARRIED).join(guest.file_name())).expect("it is in the repository");
+            assert!(carried == *of(guest), "the package carries another {guest:?} than its sources give");
+        }
     } else {
-        println!("the carried component is older than its sources; `just carry` renews it");
+        println!("the carried components are older than their sources; `just carry` renews them");
     }
 
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reproducible-{}", std::process::id()));

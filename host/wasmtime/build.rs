@@ -1,4 +1,4 @@
-//! Compiles the transport component for the target machine, so that the program carries machine code and no compiler. The
+//! Compiles the engine component for the target machine, so that the program carries machine code and no compiler. The
 //! component is that of the package, or built from the workspace's sources, if these have changed since.
 
 use std::env;
@@ -36,20 +36,20 @@ fn build() -> Result<(), Box<dyn Error>> {
     // Not below OUT_DIR, of which there is one for each profile and choice of features.
     let guests = target_dir();
     let transport = component(&package, &guests, Guest::Transport)?;
-    fs::write(out.join("host.cwasm"), machine_code(engine_config::host_config(), &transport)?)?;
+    let engine = component(&package, &guests, Guest::Engine)?;
+    fs::write(out.join("host.cwasm"), machine_code(engine_config::host_config(), &engine)?)?;
     #[cfg(feature = "test-component")]
     {
         let workspace = workspace_of(&package).ok_or("the feature test-component is for tests in the repository")?;
         // As any other host compiles it.
         let machine_code = |component: &[u8]| machine_code(engine_config::engine_config(), component);
         fs::write(out.join("transport.cwasm"), machine_code(&transport)?)?;
-        let faulty = fs::read(mcp_reconnect_guests::build_faulty(&workspace, &guests, Guest::Transport)?)?;
+        fs::write(out.join("engine.cwasm"), machine_code(&engine)?)?;
+        let faulty = fs::read(mcp_reconnect_guests::build_faulty(&workspace, &guests, Guest::Engine)?)?;
         fs::write(out.join("faulty.cwasm"), self::machine_code(engine_config::host_config(), &faulty)?)?;
-        for source in ["guest/bridge", "guest/command", "guest/engine"] {
+        for source in ["guest/bridge", "guest/command"] {
             println!("cargo::rerun-if-changed={}", workspace.join(source).display());
         }
-        let engine = mcp_reconnect_guests::build(&workspace, &guests, Guest::Engine)?;
-        fs::write(out.join("engine.cwasm"), machine_code(&fs::read(engine)?)?)?;
         fs::copy(mcp_reconnect_guests::build(&workspace, &guests, Guest::Bridge)?, out.join("bridge.wasm"))?;
         let command = mcp_reconnect_guests::build_command(&workspace, &guests)?;
         fs::write(out.join("mcp-reconnect.cwasm"), machine_code(&command)?)?;
@@ -60,24 +60,22 @@ fn build() -> Result<(), Box<dyn Error>> {
 }
 
 /// What the host calls the component by. Written here, since the macro takes a literal path, and the WIT package is in one
-/// place in the workspace and in another in the package on its own.
+/// place in the workspace and in another in the package on its own. What is given to the component is borrowed: it is copied once,
+/// into the component's memory.
 fn bindings(wit: &Path) -> String {
     format!(
         r#"wasmtime::component::bindgen!({{
     path: {wit:?},
-    // The world `transport` without the imports that only the linker deals with.
+    // What this host uses of the world `engine`.
     inline: "
         package mcp-reconnect:wasmtime;
-        world transport {{
-            import wasi:io/poll@0.2.0;
+        world engine {{
             export mcp-reconnect:transport/types@0.1.0;
-            export mcp-reconnect:transport/client@0.1.0;
+            export mcp-reconnect:transport/sans-io@0.1.0;
         }}
     ",
-    world: "mcp-reconnect:wasmtime/transport",
-    imports: {{ default: async | trappable }},
-    exports: {{ default: async }},
-    with: {{ "wasi:io": wasmtime_wasi::p2::bindings::io }},
+    world: "mcp-reconnect:wasmtime/engine",
+    ownership: Borrowing {{ duplicate_if_necessary: false }},
 }});
 "#
     )

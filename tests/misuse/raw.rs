@@ -20,7 +20,7 @@ use crate::support::PATIENCE;
 
 #[path = "../../host/wasmtime/src/engine_config.rs"]
 pub mod engine_config;
-#[path = "../../host/wasmtime/src/outgoing_handler.rs"]
+#[path = "../embedding/rust/outgoing_handler.rs"]
 mod outgoing_handler;
 
 mod bindings {
@@ -94,7 +94,7 @@ impl Raw {
         )
         .expect("nothing is there twice");
         // The host's own: Wasmtime's leaves something in the table for each request.
-        outgoing_handler::add_to_linker(&mut linker).expect("nothing is there twice");
+        outgoing_handler::replace_in_linker(&mut linker).expect("it is linked once");
         let host = Host {
             table: ResourceTable::new(),
             wasi: WasiCtx::builder().build(),

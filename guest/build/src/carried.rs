@@ -1,4 +1,4 @@
-//! The component that the package `mcp-reconnect` carries: for those who have the package and no workspace, and so that the first
+//! The components that the package `mcp-reconnect` carries: for those who have the package and no workspace, and so that the first
 //! build from a clone need not build it.
 
 use std::fmt::Write;
@@ -13,28 +13,33 @@ use crate::{Error, Guest, build};
 pub const CARRIED: &str = "carried";
 /// The hashes of the components, in the format of `sha256sum`.
 pub const SUMS: &str = "SHA256SUMS";
-/// The [`fingerprint`] of the sources that the component was built from.
+/// The [`fingerprint`] of the sources that the components were built from.
 const SOURCES_SUM: &str = "SOURCES";
 
-/// What the transport is built from, relative to the workspace.
-pub const SOURCES: [&str; 10] = [
+/// The components that a package carries.
+const GUESTS: [Guest; 2] = [Guest::Transport, Guest::Engine];
+
+/// What they are built from, relative to the workspace.
+pub const SOURCES: [&str; 12] = [
     "Cargo.lock",
     "Cargo.toml",
     "guest/build/src/cargo.rs",
     "guest/common",
     "guest/core/Cargo.toml",
     "guest/core/src",
+    "guest/engine/Cargo.toml",
+    "guest/engine/src",
     "guest/transport/Cargo.toml",
     "guest/transport/src",
     "rust-toolchain.toml",
     "wit",
 ];
 
-/// What of the WIT package the host's bindings are made from: the interfaces that the component exports, and theirs.
-const WIT: [&str; 3] = ["client.wit", "types.wit", "deps/io"];
+/// What of the WIT package the host's bindings are made from.
+const WIT: [&str; 2] = ["engine.wit", "types.wit"];
 
-/// The component for a build script. If the package in the folder `package` is a member of the workspace with the component's
-/// sources, and they are not those that the carried component was built from, it is built in `target_dir`. Else it is the carried
+/// A component for a build script. If the package in the folder `package` is a member of the workspace with the components'
+/// sources, and they are not those that the carried components were built from, it is built in `target_dir`. Else it is the carried
 /// one, whose hash is checked.
 ///
 /// # Errors
@@ -47,7 +52,7 @@ pub fn component(package: &Path, target_dir: &Path, guest: Guest) -> Result<Vec<
     }
 }
 
-/// Whether the package carries the component that is built from the workspace's sources as they are.
+/// Whether the package carries the components that are built from the workspace's sources as they are.
 ///
 /// # Errors
 ///
@@ -92,24 +97,31 @@ pub fn workspace_of(package: &Path) -> Option<PathBuf> {
     workspace.join("guest/transport/Cargo.toml").is_file().then(|| workspace.to_owned())
 }
 
-/// Puts into the folder `package` what its build needs without the workspace: the component with its hash and that of its sources,
-/// and the WIT package.
+/// Puts into the folder `package` what its build needs without the workspace: the components with their hashes and that of their
+/// sources, and the WIT package.
 ///
 /// # Errors
 ///
 /// As for [`build`]; or a file cannot be read or written.
-pub fn carry(workspace: &Path, package: &Path, target_dir: &Path, guest: Guest) -> Result<(), Error> {
+pub fn carry(workspace: &Path, package: &Path, target_dir: &Path) -> Result<(), Error> {
     let folder = package.join(CARRIED);
-    let component = read(&build(workspace, target_dir, guest)?)?;
+    let mut components = Vec::new();
+    for guest in GUESTS {
+        components.push((guest.file_name(), read(&build(workspace, target_dir, guest)?)?));
+    }
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| Error::file("remove", &folder, &error))?;
     }
     for part in WIT {
         copy(&workspace.join("wit").join(part), &folder.join("wit").join(part))?;
     }
-    write(&folder.join(guest.file_name()), &component)?;
+    let mut sums = String::new();
+    for (name, component) in components {
+        write(&folder.join(name), &component)?;
+        sums.push_str(&sums_line(name, &component));
+    }
     write(&folder.join(SOURCES_SUM), format!("{}\n", fingerprint(workspace)?).as_bytes())?;
-    write(&folder.join(SUMS), sums_line(guest.file_name(), &component).as_bytes())
+    write(&folder.join(SUMS), sums.as_bytes())
 }
 
 /// A line of a file [`SUMS`].

@@ -11,7 +11,7 @@
 //! A component is built by a cargo of its own, from the workspace's lock file, untouched by what the environment says about
 //! the build for this machine: the same sources give the same bytes, whoever builds them.
 //!
-//! The package `mcp-reconnect` carries its component, so that whoever installs it from crates.io or builds it from a clone for the
+//! The package `mcp-reconnect` carries its components, so that whoever installs it from crates.io or builds it from a clone for the
 //! first time needs no WebAssembly target: [`component`] gives a build script that, or one built from sources that have changed
 //! since. `cargo run -p mcp-reconnect-guests -- carry` renews it.
 

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let names: Vec<_> = env::args().skip(1).collect();
     let done = match &names[..] {
         [name] if name == "carry" => {
-            carry(&workspace(), &workspace().join("host/wasmtime"), &target_dir(), Guest::Transport).map_err(Into::into)
+            carry(&workspace(), &workspace().join("host/wasmtime"), &target_dir()).map_err(Into::into)
         }
         names => write(&workspace().join("target/components"), names),
     };

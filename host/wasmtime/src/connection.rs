@@ -1,15 +1,19 @@
-//! The two halves of a connection, and the task between them and the component.
+//! The two halves of a connection, and the task between them, the engine and the network.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use mcp_reconnect_core::Recovery;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
 
-use crate::component::{Instance, Taken};
+use crate::component::{Instance, headers_error, types, wit};
+use crate::exchange::Exchanges;
 use crate::http::HttpClient;
 use crate::options::Options;
-use crate::wake::Wake;
 use crate::{Event, Level, OpenError, SendError, SetHeadersError, State, Status};
 
 /// How many messages of the client, events for it, or commands may wait between two tasks. Each channel stops its writer
@@ -29,6 +33,16 @@ const HOPELESS: u32 = 5;
 /// Messages larger than this, in bytes, go to the client one by one.
 const LARGE: usize = 1 << 20;
 
+/// So many bytes of messages, or of bodies, are given to the engine at most before its outputs are taken.
+const BATCH_BYTES: usize = 256 << 10;
+/// So many messages, or exchanges with something to report.
+const BATCH: usize = 64;
+/// After so many batches in a row other tasks have their turn.
+const ROUNDS: u32 = 16;
+
+/// A timer that fires so much too late lets go first what the network may have brought meanwhile, in nanoseconds.
+const LATE: u64 = 100_000_000;
+
 /// Opens a connection. Checks the options and does no network I/O: the first contact is made when the client sends
 /// `initialize`. Must be called inside a tokio runtime with I/O and time enabled.
 ///
@@ -36,30 +50,33 @@ const LARGE: usize = 1 << 20;
 ///
 /// See [`OpenError`]. A server that is down is not an error.
 pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> {
-    let wake = Wake::default();
     let client = HttpClient::new(&options.http, &options.url)?;
-    let instance = Instance::open(&options, &client, &wake, None).await?;
+    let instance = Instance::open(&options, None)?;
+    let exchanges = Exchanges::new(client, &options.url);
     let (messages, messages_out) = mpsc::channel(CHANNEL);
     let (commands, commands_out) = mpsc::channel(CHANNEL);
     let (events_in, events) = mpsc::channel(CHANNEL);
     let driver = Driver {
         options,
-        client,
         instance,
         started: Instant::now(),
         failures: 0,
         recovery: Recovery::new(),
-        wake: wake.clone(),
+        exchanges,
+        posts: 0,
+        timer: Timer::default(),
+        was_late: false,
         messages: messages_out,
+        messages_open: true,
         commands: commands_out,
         events: events_in,
         untold: VecDeque::new(),
-        held: None,
-        closing: false,
         closed: false,
+        ended: false,
     };
-    tokio::spawn(driver.run());
-    Ok((Sender { messages, commands, wake }, Receiver { events }))
+    // It looks after its turns by itself: see `ROUNDS`.
+    tokio::spawn(tokio::task::unconstrained(driver.run()));
+    Ok((Sender { messages, commands }, Receiver { events }))
 }
 
 /// The half that takes messages and commands. Clones are the same connection.
@@ -67,7 +84,6 @@ pub async fn connect(options: Options) -> Result<(Sender, Receiver), OpenError> 
 pub struct Sender {
     messages: mpsc::Sender<String>,
     commands: mpsc::Sender<Command>,
-    wake: Wake,
 }
 
 /// The half that gives events. Dropping it ends the connection at once, without goodbye: see [`Sender::close`].
@@ -88,9 +104,7 @@ impl Sender {
     ///
     /// [`SendError::Closed`] after [`Sender::close`], or when the receiver is gone.
     pub async fn send(&self, message: impl Into<String>) -> Result<(), SendError> {
-        self.messages.send(message.into()).await.map_err(|_| SendError::Closed)?;
-        self.wake.set();
-        Ok(())
+        self.messages.send(message.into()).await.map_err(|_| SendError::Closed)
     }
 
     /// Gives fresh credentials: these headers replace those of the options from the next request on. The session is kept.
@@ -160,9 +174,7 @@ impl Sender {
     }
 
     async fn command(&self, command: Command) -> Result<(), SendError> {
-        self.commands.send(command).await.map_err(|_| SendError::Closed)?;
-        self.wake.set();
-        Ok(())
+        self.commands.send(command).await.map_err(|_| SendError::Closed)
     }
 }
 
@@ -183,29 +195,41 @@ enum Command {
     Close,
 }
 
-/// The task that owns the component.
+/// The task that owns the engine and its exchanges.
 struct Driver {
     /// With the headers that were set last.
     options: Options,
-    client: HttpClient,
     instance: Instance,
     /// When it was started, and how many before it have failed soon after their start.
     started: Instant,
     failures: u32,
     /// What outlives the instance.
     recovery: Recovery,
-    wake: Wake,
+    exchanges: Exchanges,
+    /// How many POSTs were started.
+    posts: u64,
+    timer: Timer,
+    /// Other tasks have had a turn since the deadline was found to be long over.
+    was_late: bool,
     messages: mpsc::Receiver<String>,
+    /// Whether more messages can come.
+    messages_open: bool,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-    /// Events that the component has given and the client has not got.
+    /// Events that the engine has given and the client has not got. While there are any, nothing is read.
     untold: VecDeque<Event>,
-    /// A message that the component takes only after its events.
-    held: Option<String>,
-    /// The connection is to be closed after the messages sent so far.
-    closing: bool,
     /// It was told to close.
     closed: bool,
+    /// The engine has given its last output.
+    ended: bool,
+}
+
+/// What a turn ended with.
+enum Turn {
+    /// There are events for the client, or the end.
+    Told,
+    /// The deadline is long over: other tasks are to have a turn before the engine hears of it.
+    Late,
 }
 
 /// Why a driver stops.
@@ -232,64 +256,166 @@ impl Driver {
     }
 
     async fn work(&mut self) -> Result<(), Stop> {
+        let events = self.events.clone();
+        // An engine that takes the place of another has something to do.
+        self.give(wit::Input::Tick)?;
+        self.act()?;
         loop {
             while let Some(event) = self.untold.pop_front() {
                 self.deliver(event).await?;
             }
-            self.wake.clear();
-            self.take_orders().await?;
-            self.take_messages().await?;
-            let events = tokio::select! {
-                events = self.instance.receive() => events?,
-                // Dropping the component in the middle of its work closes its sockets.
-                () = self.events.closed() => return Err(Stop::Ended),
+            if self.ended {
+                return Err(Stop::Ended);
+            }
+            let turn = tokio::select! {
+                biased;
+                turn = poll_fn(|context| self.poll_turn(context)) => turn?,
+                // Dropping the exchanges closes their connections.
+                () = events.closed() => return Err(Stop::Ended),
             };
-            for event in events.ok_or(Stop::Ended)? {
-                match &event {
-                    Event::Message(text) => self.recovery.to_client(text),
-                    Event::Connected(session) | Event::Reconnected { session, .. } => {
-                        self.recovery.on_session(session.epoch);
-                    }
-                    _ => {}
-                }
-                self.untold.push_back(event);
+            if let Turn::Late = turn {
+                tokio::task::yield_now().await;
+                self.was_late = true;
             }
         }
     }
 
-    async fn take_orders(&mut self) -> Result<(), Stop> {
-        while let Ok(command) = self.commands.try_recv() {
-            self.run_command(command).await?;
+    /// Gives the engine all that there is, and does what it wants, until there are events for the client. What came from the network
+    /// goes before the engine's timers.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Result<Turn, Stop>> {
+        for _ in 0..ROUNDS {
+            let mut worked = self.take_reports(context)?;
+            worked |= self.take_commands(context)?;
+            worked |= self.take_messages(context)?;
+            if worked {
+                self.was_late = false;
+            } else {
+                let late = ready!(self.poll_deadline(context))?;
+                if late > LATE && !std::mem::take(&mut self.was_late) {
+                    return Poll::Ready(Ok(Turn::Late));
+                }
+                self.give(wit::Input::Tick)?;
+            }
+            self.act()?;
+            if self.ended || !self.untold.is_empty() {
+                return Poll::Ready(Ok(Turn::Told));
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Tells the engine what its exchanges report.
+    fn take_reports(&mut self, context: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut bytes = 0;
+        for count in 0..BATCH {
+            let Poll::Ready(reports) = self.exchanges.poll(context) else { return Ok(count > 0) };
+            for report in reports {
+                bytes += report.bytes();
+                // What the engine does not want to hear it passes over.
+                let _ = report.with_input(|input| self.instance.handle(input))?;
+            }
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_commands(&mut self, context: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut worked = false;
+        while let Poll::Ready(Some(command)) = self.commands.poll_recv(context) {
+            self.run_command(command)?;
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    /// Gives the engine what the client has sent.
+    fn take_messages(&mut self, context: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut bytes = 0;
+        for count in 0..BATCH {
+            if !self.messages_open {
+                return Ok(count > 0);
+            }
+            match self.messages.poll_recv(context) {
+                Poll::Pending => return Ok(count > 0),
+                Poll::Ready(None) => self.messages_open = false,
+                Poll::Ready(Some(message)) => {
+                    bytes += message.len();
+                    self.take_message(&message)?;
+                }
+            }
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_message(&mut self, message: &str) -> Result<(), Stop> {
+        let taken = self.instance.handle(wit::Input::Message(message));
+        if let Ok(Err(_)) = taken {
+            // Closing: no more is taken, and those who send from now on are told.
+            self.messages.close();
+            return Ok(());
+        }
+        // Also of one that it has failed over, which must not reach the next.
+        self.recovery.from_client(message, self.posts);
+        taken?.map_err(|_| Stop::Ended)
+    }
+
+    /// Waits for the engine's deadline; tells how late it is, in nanoseconds. Pending for ever where there is none.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Result<u64, Stop>> {
+        loop {
+            let Some(deadline) = self.instance.deadline()? else { return Poll::Pending };
+            let now = self.instance.now();
+            if deadline <= now {
+                return Poll::Ready(Ok(now - deadline));
+            }
+            let Some(at) = self.instance.instant(deadline) else { return Poll::Pending };
+            ready!(self.timer.poll(at.into(), context));
+        }
+    }
+
+    /// Gives the engine an input that it does not refuse.
+    fn give(&mut self, input: wit::Input<'_>) -> Result<(), Stop> {
+        let _ = self.instance.handle(input)?;
+        Ok(())
+    }
+
+    /// Does what the engine wants.
+    fn act(&mut self) -> Result<(), Stop> {
+        for output in self.instance.outputs()? {
+            match output {
+                wit::Output::Start(request) => {
+                    self.posts += u64::from(request.method == wit::Method::Post);
+                    self.exchanges.start(request);
+                }
+                wit::Output::Cancel(exchange) => self.exchanges.cancel(exchange),
+                wit::Output::Pause(exchange) => self.exchanges.pause(exchange),
+                wit::Output::Resume(exchange) => self.exchanges.resume(exchange),
+                wit::Output::Event(event) => self.tell(event.into()),
+                wit::Output::Closed(_) => {
+                    self.ended = true;
+                    self.exchanges.clear();
+                }
+                wit::Output::Other(_) => {}
+            }
         }
         Ok(())
     }
 
-    /// Gives the component what the client has sent, and closes it when that is wanted.
-    async fn take_messages(&mut self) -> Result<(), Stop> {
-        while let Some(message) = self.held.take().or_else(|| self.messages.try_recv().ok()) {
-            let taken = self.instance.send(&message).await;
-            // Also of one that it has failed over, which must not reach the next.
-            if !matches!(taken, Ok(Taken::NotYet | Taken::No)) {
-                self.recovery.from_client(&message, self.client.posts());
-            }
-            match taken? {
-                Taken::Yes => {}
-                Taken::NotYet => {
-                    self.held = Some(message);
-                    return Ok(());
-                }
-                // Closing: no more is taken, and those who send from now on are told.
-                Taken::No => self.messages.close(),
-            }
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::Message(text) => self.recovery.to_client(text),
+            Event::Connected(session) | Event::Reconnected { session, .. } => self.recovery.on_session(session.epoch),
+            _ => {}
         }
-        if std::mem::take(&mut self.closing) {
-            self.closed = true;
-            self.instance.close().await?;
-        }
-        Ok(())
+        self.untold.push_back(event);
     }
 
-    /// Hands an event to the client. Meanwhile the component stands still and takes no messages, but commands are carried out.
+    /// Hands an event to the client. Meanwhile nothing is read, from the network or the client, but commands are carried out.
     async fn deliver(&mut self, event: Event) -> Result<(), Stop> {
         // A large message waits until the client has taken all before it, so that few are held here.
         let places = if matches!(&event, Event::Message(text) if text.len() > LARGE) { CHANNEL } else { 1 };
@@ -313,7 +439,7 @@ impl Driver {
                 command = self.commands.recv(), if commands_open => command,
             };
             let result = match command {
-                Some(command) => self.run_command(command).await,
+                Some(command) => self.run_command(command).and_then(|()| self.act()),
                 None => {
                     commands_open = false;
                     Ok(())
@@ -326,10 +452,10 @@ impl Driver {
         }
     }
 
-    async fn run_command(&mut self, command: Command) -> Result<(), Stop> {
+    fn run_command(&mut self, command: Command) -> Result<(), Stop> {
         match command {
             Command::SetHeaders(headers, reply) => {
-                let set = self.instance.set_headers(&headers).await?;
+                let set = self.instance.handle(wit::Input::SetHeaders(&headers))?.map_err(headers_error);
                 if set.is_ok() {
                     self.options.headers = headers;
                 }
@@ -337,18 +463,22 @@ impl Driver {
                 let _ = reply.send(set);
             }
             Command::SetSignIn(sign_in) => {
-                let sign_in = sign_in.map(|(command, url)| crate::component::SignIn { command, url });
-                self.instance.set_sign_in(sign_in).await?;
+                let sign_in = sign_in.as_ref().map(|(command, url)| types::SignIn { command, url: url.as_deref() });
+                self.give(wit::Input::SignIn(sign_in))?;
             }
-            Command::Reconnect => self.instance.reconnect().await?,
-            Command::Probe => self.instance.probe().await?,
+            Command::Reconnect => self.give(wit::Input::Reconnect)?,
+            Command::Probe => self.give(wit::Input::Probe)?,
             Command::Status(reply) => {
-                let _ = reply.send(self.instance.status().await?);
+                let _ = reply.send(self.instance.status()?);
             }
             Command::Close => {
                 self.messages.close();
-                self.closing = true;
-                self.take_messages().await?;
+                // What was sent before goes before.
+                while let Ok(message) = self.messages.try_recv() {
+                    self.take_message(&message)?;
+                }
+                self.closed = true;
+                self.give(wit::Input::Close)?;
             }
         }
         Ok(())
@@ -358,6 +488,7 @@ impl Driver {
     async fn recover(&mut self, error: &wasmtime::Error) -> Result<(), Stop> {
         // The backtrace is for the log, the cause for everyone.
         tracing::error!("the transport component failed: {error:?}");
+        self.exchanges.clear();
         let cause = error.root_cause().to_string();
         let text = format!("the transport component failed, a defect of mcp-reconnect; please report it: {cause}");
         self.untold.push_back(Event::Diagnostic { level: Level::Error, text });
@@ -373,7 +504,7 @@ impl Driver {
                 return Err(Stop::Ended);
             }
             let state = self.recovery.state();
-            match Instance::open(&self.options, &self.client, &self.wake, state.as_deref()).await {
+            match Instance::open(&self.options, state.as_deref()) {
                 Ok(instance) => {
                     self.instance = instance;
                     self.started = Instant::now();
@@ -394,7 +525,7 @@ impl Driver {
 
     /// Answers what the component had in flight.
     fn answer_lost(&mut self, reason: &str) {
-        let lost = self.recovery.fail(self.client.posts());
+        let lost = self.recovery.fail(self.posts);
         let unknown = |method| Event::OutcomeUnknown { method, accepted: false, reason: reason.to_owned() };
         self.untold.extend(lost.unknown.into_iter().map(unknown));
         self.untold.extend(lost.messages.into_iter().map(Event::Message));
@@ -454,5 +585,23 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The timer of a connection. A deadline mostly moves into the future, so the timer is left to fire too early rather than set anew
+/// each time.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Ready at this time, or before.
+    fn poll(&mut self, at: tokio::time::Instant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.is_elapsed() || sleep.deadline() > at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(context)
     }
 }

@@ -2,12 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
-use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
+use url::Url;
 
 use crate::OpenError;
 use crate::http_options::Addresses;
@@ -44,8 +48,10 @@ pub(crate) fn overrides(
 }
 
 /// The system's resolver. It is asked for each connection: a server may come back with another address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resolver {
+    /// The names that are not looked up, in lower case.
+    pub addresses: Arc<Vec<(String, Vec<SocketAddr>)>>,
     /// A name that leads into a private network is refused.
     pub public_only: bool,
     /// What is known of the way to the server.
@@ -132,11 +138,22 @@ impl fmt::Display for LookupError {
 
 impl Error for LookupError {}
 
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let public_only = self.public_only;
-        let family = Arc::clone(&self.family);
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let Self { addresses, public_only, family } = self.clone();
         Box::pin(async move {
+            let given = addresses.iter().find(|(given, _)| given.eq_ignore_ascii_case(name.as_str()));
+            if let Some((_, addresses)) = given {
+                return Ok(addresses.clone().into_iter());
+            }
             let lookup = tokio::task::spawn_blocking(move || (name.as_str(), 0).to_socket_addrs());
             let addresses: Vec<SocketAddr> = match lookup.await {
                 Ok(Ok(addresses)) => addresses.collect(),
@@ -149,7 +166,7 @@ impl Resolve for Resolver {
             }
             #[cfg(not(feature = "oauth"))]
             let _ = public_only;
-            Ok(Box::new(family.choose(addresses).into_iter()) as Addrs)
+            Ok(family.choose(addresses).into_iter())
         })
     }
 }

@@ -1,84 +1,86 @@
-//! What an error of the HTTP client proves, in the codes of `wasi:http`.
+//! What an error of the HTTP client proves, and says.
 //!
-//! The component may send a request again only if no byte of it can have arrived, so the codes for errors before the
-//! request (name lookup, connecting, TLS) are used for nothing else. All others are [`Error::InternalError`], which proves
-//! nothing and carries the text. The codes before the request have no room for a text; where one is needed, it goes into
-//! an internal error all the same, behind one of two beginnings that the component knows (`failure.rs` there).
+//! The engine may send a request again only if no byte of it can have arrived, so [`Failure::Dns`], [`Failure::Connect`] and
+//! [`Failure::Tls`] are used for errors before the request alone. All others are [`Failure::Lost`], which proves nothing.
 
 use std::error::Error as StdError;
 use std::io;
 use std::iter;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use reqwest::StatusCode;
 use rustls::AlertDescription;
-use wasmtime_wasi_http::Error;
 
+use crate::component::wit::Failure;
 use crate::dns::LookupError;
-use crate::http::MAX_HEADERS;
+use crate::http::{HttpClient, MAX_HEADERS, SendError};
 use crate::proxy::Proxy;
-use crate::tls::Identity;
 use crate::tls_error;
+
+/// What is known of an exchange that failed, and what to say of it.
+pub(crate) type Fault = (Failure, String);
 
 /// The way to the server, which decides what an error means.
 pub(crate) struct Route {
-    /// The client's certificate.
-    pub identity: Arc<Identity>,
-    /// The proxy, if there is one.
-    pub proxy: Option<Proxy>,
+    client: HttpClient,
     /// Whether the URL says `https`.
-    pub https: bool,
+    https: bool,
     /// Whether the server ever answered: then certificates and URL are right.
-    pub answered: AtomicBool,
+    answered: AtomicBool,
 }
 
 impl Route {
+    /// The way to a server at `url`, by this client.
+    pub(crate) fn new(client: HttpClient, url: &str) -> Self {
+        let https = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        Self { client, https, answered: AtomicBool::new(false) }
+    }
+
     /// Why there is no response.
-    pub(crate) fn request_error(&self, error: &reqwest::Error) -> Error {
-        tracing::debug!("a request failed: {}", explain(error));
-        if error.is_builder() {
-            return Error::HttpRequestUriInvalid;
-        }
-        if !error.is_connect() {
-            return self.broken(error);
-        }
-        if let Some(proxy) = &self.proxy
-            && let Some(error) = self.proxy_error(proxy, error)
+    pub(crate) fn request_error(&self, error: &SendError) -> Fault {
+        tracing::debug!("a request failed: {}", chain(error.cause()));
+        let cause = match error {
+            SendError::Broken(error) => return self.broken(error),
+            SendError::Unsent(_) => return not_sent(&format!("the connection was closed{}", self.suspicion())),
+            SendError::TimedOut | SendError::Connect(_) => error.cause(),
+        };
+        let timed_out = matches!(error, SendError::TimedOut);
+        if let Some(proxy) = self.client.proxy()
+            && let Some(fault) = self.proxy_error(proxy, cause, timed_out)
         {
-            return error;
+            return fault;
         }
-        if error.is_timeout() {
-            return Error::ConnectionTimeout;
+        if timed_out {
+            return not_sent("connecting timed out");
         }
-        if let Some(lookup) = find::<LookupError>(error) {
-            return Error::DnsError { rcode: Some(lookup.to_string()), info_code: None };
+        if let Some(lookup) = find::<LookupError>(cause) {
+            return (Failure::Dns, format!("the name lookup failed: {lookup}"));
         }
-        if let Some(tls) = find::<rustls::Error>(error) {
-            return handshake(tls_error::explain(tls, self.identity.is_missing()));
+        if let Some(tls) = find::<rustls::Error>(cause) {
+            return handshake(tls_error::explain(tls, self.client.identity().is_missing()));
         }
-        match io_kind(error) {
-            Some(io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,
-            Some(io::ErrorKind::TimedOut) => Error::ConnectionTimeout,
+        match io_kind(cause) {
+            Some(io::ErrorKind::ConnectionRefused) => not_sent("connection refused"),
+            Some(io::ErrorKind::TimedOut) => not_sent("connecting timed out"),
             Some(
                 io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
                 | io::ErrorKind::NetworkDown
                 | io::ErrorKind::AddrNotAvailable,
-            ) => Error::DestinationIpUnroutable,
+            ) => not_sent("no route to the destination"),
             // A connection closed during the TLS handshake, as a server that restarts does: not an error of TLS, which waiting
             // would not cure.
             Some(io::ErrorKind::UnexpectedEof) => {
                 not_sent(&format!("the connection was closed during the TLS handshake{}", self.suspicion()))
             }
-            _ => Error::DestinationUnavailable,
+            _ => not_sent("destination unavailable"),
         }
     }
 
     /// Whether the response comes from the server at all.
-    pub(crate) fn judge(&self, status: StatusCode) -> Result<(), Error> {
-        match &self.proxy {
-            Some(proxy) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(unauthorized(proxy)),
+    pub(crate) fn judge(&self, status: u16) -> Result<(), Fault> {
+        match self.client.proxy() {
+            // Proxy Authentication Required.
+            Some(proxy) if status == 407 => Err(unauthorized(proxy)),
             _ => {
                 self.answered.store(true, Ordering::Relaxed);
                 Ok(())
@@ -90,11 +92,11 @@ impl Route {
     fn suspicion(&self) -> &'static str {
         if self.answered.load(Ordering::Relaxed) {
             ""
-        } else if self.identity.is_missing() {
+        } else if self.client.identity().is_missing() {
             "; the server asks for a client certificate, see --client-cert"
-        } else if self.identity.was_asked() {
+        } else if self.client.identity().was_asked() {
             "; the server asks for a client certificate and may not accept this one"
-        } else if self.proxy.is_some() {
+        } else if self.client.proxy().is_some() {
             ""
         } else if self.https {
             "; perhaps its URL begins with http://"
@@ -105,10 +107,10 @@ impl Route {
 
     /// The connection failed after it was made. That proves nothing, unless the server says that it never got to the
     /// request.
-    fn broken(&self, error: &reqwest::Error) -> Error {
+    fn broken(&self, error: &hyper::Error) -> Fault {
         if let Some(alert) = identity_alert(error) {
             let alert = rustls::Error::AlertReceived(alert);
-            return handshake(tls_error::explain(&alert, self.identity.is_missing()));
+            return handshake(tls_error::explain(&alert, self.client.identity().is_missing()));
         }
         let mut text = reason(error);
         // The client's own words, by which alone these two can be told from others: an answer that it cannot read, and none.
@@ -129,11 +131,11 @@ impl Route {
             }
             text.push_str(self.suspicion());
         }
-        Error::InternalError(Some(text))
+        (Failure::Lost, text)
     }
 
     /// What the proxy did. `None`: nothing, the trouble is behind it.
-    fn proxy_error(&self, proxy: &Proxy, error: &reqwest::Error) -> Option<Error> {
+    fn proxy_error(&self, proxy: &Proxy, error: &(dyn StdError + 'static), timed_out: bool) -> Option<Fault> {
         let place = &proxy.place;
         // The client's library tells these apart by their words only.
         let tunnel = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: "));
@@ -150,7 +152,7 @@ impl Route {
             // Without a tunnel the proxy is all that is connected to; through a tunnel, this is the server's TLS.
             None => find::<rustls::Error>(error).is_none(),
         };
-        if error.is_timeout() {
+        if timed_out {
             return Some(not_sent(&format!("connecting through the proxy {place} took too long")));
         }
         if !own {
@@ -173,16 +175,19 @@ impl Route {
 }
 
 /// Why a response's body broke off.
-pub(crate) fn response_error(error: &reqwest::Error) -> Error {
-    tracing::debug!("a response broke off: {}", explain(error));
-    match io_kind(error) {
-        Some(io::ErrorKind::UnexpectedEof) => Error::HttpResponseIncomplete,
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => Error::ConnectionTerminated,
-        _ => Error::InternalError(Some(reason(error))),
-    }
+pub(crate) fn body_error(error: &(dyn StdError + 'static)) -> Fault {
+    tracing::debug!("a response broke off: {}", chain(error));
+    let text = match io_kind(error) {
+        Some(io::ErrorKind::UnexpectedEof) => "the response was cut off".to_owned(),
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => {
+            "the connection was closed or reset".to_owned()
+        }
+        _ => reason(error),
+    };
+    (Failure::Lost, text)
 }
 
-fn unauthorized(proxy: &Proxy) -> Error {
+fn unauthorized(proxy: &Proxy) -> Fault {
     let place = &proxy.place;
     let text = match proxy.has_credentials {
         true => format!("the proxy {place} does not accept the user name and password in its URL (407)"),
@@ -190,22 +195,22 @@ fn unauthorized(proxy: &Proxy) -> Error {
             format!("the proxy {place} demands a user name and password (407); write http://USER:PASSWORD@{place}")
         }
     };
-    Error::InternalError(Some(format!("not sent, and waiting will not help: {text}")))
+    (Failure::Tls, text)
 }
 
 /// No byte of the request was sent, and it may be tried again.
-fn not_sent(text: &str) -> Error {
-    Error::InternalError(Some(format!("not sent: {text}")))
+fn not_sent(text: &str) -> Fault {
+    (Failure::Connect, text.to_owned())
 }
 
-/// A failed handshake with its reason, for which `TLS-protocol-error` and `TLS-certificate-error` have no room.
-fn handshake(message: String) -> Error {
-    Error::TlsAlertReceived { alert_id: None, alert_message: Some(message) }
+/// A failed handshake with its reason.
+fn handshake(message: String) -> Fault {
+    (Failure::Tls, message)
 }
 
 /// The alert by which the server refused the client's certificate, or the lack of one, after the client's part of the
 /// handshake. HTTP/2 keeps only its text.
-fn identity_alert(error: &reqwest::Error) -> Option<AlertDescription> {
+fn identity_alert(error: &(dyn StdError + 'static)) -> Option<AlertDescription> {
     let told = match find::<rustls::Error>(error) {
         Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
         Some(_) => None,
@@ -233,30 +238,9 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
     text
 }
 
-/// The causes of an error of the client, without its own text: that names the URL, in whose query HTTP+SSE servers put
-/// the session's id.
-fn explain(error: &reqwest::Error) -> String {
-    error.source().map_or_else(|| kind(error).to_owned(), chain)
-}
-
 /// The innermost cause, which is what a person can use.
-pub(crate) fn reason(error: &reqwest::Error) -> String {
-    let Some(mut cause) = error.source() else { return kind(error).to_owned() };
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-/// What can be said of an error that has no cause.
-fn kind(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
-        "it took too long"
-    } else if error.is_body() || error.is_decode() {
-        "the body broke off"
-    } else {
-        "the exchange failed"
-    }
+pub(crate) fn reason(error: &(dyn StdError + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, ToString::to_string)
 }
 
 /// The first cause of this type.

@@ -3,7 +3,7 @@
 //! that may have run is silently run again, and nothing waits for ever.
 //!
 //! The protocol lives in a WebAssembly component, the same on every host of this project; this crate carries it as machine
-//! code, runs it with Wasmtime and gives it an HTTP client.
+//! code, runs it with Wasmtime and does the I/O that it asks for.
 //!
 //! ```no_run
 //! use mcp_reconnect::{Event, Options, connect};
@@ -30,26 +30,28 @@
 //! ```
 
 mod component;
+mod connect;
 mod connection;
 mod convert;
+mod decode;
 mod dns;
 mod engine_config;
 mod error;
 mod event;
+mod exchange;
 mod http;
 mod http_error;
 mod http_options;
 #[cfg(feature = "oauth")]
 pub mod oauth;
 mod options;
-mod outgoing_handler;
+mod pool;
 pub mod probe;
 mod proxy;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
 mod tls;
 mod tls_error;
-mod wake;
 mod watchdog;
 
 pub use component::component_wasm;

@@ -2,22 +2,27 @@
 //! proxies, certificates and name lookup. For programs that find out how a server behaves, as `mcp-reconnect check` does;
 //! what to ask, and what an answer means, says `mcp_reconnect_core::diagnosis`.
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, Url};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use url::Url;
 
-use crate::http::HttpClient;
+use crate::decode::Decoded;
+use crate::http::{self, HttpClient};
 use crate::http_error::reason;
 use crate::proxy::Proxy;
 use crate::{HttpOptions, OpenError, dns, tls};
 
 /// A client for single requests.
 #[derive(Clone, Debug)]
-pub struct Probe(Client);
+pub struct Probe {
+    client: HttpClient,
+    decodes: bool,
+}
 
 /// A response whose body is still to be read.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub struct Response {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The version of HTTP, as `HTTP/1.1`.
     pub version: String,
-    body: reqwest::Response,
+    body: Decoded,
 }
 
 impl Probe {
@@ -38,7 +43,7 @@ impl Probe {
     ///
     /// [`OpenError::InvalidOption`] and [`OpenError::Component`], as [`crate::connect`].
     pub fn new(options: &HttpOptions, url: &str) -> Result<Self, OpenError> {
-        HttpClient::new(options, url).map(|client| Self(client.client()))
+        HttpClient::new(options, url).map(|client| Self { client, decodes: true })
     }
 
     /// The same, whose responses are given as they come: a `Content-Encoding` stays, and the body is not decoded.
@@ -47,7 +52,7 @@ impl Probe {
     ///
     /// As [`Probe::new`].
     pub fn undecoded(options: &HttpOptions, url: &str) -> Result<Self, OpenError> {
-        HttpClient::undecoded(options, url).map(|client| Self(client.client()))
+        HttpClient::new(options, url).map(|client| Self { client, decodes: false })
     }
 
     /// Makes one request and waits for the head of its response, without a bound on time. Redirects are not followed.
@@ -62,19 +67,12 @@ impl Probe {
         headers: &[(String, String)],
         body: Vec<u8>,
     ) -> Result<Response, String> {
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| "the method is not one of HTTP".to_owned())?;
-        let mut request = self.0.request(method, url);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        if !body.is_empty() {
-            request = request.body(body);
-        }
-        let response = request.send().await.map_err(|error| reason(&error))?;
-        let headers =
-            response.headers().iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-        let (status, version) = (response.status().as_u16(), format!("{:?}", response.version()));
-        Ok(Response { status, headers, version, body: response })
+        let request = http::request(method, url, headers, body)?;
+        let answer = self.client.send(request).await.map_err(|error| reason(error.cause()))?;
+        let (status, version, mut headers) = (answer.status, format!("{:?}", answer.version), answer.headers);
+        let body = if self.decodes { Decoded::new(&mut headers, answer.body) } else { Decoded::Plain(answer.body) };
+        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+        Ok(Response { status, headers, version, body })
     }
 }
 
@@ -85,7 +83,8 @@ impl Response {
     ///
     /// Why the body broke off, for people.
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, String> {
-        self.body.chunk().await.map(|bytes| bytes.map(|bytes| bytes.to_vec())).map_err(|error| reason(&error))
+        let bytes = poll_fn(|context| self.body.poll_bytes(context)).await.transpose();
+        bytes.map(|bytes| bytes.map(|bytes| bytes.to_vec())).map_err(|error| reason(&*error))
     }
 }
 

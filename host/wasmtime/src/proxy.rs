@@ -2,8 +2,9 @@
 
 use std::env;
 
+use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use reqwest::Url;
+use url::Url;
 
 use crate::OpenError;
 use crate::http_options::{HttpOptions, ProxyChoice};
@@ -11,8 +12,7 @@ use crate::http_options::{HttpOptions, ProxyChoice};
 /// The proxy to a server.
 #[derive(Clone)]
 pub(crate) struct Proxy {
-    /// Its URL, with the user's name and password.
-    secret_url: String,
+    found: Intercept,
     /// Its host and port, for people.
     pub place: String,
     /// Whether a user name goes to it.
@@ -63,17 +63,16 @@ impl Proxy {
         };
         let found = intercept("").ok_or_else(wrong)?;
         let supported = matches!(found.uri().scheme_str(), Some("http" | "https" | "socks5" | "socks5h"));
-        if !supported || reqwest::Proxy::all(&secret_url).is_err() {
+        if !supported || Url::parse(&found.uri().to_string()).is_err() {
             return Err(wrong());
         }
-        Ok(intercept(&bypass).map(|found| Self::new(secret_url.clone(), &found)))
+        Ok(intercept(&bypass).map(Self::new))
     }
 
     /// What the system's settings say, where the system has such.
     #[cfg(any(target_os = "macos", windows))]
     fn of_system(url: &Url) -> Option<Self> {
-        let found = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
-        Some(Self::new(found.uri().to_string(), &found))
+        Matcher::from_system().intercept(&url.as_str().parse().ok()?).map(Self::new)
     }
 
     #[cfg(not(any(target_os = "macos", windows)))]
@@ -81,29 +80,51 @@ impl Proxy {
         None
     }
 
-    fn new(secret_url: String, found: &Intercept) -> Self {
+    fn new(found: Intercept) -> Self {
         // What the matcher leaves of a password with an '@' in it is not the host's.
         let place =
             |authority: &http::uri::Authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned();
         let place = found.uri().authority().map_or_else(String::new, place);
         let has_credentials = found.basic_auth().is_some() || found.raw_auth().is_some();
-        Self { secret_url, place, has_credentials }
+        Self { found, place, has_credentials }
     }
 
-    /// The proxy in the client's own terms.
-    pub(crate) fn for_client(&self) -> reqwest::Result<reqwest::Proxy> {
-        reqwest::Proxy::all(&self.secret_url)
+    /// Its URL, without user name and password.
+    pub(crate) fn url(&self) -> Uri {
+        self.found.uri().clone()
+    }
+
+    /// Whether it speaks SOCKS, and not HTTP.
+    pub(crate) fn is_socks(&self) -> bool {
+        self.scheme().starts_with("socks")
+    }
+
+    /// Whether names are looked up here, and not by it.
+    pub(crate) fn resolves_names_here(&self) -> bool {
+        self.scheme() == "socks5"
+    }
+
+    /// User name and password for SOCKS.
+    pub(crate) fn user_and_password(&self) -> Option<(String, String)> {
+        self.found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()))
+    }
+
+    /// The value of `Proxy-Authorization`.
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        self.found.basic_auth().cloned()
+    }
+
+    fn scheme(&self) -> &str {
+        self.found.uri().scheme_str().unwrap_or_default()
     }
 
     /// Its host's name and its port, to be found by [`HttpOptions::addresses`].
     pub(crate) fn host_and_port(&self) -> Option<(String, u16)> {
         let authority: http::uri::Authority = self.place.parse().ok()?;
-        let default = if self.secret_url.starts_with("https:") {
-            443
-        } else if self.secret_url.starts_with("socks") {
-            1080
-        } else {
-            80
+        let default = match self.scheme() {
+            "https" => 443,
+            "http" => 80,
+            _ => 1080,
         };
         Some((authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(default)))
     }

@@ -1,58 +1,22 @@
-//! Ends a component that runs without pause: one that waits for the network pauses, one in an endless loop does not, and would
-//! hold up its whole thread.
+//! Ends a component that runs without end: it would hold up its whole thread.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime::{Engine, Store};
 
 /// How often is looked: seldom, since each look wakes up the processor.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Looks in a row that find the component in the same run, until it is ended. Its longest runs, over a message of the largest
-/// size, take some seconds.
-const LOOKS: u32 = 3;
+/// The look that finds a call still running and ends it. The longest calls, over a message of the largest size, take some seconds.
+const LOOKS: u64 = 4;
 
-/// Counts the runs of one component: from a call, or from the end of a wait, to the next wait or the call's end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Watchdog(Arc<AtomicU64>);
+/// Watches over what is called in this store.
+pub(crate) fn watch<T>(store: &mut Store<T>) {
+    store.epoch_deadline_callback(|_| Err(wasmtime::Error::msg("it ran on and on without pause")));
+}
 
-impl Watchdog {
-    /// Watches over what is called in this store.
-    pub(crate) fn watch<T>(&self, store: &mut Store<T>) {
-        store.set_epoch_deadline(1);
-        let runs = Arc::clone(&self.0);
-        let (mut run, mut looks) = (0, 0);
-        store.epoch_deadline_callback(move |_| {
-            let now = runs.load(Ordering::Relaxed);
-            looks = if now == run { looks + 1 } else { 0 };
-            run = now;
-            if looks < LOOKS {
-                return Ok(UpdateDeadline::Continue(1));
-            }
-            Err(wasmtime::Error::msg("it ran on and on without pause"))
-        });
-    }
-
-    /// Makes a call into the component.
-    pub(crate) async fn call<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = pin!(call);
-        self.next();
-        poll_fn(|context| {
-            let poll = call.as_mut().poll(context);
-            if poll.is_pending() {
-                self.next();
-            }
-            poll
-        })
-        .await
-    }
-
-    fn next(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
+/// A call begins.
+pub(crate) fn begin_call<T>(store: &mut Store<T>) {
+    store.set_epoch_deadline(LOOKS);
 }
 
 /// Begins to look, for as long as the process lives. A thread of its own: the others may be what an endless loop holds up.

@@ -17,6 +17,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, default_hoo
 use bindings::exports::mcp_reconnect::transport::client::ReceiveError;
 use bindings::exports::mcp_reconnect::transport::types::Event;
 
+mod outgoing_handler;
+
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",
@@ -54,6 +56,7 @@ async fn main() -> Result<()> {
     let mut linker = Linker::<Host>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    outgoing_handler::replace_in_linker(&mut linker)?;
     let mut store = Store::new(&engine, Host::default());
     let instance = bindings::Program::instantiate_async(&mut store, &component, &linker).await?;
 

@@ -1,13 +1,16 @@
 //! OAuth's own HTTP: nothing of the user's headers, no cookies, no redirects, and no private address that a server could name.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, ToSocketAddrs};
 
 use mcp_reconnect_core::oauth::{Method, Request, Response, is_private};
-use reqwest::Url;
 use tokio::sync::OnceCell;
+use url::Url;
 
 use crate::HttpOptions;
-use crate::http::HttpClient;
+use crate::decode::Decoded;
+use crate::dns::is_private_address;
+use crate::http::{self, HttpClient};
 use crate::http_error::reason;
 
 /// What makes the requests.
@@ -55,35 +58,30 @@ impl Http {
             options.client_certificate = None;
         }
         let client = HttpClient::for_oauth(&options, &request.url, public_only).map_err(|e| refused(e.to_string()))?;
-        let method = match request.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
+        let (method, body) = match request.method {
+            Method::Get => ("GET", Vec::new()),
+            Method::Post => ("POST", request.body.0.into()),
         };
-        let mut outgoing = client.client().request(method, url);
-        for (name, value) in request.headers {
-            outgoing = outgoing.header(name, value.0);
-        }
-        if request.method == Method::Post {
-            outgoing = outgoing.body(request.body.0);
-        }
-        let mut response = outgoing.send().await.map_err(|error| match crate::dns::is_private_address(&error) {
+        let headers: Vec<_> = request.headers.into_iter().map(|(name, value)| (name, value.0)).collect();
+        let outgoing = http::request(method, &request.url, &headers, body).map_err(refused)?;
+        let answer = client.send(outgoing).await.map_err(|error| match is_private_address(error.cause()) {
             true => refused("its name leads to an address in a private network".to_owned()),
-            false => broken(reason(&error)),
+            false => broken(reason(error.cause())),
         })?;
-        let headers = response.headers().iter();
+        let (status, mut headers) = (answer.status, answer.headers);
+        // An event stream has no end, and nothing but its head is wanted.
+        let endless = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let mut pieces = Decoded::new(&mut headers, answer.body);
+        let headers = headers.iter();
         let headers =
             headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-        let (status, headers) = (response.status().as_u16(), headers.collect());
+        let headers = headers.collect();
         let mut body = Vec::new();
-        // An event stream has no end, and nothing but its head is wanted.
-        let endless = response
-            .headers()
-            .get("content-type")
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         if endless {
             return Ok(Response { status, headers, body });
         }
-        while let Some(bytes) = response.chunk().await.map_err(|error| broken(reason(&error)))? {
+        while let Some(bytes) = poll_fn(|context| pieces.poll_bytes(context)).await {
+            let bytes = bytes.map_err(|error| broken(reason(&*error)))?;
             if body.len() + bytes.len() > request.max_body {
                 return Err(refused(format!("its answer is over {} bytes", request.max_body)));
             }

@@ -1,5 +1,5 @@
 //! `wasi:http/outgoing-handler` as Wasmtime has it, but for one thing: Wasmtime 48 keeps the options that a request was given,
-//! one more for each request, for as long as the store lives.
+//! one more for each request, for as long as the store lives. Here they are deleted.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -11,8 +11,9 @@ use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequ
 type Given = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
 type Answer = (Result<Resource<HostFutureIncomingResponse>, ErrorCode>,);
 
-/// Adds it to a linker. The options go unread: they are timeouts, and this crate's client leaves those to the component.
-pub(crate) fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+/// Puts it in the place of Wasmtime's. The options go unread: they are timeouts, and the component has its own.
+pub fn replace_in_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
     let handle = |mut store: StoreContextMut<'_, T>, (request, options): Given| -> wasmtime::Result<Answer> {
         let mut http = store.data_mut().http();
         if let Some(options) = options {
