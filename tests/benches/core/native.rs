@@ -1,6 +1,6 @@
 //! The engine as a Rust library.
 
-use mcp_reconnect_core::{Engine as Core, Event, ExchangeId, Input, Options, Output};
+use mcp_reconnect_core::{Engine as Core, Event, ExchangeId, Input, Instant, Options, Output};
 
 use crate::script::{Engine, Step, Want};
 
@@ -10,7 +10,7 @@ pub struct Native(Core);
 
 impl Native {
     pub fn new() -> Self {
-        Self(Core::new(Options::new(URL), 7, 0).expect("the options are good"))
+        Self(Core::new(Options::new(URL), 7, Instant::ZERO).expect("the options are good"))
     }
 }
 
@@ -30,7 +30,7 @@ impl Engine for Native {
             Step::Body(exchange, bytes) => Input::Body { exchange: ExchangeId(exchange), bytes: bytes.to_vec() },
             Step::End(exchange) => Input::End(ExchangeId(exchange)),
         };
-        self.0.handle(now, input);
+        self.0.handle(Instant::from_nanos(now), input);
     }
 
     fn outputs(&mut self) -> Vec<Want> {
@@ -46,6 +46,6 @@ impl Engine for Native {
     }
 
     fn deadline(&mut self) -> Option<u64> {
-        self.0.deadline()
+        self.0.deadline().map(Instant::as_nanos)
     }
 }

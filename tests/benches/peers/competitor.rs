@@ -84,6 +84,13 @@ pub fn all(wanted: impl Fn(&str) -> bool) -> (Vec<Competitor>, Vec<String>) {
     (competitors, missing)
 }
 
+/// Our native command at another revision: a tag or commit, or the path of a program. Its row has a name of its own.
+pub fn other(revision: &str) -> Result<Competitor, String> {
+    let program = if Path::new(revision).is_file() { revision.into() } else { peers::native_at(revision)? };
+    let name = format!("{NATIVE} ({})", Path::new(revision).file_name().unwrap_or_default().display());
+    Ok(Competitor { program, version: revision.to_owned(), ..native(name.leak())? })
+}
+
 type Make = fn(&'static str) -> Result<Competitor, String>;
 
 const LIST: [(&str, Make); 9] = [

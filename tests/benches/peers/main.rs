@@ -1,8 +1,9 @@
 //! The bridge beside its peers and the direct call, in one run on one machine: `cargo bench --bench peers`.
 //!
 //! A whole run writes its parts of `docs/benchmarks.md` and `docs/benchmarks.svg`. Options, after `--`:
-//! `--quick` measures little, `--only NAME` and `--figure NAME` (both repeatable) measure a part; these print only. `--eras` measures
-//! and writes only what the versions without sessions cost.
+//! `--quick` measures little, `--only NAME` and `--figure NAME` (both repeatable) measure a part, `--compare REV` measures the native
+//! command of another revision (a tag or commit, or a program's path) in turn with this one; these print only. `--eras` measures and
+//! writes only what the versions without sessions cost.
 
 #[path = "../document.rs"]
 mod document;
@@ -41,8 +42,11 @@ fn main() {
     if options.eras {
         return;
     }
-    let (competitors, missing) =
+    let (mut competitors, missing) =
         competitor::all(|name| options.only.is_empty() || options.only.iter().any(|only| only == name));
+    if let Some(revision) = &options.compare {
+        competitors.push(competitor::other(revision).unwrap_or_else(|why| stop(&why)));
+    }
     let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
     let mut bench = Bench::new(competitors, scale);
     let began = Instant::now();
@@ -84,12 +88,13 @@ struct Options {
     eras: bool,
     only: Vec<String>,
     figures: Vec<String>,
+    compare: Option<String>,
 }
 
 impl Options {
     /// Whether all is measured, as the document wants it.
     fn is_whole(&self) -> bool {
-        !self.quick && self.only.is_empty() && self.figures.is_empty()
+        !self.quick && self.only.is_empty() && self.figures.is_empty() && self.compare.is_none()
     }
 
     fn read(arguments: &[String]) -> Self {
@@ -102,9 +107,12 @@ impl Options {
                 "--eras" => options.eras = true,
                 "--only" => options.only.push(value()),
                 "--figure" => options.figures.push(value()),
+                "--compare" => options.compare = Some(value()),
                 // What cargo says to every benchmark.
                 "--bench" => {}
-                other => stop(&format!("{other} is unknown; there are --quick, --eras, --only NAME and --figure NAME")),
+                other => stop(&format!(
+                    "{other} is unknown; there are --quick, --eras, --only NAME, --figure NAME and --compare REV"
+                )),
             }
         }
         options

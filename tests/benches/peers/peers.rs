@@ -70,6 +70,30 @@ pub fn npm_command() -> PathBuf {
     npm_package::build().join("dist/cli.js")
 }
 
+/// The native command of another revision, as it would be released. That takes minutes, once for each.
+pub fn native_at(revision: &str) -> Result<PathBuf, String> {
+    let name = format!("{revision}^{{commit}}");
+    let found = Command::new("git").args(["rev-parse", "--verify", "--quiet", &name]).current_dir(workspace()).output();
+    let commit = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if commit.is_empty() {
+        return Err(format!("{revision} is neither a program nor a revision"));
+    }
+    let root = target().join("bench-compare");
+    let (sources, program) = (root.join("sources"), root.join(&commit));
+    if !program.is_file() {
+        eprintln!("the command of {revision} is built, once, in some minutes …");
+        let tree = format!("git archive {commit} | tar -x -C \"$SOURCES\"");
+        let _ = fs::remove_dir_all(&sources);
+        fs::create_dir_all(&sources).map_err(|error| error.to_string())?;
+        run(Command::new("sh").args(["-c", &tree]).env("SOURCES", &sources).current_dir(workspace()))?;
+        let build = ["build", "--quiet", "--locked", "--profile", "dist", "--bin", "mcp-reconnect"];
+        let built = root.join("target");
+        run(Command::new(env!("CARGO")).args(build).env("CARGO_TARGET_DIR", &built).current_dir(&sources))?;
+        fs::copy(built.join("dist/mcp-reconnect"), &program).map_err(|error| error.to_string())?;
+    }
+    Ok(program)
+}
+
 /// Gives the program, installed with its own lock file if it is not there yet. That takes minutes, once.
 fn cargo_install(
     package: &str,
