@@ -6,7 +6,7 @@ import { connect, isIP, type LookupFunction, type Socket } from "node:net";
 import { fault, type Fault } from "../src/failure.js";
 import { Refused } from "./duration.js";
 import { bare, type Proxy } from "./proxy.js";
-import { Tls, TlsFailure } from "./tls.js";
+import { type Tls, TlsFailure } from "./tls.js";
 
 /** How long a connection may take to be made: name lookup, TCP, proxy and TLS. */
 const CONNECT_TIMEOUT = 10_000;

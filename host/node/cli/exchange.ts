@@ -22,10 +22,13 @@ export interface Room {
   room(): Promise<void>;
 }
 
-/** Makes exchanges over connections of `connector`. Takes nothing from the server while there is no room. */
-export function exchanges(connector: Connector, room: Room): Start {
+/**
+ * Makes exchanges over connections of `connector`. Takes nothing from the server while there is no room. Unless it `decodes`, a
+ * compressed body is given as it comes.
+ */
+export function exchanges(connector: Connector, room: Room, decodes = true): Start {
   const pool = new Pool(connector);
-  return (request, report) => new HttpExchange(request, connector, pool, room, report);
+  return (request, report) => new HttpExchange(request, connector, pool, room, report, decodes);
 }
 
 /** Connections that are kept for a while, the last one used first. */
@@ -79,6 +82,7 @@ class HttpExchange {
   readonly #room: Room;
   readonly #report: Report;
   readonly #request: ClientRequest | undefined;
+  readonly #decodes: boolean;
   /** The response's body, decoded. */
   #body: Readable | undefined;
   /** The engine wants no more of the body for now; the client reads nothing for now. */
@@ -86,11 +90,12 @@ class HttpExchange {
   #held = false;
   #over = false;
 
-  constructor(wanted: sansIo.Request, connector: Connector, pool: Pool, room: Room, report: Report) {
+  constructor(wanted: sansIo.Request, connector: Connector, pool: Pool, room: Room, report: Report, decodes: boolean) {
     this.#id = wanted.exchange;
     this.#connector = connector;
     this.#room = room;
     this.#report = report;
+    this.#decodes = decodes;
     try {
       this.#request = this.#open(wanted, pool);
     } catch (error) {
@@ -158,7 +163,7 @@ class HttpExchange {
     if (status < 100 || odd) return this.#unusable(`${NOT_HTTP}${this.#connector.suspicion()}`);
     if (response.rawHeaders.length > 2 * HEADERS) return this.#unusable(TOO_LARGE);
     this.#connector.answered = true;
-    const decoder = decoderOf(response);
+    const decoder = this.#decodes ? decoderOf(response) : undefined;
     const headers: [string, Uint8Array][] = [];
     for (let index = 0; index < response.rawHeaders.length; index += 2) {
       const name = response.rawHeaders[index]!;

@@ -66,6 +66,13 @@ export class HeaderSources {
     if (this.#args.file !== undefined) this.#fromFile = await this.#read(this.#args.file);
   }
 
+  /** All headers, for a program that connects once. Throws `Refused` with what is wrong with the file. */
+  async gather(): Promise<Header[]> {
+    await this.open();
+    await this.#runCommand();
+    return this.headers();
+  }
+
   /** The headers as they are known now. */
   headers(): Header[] {
     let all = this.#args.fixed;
@@ -81,7 +88,7 @@ export class HeaderSources {
    * stderr and leaves what there was.
    */
   async refresh(status?: number): Promise<void> {
-    const { file, command } = this.#args;
+    const { file } = this.#args;
     if (file !== undefined) {
       try {
         this.#fromFile = await this.#read(file);
@@ -89,6 +96,11 @@ export class HeaderSources {
         log.warn(`${problem(error)}; its old headers are kept`);
       }
     }
+    await this.#runCommand(status);
+  }
+
+  async #runCommand(status?: number): Promise<void> {
+    const { command } = this.#args;
     if (command === undefined) return;
     try {
       this.#fromCommand = await this.#run(command, status);

@@ -93,7 +93,7 @@ function withoutDebugLog(code) {
  * of 64 KB. A long string is encoded first and copied then; for a short one jco's way is the faster.
  */
 function withLongStrings(code) {
-  const pattern = /function _utf8AllocateAndEncode\(s, realloc, memory\) \{[^]*?if \(s\.length === 0\) \{ return \{ ptr: 1, len: 0 \}; \}/g;
+  const pattern = /function _utf8AllocateAndEncode\(s, realloc, memory\) \{[\s\S]*?if \(s\.length === 0\) \{ return \{ ptr: 1, len: 0 \}; \}/g;
   if (code.match(pattern)?.length !== 1) fail("jco's _utf8AllocateAndEncode no longer looks as it did; see withLongStrings in scripts/build.mjs");
   return code.replace(
     pattern,

@@ -155,5 +155,5 @@ test("there is no configuration file, and the help says so", async (t) => {
   const help = new Command(["help"]);
   t.after(() => help.kill());
   assert.equal((await help.end()).code, 0);
-  assert.match(help.stdout.text, /The native one[^]*reads a\s+configuration file/);
+  assert.match(help.stdout.text, /The native one[\s\S]*reads a\s+configuration file/);
 });

@@ -7,6 +7,7 @@ import { runInNewContext } from "node:vm";
 // Before the package makes an instance: its memory is nobody else's business.
 const memories = [];
 const { Instance } = WebAssembly;
+// biome-ignore lint/complexity/useArrowFunction: it is called with `new`
 WebAssembly.Instance = function (...args) {
   const instance = new Instance(...args);
   if (instance.exports.memory) memories.push(instance.exports.memory);

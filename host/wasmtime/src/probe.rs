@@ -21,6 +21,7 @@ pub struct Probe(Client);
 
 /// A response whose body is still to be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
@@ -91,6 +92,7 @@ impl Response {
 
 /// What a TLS handshake settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsFacts {
     /// The version, as `TLS 1.3`.
     pub version: String,
