@@ -135,7 +135,7 @@ test("--notify-client tells the client what happens", async (t) => {
 });
 
 test("the native command's own commands are refused, with what to do instead", async (t) => {
-  for (const word of ["demo", "check", "wrap", "unwrap", "status", "login", "logout", "man", "completions"]) {
+  for (const word of ["demo", "wrap", "unwrap", "status", "login", "logout", "man", "completions"]) {
     const command = new Command([word, "http://example.test/mcp"]);
     t.after(() => command.kill());
     const { code } = await command.end();
