@@ -123,16 +123,51 @@ const OPTIONS: Record<string, Option> = {
     sets: "heartbeatInterval",
     help: "Silence after which the server is pinged, or off [default: 30s]",
   },
-  "heartbeat-timeout": { value: "TIME", read: duration, sets: "heartbeatTimeout", help: "How long a ping may stay unanswered [default: 10s]" },
+  "heartbeat-timeout": {
+    value: "TIME",
+    read: duration,
+    sets: "heartbeatTimeout",
+    help: "How long a ping may stay unanswered [default: 10s]",
+  },
   "heartbeat-strict": { sets: "heartbeatStrict", help: "An unanswered ping counts even while a request runs" },
-  "listen-check": { value: "TIME", read: durationOrOff, sets: "listenCheckInterval", help: "Checks of a server whose listen stream is open, or off [default: 1s]" },
-  "request-timeout": { value: "TIME", read: duration, sets: "runTimeout", help: "How long a request may run without progress [default: 1h]" },
-  "old-session-timeout": { value: "TIME", read: durationOrOff, sets: "oldSessionTimeout", help: "Silence of a replaced session's request, or off [default: 5m]" },
-  "hold-timeout": { value: "TIME", read: duration, sets: "holdTimeout", help: "How long a request may wait for an absent server [default: 3m]" },
-  "start-timeout": { value: "TIME", read: durationOrOff, sets: "startTimeout", help: "How long initialize may wait for it, or off [default: 20s]" },
+  "listen-check": {
+    value: "TIME",
+    read: durationOrOff,
+    sets: "listenCheckInterval",
+    help: "Checks of a server whose listen stream is open, or off [default: 1s]",
+  },
+  "request-timeout": {
+    value: "TIME",
+    read: duration,
+    sets: "runTimeout",
+    help: "How long a request may run without progress [default: 1h]",
+  },
+  "old-session-timeout": {
+    value: "TIME",
+    read: durationOrOff,
+    sets: "oldSessionTimeout",
+    help: "Silence of a replaced session's request, or off [default: 5m]",
+  },
+  "hold-timeout": {
+    value: "TIME",
+    read: duration,
+    sets: "holdTimeout",
+    help: "How long a request may wait for an absent server [default: 3m]",
+  },
+  "start-timeout": {
+    value: "TIME",
+    read: durationOrOff,
+    sets: "startTimeout",
+    help: "How long initialize may wait for it, or off [default: 20s]",
+  },
   "max-event-bytes": { value: "SIZE", read: size, sets: "maxEventBytes", help: "The largest server-sent event [default: 16M]" },
   "max-body-bytes": { value: "SIZE", read: size, sets: "maxBodyBytes", help: "The largest JSON answer [default: 64M]" },
-  "max-total-body-bytes": { value: "SIZE", read: size, sets: "maxTotalBodyBytes", help: "All answers that are being read at once [default: 128M]" },
+  "max-total-body-bytes": {
+    value: "SIZE",
+    read: size,
+    sets: "maxTotalBodyBytes",
+    help: "All answers that are being read at once [default: 128M]",
+  },
   "max-message-bytes": { value: "SIZE", read: size, sets: "maxMessageBytes", help: "The largest message from the client [default: 64M]" },
   "discover-first": { sets: "discoverFirst", help: "Ask with server/discover first, and translate for an older client" },
   "trust-annotations": { sets: "trustAnnotations", help: "Repeat a lost call of a read-only or idempotent tool" },
@@ -141,7 +176,21 @@ const OPTIONS: Record<string, Option> = {
 };
 
 /** The options of the bridge that say which server, and by which way. */
-const WAY = ["transport", "header", "header-env", "header-file", "header-command", "header-timeout", "url-env", "ca-cert", "client-cert", "client-key", "proxy", "no-proxy", "resolve"];
+const WAY = [
+  "transport",
+  "header",
+  "header-env",
+  "header-file",
+  "header-command",
+  "header-timeout",
+  "url-env",
+  "ca-cert",
+  "client-cert",
+  "client-key",
+  "proxy",
+  "no-proxy",
+  "resolve",
+];
 
 const CHECK_OPTIONS: Record<string, Option> = {
   ...Object.fromEntries(WAY.map((name) => [name, OPTIONS[name]!])),
@@ -194,7 +243,8 @@ function parse(args: string[], table: Record<string, Option>, lookup: Lookup): G
   fromEnvironment(given, options, table, lookup);
   for (const name of given.keys()) {
     const needed = table[name]!.requires;
-    if (needed && !given.has(needed)) throw new Refused(`the following required arguments were not provided: ${usage(needed, table[needed]!)}`);
+    if (needed && !given.has(needed))
+      throw new Refused(`the following required arguments were not provided: ${usage(needed, table[needed]!)}`);
   }
   return { words, values: given, options };
 }
@@ -205,7 +255,10 @@ function wayOf({ words, values, options }: Given, lookup: Lookup): Way {
   return {
     url: theUrl(words, one("url-env"), lookup),
     headers: {
-      fixed: [...all<string>("header").map((text) => header(text, lookup)), ...all<string>("header-env").map((text) => headerFromEnvironment(text, lookup))],
+      fixed: [
+        ...all<string>("header").map((text) => header(text, lookup)),
+        ...all<string>("header-env").map((text) => headerFromEnvironment(text, lookup)),
+      ],
       file: one("header-file"),
       command: one("header-command"),
       timeout: one("header-timeout") ?? TIMEOUT,
@@ -238,7 +291,16 @@ function readBridge(args: string[], lookup: Lookup): Command {
   const maxMessageBytes = Math.min(options.maxMessageBytes ?? MAX_MESSAGE_BYTES, constants.MAX_STRING_LENGTH);
   return {
     ...wayOf(given, lookup),
-    hook: command === undefined ? undefined : { command, names, allAttempts: given.values.has("all-attempts"), timeout: one("event-timeout") ?? TIMEOUT, name: one("name") ?? "" },
+    hook:
+      command === undefined
+        ? undefined
+        : {
+            command,
+            names,
+            allAttempts: given.values.has("all-attempts"),
+            timeout: one("event-timeout") ?? TIMEOUT,
+            name: one("name") ?? "",
+          },
     log: words.findLast((word): word is LogLevel => word !== "json") ?? "info",
     json: words.includes("json"),
     maxMessageBytes,
@@ -247,7 +309,12 @@ function readBridge(args: string[], lookup: Lookup): Command {
 }
 
 /** Adds what the environment has and the command line has not. */
-function fromEnvironment(given: Map<string, unknown[]>, options: BridgeArgs["options"], table: Record<string, Option>, lookup: Lookup): void {
+function fromEnvironment(
+  given: Map<string, unknown[]>,
+  options: BridgeArgs["options"],
+  table: Record<string, Option>,
+  lookup: Lookup,
+): void {
   for (const [name, option] of Object.entries(table)) {
     const variable = variableOf(name);
     const text = lookup(variable);
@@ -307,7 +374,9 @@ function proxy(url: string | undefined, lookup: Lookup): string | undefined {
 }
 
 function tokens(args: string[], table: Record<string, Option>) {
-  const types = Object.entries(table).map(([name, { value, short }]) => [name, { type: value ? "string" : "boolean", ...(short && { short }) }] as const);
+  const types = Object.entries(table).map(
+    ([name, { value, short }]) => [name, { type: value ? "string" : "boolean", ...(short && { short }) }] as const,
+  );
   return parseArgs({ args, options: Object.fromEntries(types), strict: false, tokens: true }).tokens;
 }
 
@@ -319,7 +388,11 @@ function known(name: string, written: string, table: Record<string, Option>): st
   throw new Refused(`unexpected argument '${written}' found${similar ? `; a similar argument exists: '--${similar}'` : ""}`);
 }
 
-function valueOf(name: string, option: Option, { value, inlineValue }: { value: string | undefined; inlineValue: boolean | undefined }): unknown {
+function valueOf(
+  name: string,
+  option: Option,
+  { value, inlineValue }: { value: string | undefined; inlineValue: boolean | undefined },
+): unknown {
   if (!option.value) {
     if (value !== undefined) throw new Refused(`unexpected value '${value}' for '--${name}' found; no more were expected`);
     return true;
@@ -327,7 +400,8 @@ function valueOf(name: string, option: Option, { value, inlineValue }: { value: 
   const what = usage(name, option);
   const choices = option.choices ? ` [possible values: ${option.choices.join(", ")}]` : "";
   if (!inlineValue && value !== undefined && /^-./.test(value)) throw new Refused(`unexpected argument '${value.split("=", 1)[0]}' found`);
-  if (value === undefined || (value === "" && (option.choices || option.filled))) throw new Refused(`a value is required for '${what}' but none was supplied${choices}`);
+  if (value === undefined || (value === "" && (option.choices || option.filled)))
+    throw new Refused(`a value is required for '${what}' but none was supplied${choices}`);
   if (option.choices) {
     const plain = (text: string) => (option.anyCase ? text.toLowerCase() : text);
     const choose = (text: string) => {
@@ -350,7 +424,10 @@ function usage(name: string, { value }: Option): string {
 }
 
 function rowsOf(table: Record<string, Option>): string {
-  const rows = Object.entries(table).map(([name, option]) => [`${option.short ? `-${option.short}, ` : "    "}${usage(name, option)}`, option.help]);
+  const rows = Object.entries(table).map(([name, option]) => [
+    `${option.short ? `-${option.short}, ` : "    "}${usage(name, option)}`,
+    option.help,
+  ]);
   const width = Math.max(...rows.map(([left]) => left!.length)) + 2;
   return rows.map(([left, right]) => `  ${left!.padEnd(width)}${right}`).join("\n");
 }

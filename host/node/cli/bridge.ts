@@ -81,7 +81,14 @@ class Bridge {
   /** Resolves when the hooks have heard what there was to hear. */
   #told: Promise<void> = Promise.resolve();
 
-  constructor(args: BridgeArgs, lookup: Lookup, engine: Component, sources: HeaderSources, connector: Connector | undefined, exit: (code: number) => void) {
+  constructor(
+    args: BridgeArgs,
+    lookup: Lookup,
+    engine: Component,
+    sources: HeaderSources,
+    connector: Connector | undefined,
+    exit: (code: number) => void,
+  ) {
     this.#exit = (code) => {
       this.#hooks?.kill();
       this.#sources.kill();

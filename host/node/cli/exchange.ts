@@ -100,7 +100,11 @@ class HttpExchange {
       this.#request = this.#open(wanted, pool);
     } catch (error) {
       // Node does not take a header or the path.
-      this.#failed(error instanceof NotConnected ? error.fault : unsendable(`the platform does not accept the request: ${(error as NodeJS.ErrnoException).code}`));
+      this.#failed(
+        error instanceof NotConnected
+          ? error.fault
+          : unsendable(`the platform does not accept the request: ${(error as NodeJS.ErrnoException).code}`),
+      );
     }
   }
 
@@ -128,13 +132,22 @@ class HttpExchange {
 
   #open({ method, https, authority, path, headers, body }: sansIo.Request, pool: Pool): ClientRequest {
     const { proxy } = this.#connector;
-    if (!this.#connector.leadsTo(https, authority)) throw new NotConnected("unsendable", "the request leads to another server than the URL");
+    if (!this.#connector.leadsTo(https, authority))
+      throw new NotConnected("unsendable", "the request leads to another server than the URL");
     const lines = ["host", authority, "user-agent", `mcp-reconnect/${VERSION}`];
     for (const [name, value] of headers) lines.push(name, value);
     const direct = proxy === undefined || https || proxy.scheme.startsWith("socks");
     if (!direct) lines.push(...proxyAuthorization(proxy));
     if (method === "post") lines.push("content-length", String(body.length));
-    const request = open({ agent: pool, method: method.toUpperCase(), path: direct ? path : `http://${authority}${path}`, headers: lines, setHost: false, maxHeaderSize: HEAD_BYTES, insecureHTTPParser: true });
+    const request = open({
+      agent: pool,
+      method: method.toUpperCase(),
+      path: direct ? path : `http://${authority}${path}`,
+      headers: lines,
+      setHost: false,
+      maxHeaderSize: HEAD_BYTES,
+      insecureHTTPParser: true,
+    });
     request.maxHeadersCount = HEADERS + 1;
     request.on("finish", () => this.#tell({ tag: "sent", val: this.#id }));
     request.on("response", (response) => this.#read(response));

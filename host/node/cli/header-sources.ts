@@ -168,10 +168,13 @@ async function readText(path: string, late: AbortSignal): Promise<string> {
       const buffer = Buffer.alloc(MAX_BYTES + 1);
       let length = 0;
       while (length < buffer.length) {
-        const read = await file.read(buffer, length).then(({ bytesRead }) => bytesRead, (error: NodeJS.ErrnoException) => {
-          if (error.code === "EAGAIN") return undefined;
-          throw error;
-        });
+        const read = await file.read(buffer, length).then(
+          ({ bytesRead }) => bytesRead,
+          (error: NodeJS.ErrnoException) => {
+            if (error.code === "EAGAIN") return undefined;
+            throw error;
+          },
+        );
         length += read ?? 0;
         if (read) continue;
         // A pipe to which nobody writes yet looks like one that has ended, and nothing tells of the change.
@@ -200,7 +203,9 @@ function utf8(bytes: Buffer, complaint: string): string {
 /** A pipe or a file system of the network may not answer. */
 async function inTime<T>(promise: Promise<T>, limit: number): Promise<T> {
   let timer;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Refused(`was not read within ${shown(limit)}`)), limit)));
+  const late = new Promise<never>(
+    (_, reject) => (timer = setTimeout(() => reject(new Refused(`was not read within ${shown(limit)}`)), limit)),
+  );
   try {
     return await Promise.race([promise, late]);
   } finally {
