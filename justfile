@@ -63,9 +63,9 @@ simulate N="100000":
 coverage *SHOW:
     .ci/coverage {{SHOW}}
 
-# Form and lints, as the CI has them and more
-lint:
-    cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
+# Form and lints, as the CI has them (`just lint quick`: as .ci/run has them)
+lint *QUICK:
+    .ci/lint {{QUICK}}
 
 # The documentation of the Rust crates
 doc:

@@ -17,7 +17,7 @@ use support::port::Port;
 use support::process::Process;
 use support::script::{Outcome, Script};
 use support::servers::{Kind, Server};
-use support::{COMMAND, PATIENCE, install, poll, scratch_file};
+use support::{COMMAND, PATIENCE, install, npm_package, poll, scratch_file};
 
 /// What a check came to.
 struct Checked {
@@ -50,6 +50,43 @@ fn checked(url: &str, more: &[&str]) -> Value {
     assert_eq!(report["exit_code"], checked.code, "{report:#}");
     assert_eq!(checked.err, "", "nothing is said on stderr where that is no terminal");
     report
+}
+
+/// The npm package's command, on WebAssembly.
+fn npm_check(url: &str, more: &[&str]) -> Command {
+    let mut command = Command::new("node");
+    command.arg(npm_package::build().join("dist/cli.js")).arg("check").arg(url).args(more);
+    command
+}
+
+/// The npm command says the same of this server, in the same words, for machines and for people.
+fn npm_says_the_same(url: &str, more: &[&str], env: &[(&str, &str)]) {
+    let run = |mut command: Command, json: bool| {
+        command.envs(env.iter().copied()).args(json.then_some("--json"));
+        Checked::command(&mut command)
+    };
+    let native = |json| {
+        let mut command = Command::new(COMMAND);
+        command.arg("check").arg(url).args(more);
+        run(command, json)
+    };
+    let npm = |json| run(npm_check(url, more), json);
+    let timeless = |checked: Checked| {
+        let mut report = checked.json();
+        report["seconds"] = Value::Null;
+        // The native command alone can sign in.
+        report["sign_in"] = Value::Null;
+        if let Some(ping) = report["ping"].as_object_mut() {
+            ping.retain(|name, _| name == "count");
+        }
+        (checked.code, checked.err, report)
+    };
+    assert_eq!(timeless(npm(true)), timeless(native(true)), "{url}");
+    let timeless = |checked: Checked| {
+        let lines = checked.out.lines().filter(|line| !line.starts_with("  ping "));
+        (checked.code, lines.map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(timeless(npm(false)), timeless(native(false)), "{url}");
 }
 
 /// Servers of MCP 2026-07-28, of the versions before, and of both.
@@ -87,6 +124,7 @@ fn well(kind: Kind) -> Value {
     assert_eq!(report["tools"]["complete"], true);
     assert_eq!(report["ping"]["count"], 5);
     assert!(report["ping"]["median_ms"].as_f64().is_some_and(|time| time > 0.0), "{report:#}");
+    npm_says_the_same(&server.url(), &[], &[]);
     report
 }
 
@@ -256,6 +294,7 @@ fn a_server_that_is_down() {
     assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("unreachable"), &json!(3)), "{report:#}");
     assert!(report["problems"][0].as_str().is_some_and(|text| text.contains("refused")), "{report:#}");
     assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 10.0), "it is not waited for: {report:#}");
+    npm_says_the_same(&format!("http://127.0.0.1:{}/mcp", port.number()), &[], &[]);
 }
 
 #[test]
@@ -270,6 +309,8 @@ fn a_server_that_wants_credentials() {
     let report = checked(&server.url(), &[]);
     assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("unauthorized"), &json!(4)), "{report:#}");
     assert_eq!(report["credentials"], json!({"status": 401, "challenge": challenge}));
+    // Without what the native command adds: how to sign in.
+    npm_says_the_same(&server.url(), &["--header", "Authorization: Bearer ${TOKEN}"], &[("TOKEN", "s3cret")]);
     for arguments in [
         ["--header", "Authorization: Bearer ${TOKEN}"],
         ["--header-env", "Authorization=WHOLE"],
@@ -298,6 +339,7 @@ fn a_web_server_that_is_no_mcp_server() {
         let report = checked(&url, &[]);
         assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("not-mcp"), &json!(5)), "{status}: {report:#}");
         assert!(report["problems"][0].as_str().is_some_and(|text| text.contains(&status.to_string())), "{report:#}");
+        npm_says_the_same(&url, &[], &[]);
     }
 }
 
@@ -312,6 +354,7 @@ fn a_server_that_never_answers() {
     assert_eq!(report["exit_code"], 3, "{report:#}");
     assert!(report["problems"][0].as_str().is_some_and(|text| text.contains("within 1 s")), "{report:#}");
     assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 6.0), "{report:#}");
+    npm_says_the_same(&url, &["--timeout", "1s"], &[]);
 }
 
 #[test]
@@ -327,6 +370,11 @@ fn ctrl_c_leaves_at_once() {
     let (status, took) = process.wait(PATIENCE).expect("it ends");
     assert_eq!(status.code(), Some(130));
     assert!(took < Duration::from_secs(2), "{took:?}");
+
+    let mut process = Process::start(&mut npm_check(&url, &["-v"]));
+    process.stderr.find(0, PATIENCE, |_, line| line.contains("connect").then_some(())).expect("it connects");
+    process.signal(Signal::INT);
+    assert_eq!(process.wait(PATIENCE).expect("it ends").0.code(), Some(130));
 }
 
 /// What a person reads; and what a server says is no order to the terminal.
@@ -426,6 +474,7 @@ fn the_facts_of_tls() {
     assert_eq!(report["tls"]["alpn"], "http/1.1");
     assert_eq!(report["tls"]["subject"], "CN=jarvis.test");
     assert!(matches!(report["tls"]["days_left"].as_i64(), Some(29..=30)), "{report:#}");
+    npm_says_the_same(&url, &["--ca-cert", certificate.to_str().expect("UTF-8")], &[]);
 
     let mut wary = Command::new(COMMAND);
     let empty = scratch_file("no-certificates.pem");

@@ -138,8 +138,11 @@ fn npx_starts_the_webassembly_one_where_there_is_no_package_for_the_platform() {
     let user = npm_installed("npm-wasm", &[main_package()]);
     assert!(output(npx(&user).arg("--version")).starts_with(&format!("mcp-reconnect {VERSION} (WebAssembly, Node ")));
     bridges_a_restart(npx(&user));
+    let checked = npx(&user).args(["check", "http://127.0.0.1:9/"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.code() == Some(3) && said.contains("The server cannot be reached."), "{said}");
     // What it has not is refused with the name of the package that has it.
-    let refused = npx(&user).args(["check", "http://127.0.0.1:9/"]).output().expect("it runs");
+    let refused = npx(&user).args(["status"]).output().expect("it runs");
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(2) && said.contains("@mcp-reconnect/"), "{said}");
     let native = npx(&user).arg("--version").env("MCP_RECONNECT_IMPLEMENTATION", "native").output().expect("it runs");

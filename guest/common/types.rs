@@ -2,7 +2,7 @@
 //!
 //! Both components compile this file, each against bindings of its own.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::cell::RefCell;
 use core::time::Duration;
 
@@ -180,10 +180,13 @@ pub fn event(event: engine::Event) -> Option<wit::Event> {
                 engine::Level::Debug => wit::Level::Debug,
                 engine::Level::Info => wit::Level::Info,
                 engine::Level::Warn => wit::Level::Warn,
+                _ => wit::Level::Other,
             };
             wit::Event::Diagnostic(wit::Diagnostic { level, text })
         }
         engine::Event::Closed => return None,
+        // One that this interface has no case for yet.
+        _ => wit::Event::Other("{}".to_string()),
     })
 }
 
@@ -194,6 +197,7 @@ pub fn session_info(session: engine::SessionInfo) -> wit::SessionInfo {
         transport: match session.transport {
             engine::Transport::StreamableHttp => wit::Transport::StreamableHttp,
             engine::Transport::HttpSse => wit::Transport::HttpSse,
+            _ => wit::Transport::Other,
         },
         protocol_version: session.protocol_version,
         server_name: session.server_name,
@@ -212,6 +216,7 @@ pub fn status(status: engine::Status, now: engine::Instant) -> wit::Status {
             engine::State::Waiting => wit::State::Waiting,
             engine::State::NeedsCredentials => wit::State::NeedsCredentials,
             engine::State::Closed => wit::State::Closed,
+            _ => wit::State::Other,
         },
         session: status.session.map(session_info),
         session_age: status.session_since.map_or(0, |since| nanos(now - since)),
@@ -226,8 +231,8 @@ pub fn status(status: engine::Status, now: engine::Instant) -> wit::Status {
 /// Why options were refused, for the caller.
 pub fn open_error(error: engine::OptionsError) -> wit::OpenError {
     match error {
-        engine::OptionsError::Url(text) => wit::OpenError::InvalidUrl(text),
-        engine::OptionsError::Header(text) => wit::OpenError::InvalidHeader(text),
-        engine::OptionsError::Limit(text) => wit::OpenError::Other(text),
+        engine::OptionsError::Url(problem) => wit::OpenError::InvalidUrl(problem.to_string()),
+        engine::OptionsError::Header(problem) => wit::OpenError::InvalidHeader(problem.to_string()),
+        other => wit::OpenError::Other(other.to_string()),
     }
 }

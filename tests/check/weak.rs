@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::support::http::{Reply, Request, Server};
 use super::support::script::{Outcome, Script};
-use super::{Checked, checked};
+use super::{Checked, checked, npm_says_the_same};
 
 /// The problem that names this.
 fn problem<'a>(report: &'a Value, words: &[&str]) -> &'a str {
@@ -27,6 +27,7 @@ fn a_dead_session_that_is_answered_401() {
             })
             .start();
         let report = checked(&server.url(), &[]);
+        npm_says_the_same(&server.url(), &[], &[]);
         assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("degraded"), &json!(1)), "{report:#}");
         assert_eq!(report["dead_session"]["verdict"], "unauthorized", "{report:#}");
         problem(&report, &["as if the credentials were wrong", "HTTP 401: no session", "Have the server answer 404"]);
@@ -46,6 +47,7 @@ fn a_good_initialize_and_nothing_after_it() {
             })
             .start();
         let report = checked(&server.url(), &["--timeout", "5s"]);
+        npm_says_the_same(&server.url(), &["--timeout", "5s"], &[]);
         assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("broken"), &json!(1)), "{status}: {report:#}");
         assert_eq!(report["server"]["name"], "scripted", "{report:#}");
         problem(&report, &["the server answers initialize, and what follows fails"]);
@@ -85,6 +87,7 @@ fn answers_that_are_compressed() {
         })
         .start();
     let report = checked(&server.url(), &[]);
+    npm_says_the_same(&server.url(), &[], &[]);
     assert_eq!((&report["outcome"], &report["compression"]), (&json!("degraded"), &json!("gzip")), "{report:#}");
     assert_eq!(report["tools"]["count"], 1, "it is read all the same: {report:#}");
     problem(&report, &["compressed (gzip)", "Turn compression off"]);

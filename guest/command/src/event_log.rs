@@ -138,7 +138,7 @@ impl fmt::Display for Session<'_> {
         let transport = match self.transport {
             Some(Transport::StreamableHttp) => "Streamable HTTP",
             Some(Transport::HttpSse) => "HTTP+SSE",
-            None => "another transport",
+            _ => "another transport",
         };
         write!(f, " ({transport}, MCP {}), session {}", self.protocol_version, self.epoch)
     }

@@ -48,6 +48,7 @@ pub struct Recovery {
 
 /// What a failure means for the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lost {
     /// The messages for it, in order.
     pub messages: Vec<String>,

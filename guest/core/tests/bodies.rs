@@ -171,13 +171,12 @@ impl Driver {
 }
 
 fn options(total: usize) -> Options {
-    Options {
-        max_body_bytes: 8 * MIB,
-        max_event_bytes: 8 * MIB,
-        max_total_body_bytes: total,
-        heartbeat_interval: Duration::ZERO,
-        ..Options::new("http://127.0.0.1:1/mcp")
-    }
+    Options::new("http://127.0.0.1:1/mcp").with(|o| {
+        o.max_body_bytes = 8 * MIB;
+        o.max_event_bytes = 8 * MIB;
+        o.max_total_body_bytes = total;
+        o.heartbeat_interval = Duration::ZERO;
+    })
 }
 
 #[test]

@@ -78,11 +78,8 @@ impl wit::GuestEngine for EngineResource {
     }
 }
 
-fn invalid_header(error: engine::OptionsError) -> wit::InputError {
-    match error {
-        engine::OptionsError::Header(text) => wit::InputError::InvalidHeader(text),
-        engine::OptionsError::Url(text) | engine::OptionsError::Limit(text) => wit::InputError::Other(text),
-    }
+fn invalid_header(error: engine::HeaderError) -> wit::InputError {
+    wit::InputError::InvalidHeader(error.to_string())
 }
 
 fn failure(failure: wit::Failure) -> engine::Failure {

@@ -1,4 +1,4 @@
-//! The engine of mcp-reconnect as a component: it exports `mcp-reconnect:transport/sans-io` and imports nothing, so that it
+//! The engine of mcp-reconnect as a component: it exports `sans-io` and `diagnosis` of `mcp-reconnect:transport` and imports nothing, so that it
 //! loads wherever a component does. The I/O, the clock and the seed are the host's.
 //!
 //! Built for `wasm32-wasip2` without `std`, whose startup would import `wasi:cli`. On other targets the crate is empty.
@@ -7,6 +7,8 @@
 #[cfg(target_family = "wasm")]
 extern crate alloc;
 
+#[cfg(target_family = "wasm")]
+mod diagnosis;
 #[cfg(target_family = "wasm")]
 mod engine;
 #[cfg(all(target_family = "wasm", feature = "faults"))]
@@ -39,6 +41,10 @@ mod bindings {
 
     impl exports::mcp_reconnect::transport::types::Guest for Component {
         type Options = crate::types::OptionsResource;
+    }
+
+    impl exports::mcp_reconnect::transport::diagnosis::Guest for Component {
+        type Check = crate::diagnosis::CheckResource;
     }
 
     impl exports::mcp_reconnect::transport::sans_io::Guest for Component {

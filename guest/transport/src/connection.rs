@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use mcp_reconnect_core::{Engine, ExchangeId, Input, Instant, OptionsError, Output, SignIn};
+use mcp_reconnect_core::{Engine, ExchangeId, Input, Instant, Output, SignIn};
 
 use crate::bindings::exports::mcp_reconnect::transport::client as wit;
 use crate::bindings::wasi::clocks::monotonic_clock;
@@ -56,10 +56,7 @@ impl wit::GuestConnection for ConnectionResource {
     }
 
     fn set_headers(&self, headers: wit::Headers) -> Result<(), wit::HeadersError> {
-        Engine::check_headers(&headers).map_err(|error| match error {
-            OptionsError::Header(text) => wit::HeadersError::InvalidHeader(text),
-            OptionsError::Url(text) | OptionsError::Limit(text) => wit::HeadersError::Other(text),
-        })?;
+        Engine::check_headers(&headers).map_err(|error| wit::HeadersError::InvalidHeader(error.to_string()))?;
         self.driver.borrow_mut().handle(Input::SetHeaders(headers));
         Ok(())
     }

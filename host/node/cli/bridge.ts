@@ -2,7 +2,7 @@
 import { Connection, type Listener, type Start } from "../src/connection.js";
 import { component, refusal, type Component, type types } from "../src/engine.js";
 import { check } from "../src/options.js";
-import { shownUrl, type BridgeArgs } from "./args.js";
+import { shownUrl, type BridgeArgs, type Way } from "./args.js";
 import { Connector } from "./connector.js";
 import { Credentials } from "./credentials.js";
 import { Refused } from "./duration.js";
@@ -48,7 +48,7 @@ export async function run(args: BridgeArgs, lookup: Lookup): Promise<number> {
 }
 
 /** Throws `Refused` if the engine would not take these headers. */
-function probe(engine: Component, headers: [string, string][]): void {
+export function probe(engine: Component, headers: [string, string][]): void {
   const options = new engine.Options("http://localhost/");
   options.setHeaders(headers);
   try {
@@ -60,7 +60,7 @@ function probe(engine: Component, headers: [string, string][]): void {
 }
 
 /** The way to the server. Undefined for a URL that is none, about which the engine will complain. */
-function connectorOf(args: BridgeArgs, lookup: Lookup): Connector | undefined {
+export function connectorOf(args: Way, lookup: Lookup): Connector | undefined {
   const tls = new Tls(args.tls, lookup);
   if (!URL.canParse(args.url)) return undefined;
   const url = new URL(args.url);
@@ -81,7 +81,14 @@ class Bridge {
   /** Resolves when the hooks have heard what there was to hear. */
   #told: Promise<void> = Promise.resolve();
 
-  constructor(args: BridgeArgs, lookup: Lookup, engine: Component, sources: HeaderSources, connector: Connector | undefined, exit: (code: number) => void) {
+  constructor(
+    args: BridgeArgs,
+    lookup: Lookup,
+    engine: Component,
+    sources: HeaderSources,
+    connector: Connector | undefined,
+    exit: (code: number) => void,
+  ) {
     this.#exit = (code) => {
       this.#hooks?.kill();
       this.#sources.kill();
@@ -177,13 +184,13 @@ function open(engine: Component, args: BridgeArgs, sources: HeaderSources, start
 }
 
 /** For a URL that the engine took and Node does not. */
-const nowhere: Start = ({ exchange }, report) => {
+export const nowhere: Start = ({ exchange }, report) => {
   report({ tag: "failed", val: { exchange, failure: "unsendable", detail: "the platform does not accept the URL" } });
   return { cancel: () => {}, pause: () => {}, resume: () => {} };
 };
 
 /** The engine's refusal in the words of the command line. */
-function wrongUsage(error: unknown): unknown {
+export function wrongUsage(error: unknown): unknown {
   const { message } = error as Error;
   if (typeof message !== "string") return error;
   const [, url] = /^invalid URL: (.*)$/s.exec(message) ?? [];

@@ -115,7 +115,11 @@ class Kept {
 
 /** The beginning of what a command wrote on stderr, on one line and short. */
 function excerpt(stderr: Buffer): string {
-  const lines = stderr.toString().split("\n").map((line) => line.trim()).filter(Boolean);
+  const lines = stderr
+    .toString()
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
   const characters = [...lines.slice(0, 3).join(" | ")];
   return characters.length > 400 ? `${characters.slice(0, 400).join("")}…` : characters.join("");
 }

@@ -6,7 +6,7 @@ import { connect, isIP, type LookupFunction, type Socket } from "node:net";
 import { fault, type Fault } from "../src/failure.js";
 import { Refused } from "./duration.js";
 import { bare, type Proxy } from "./proxy.js";
-import { Tls, TlsFailure } from "./tls.js";
+import { type Tls, TlsFailure } from "./tls.js";
 
 /** How long a connection may take to be made: name lookup, TCP, proxy and TLS. */
 const CONNECT_TIMEOUT = 10_000;
@@ -51,7 +51,9 @@ export class Connector {
     for (const { host, port, addresses } of entries) {
       const meant = places.filter((place) => place.port === port && (host === "*" || host.toLowerCase() === place.host));
       if (meant.length === 0) {
-        throw new Refused(`an option is not usable: an address is given for ${host}:${port}, but the server's URL leads to ${server.host}:${server.port}`);
+        throw new Refused(
+          `an option is not usable: an address is given for ${host}:${port}, but the server's URL leads to ${server.host}:${server.port}`,
+        );
       }
       for (const place of meant) this.#addresses.set(place.host, addresses);
     }
@@ -99,7 +101,9 @@ export class Connector {
   async #connect(open: Socket[]): Promise<Socket> {
     const host = bare(this.url.hostname);
     const port = portOf(this.url);
-    const socket = this.proxy ? await this.#throughProxy(this.proxy, host, port, open) : await this.#tcp(host, port, open, (error) => direct(error));
+    const socket = this.proxy
+      ? await this.#throughProxy(this.proxy, host, port, open)
+      : await this.#tcp(host, port, open, (error) => direct(error));
     if (this.url.protocol !== "https:") return socket;
     try {
       return await this.tls.secure(socket, host);
@@ -178,7 +182,8 @@ function tunnel(proxy: Proxy, socket: Socket, host: string, port: number): Promi
     const asked = request({ method: "CONNECT", path: authority, headers, setHost: false, createConnection: () => socket });
     asked.on("connect", ({ statusCode = 0 }, tunnelled, head) => {
       if (statusCode === 407) return reject(unauthorized(proxy));
-      if (statusCode < 200 || statusCode > 299) return reject(new NotConnected("connect", `the proxy ${proxy.place} made no connection to the server`));
+      if (statusCode < 200 || statusCode > 299)
+        return reject(new NotConnected("connect", `the proxy ${proxy.place} made no connection to the server`));
       if (head.length > 0) tunnelled.unshift(head);
       resolve(tunnelled as Socket);
     });
@@ -207,7 +212,10 @@ function ofProxy({ place }: Proxy, error: unknown): NotConnected {
   const { failure, detail } = fault(error);
   if (failure === "dns") return new NotConnected("connect", `the name of the proxy ${place} was not found`);
   const refused = detail === "connection refused";
-  return new NotConnected("connect", refused ? `the proxy ${place} refused the connection` : `no connection through the proxy ${place}: ${detail}`);
+  return new NotConnected(
+    "connect",
+    refused ? `the proxy ${place} refused the connection` : `no connection through the proxy ${place}: ${detail}`,
+  );
 }
 
 /** A lookup that knows its answer. */

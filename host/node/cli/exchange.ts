@@ -22,10 +22,13 @@ export interface Room {
   room(): Promise<void>;
 }
 
-/** Makes exchanges over connections of `connector`. Takes nothing from the server while there is no room. */
-export function exchanges(connector: Connector, room: Room): Start {
+/**
+ * Makes exchanges over connections of `connector`. Takes nothing from the server while there is no room. Unless it `decodes`, a
+ * compressed body is given as it comes.
+ */
+export function exchanges(connector: Connector, room: Room, decodes = true): Start {
   const pool = new Pool(connector);
-  return (request, report) => new HttpExchange(request, connector, pool, room, report);
+  return (request, report) => new HttpExchange(request, connector, pool, room, report, decodes);
 }
 
 /** Connections that are kept for a while, the last one used first. */
@@ -79,6 +82,7 @@ class HttpExchange {
   readonly #room: Room;
   readonly #report: Report;
   readonly #request: ClientRequest | undefined;
+  readonly #decodes: boolean;
   /** The response's body, decoded. */
   #body: Readable | undefined;
   /** The engine wants no more of the body for now; the client reads nothing for now. */
@@ -86,16 +90,21 @@ class HttpExchange {
   #held = false;
   #over = false;
 
-  constructor(wanted: sansIo.Request, connector: Connector, pool: Pool, room: Room, report: Report) {
+  constructor(wanted: sansIo.Request, connector: Connector, pool: Pool, room: Room, report: Report, decodes: boolean) {
     this.#id = wanted.exchange;
     this.#connector = connector;
     this.#room = room;
     this.#report = report;
+    this.#decodes = decodes;
     try {
       this.#request = this.#open(wanted, pool);
     } catch (error) {
       // Node does not take a header or the path.
-      this.#failed(error instanceof NotConnected ? error.fault : unsendable(`the platform does not accept the request: ${(error as NodeJS.ErrnoException).code}`));
+      this.#failed(
+        error instanceof NotConnected
+          ? error.fault
+          : unsendable(`the platform does not accept the request: ${(error as NodeJS.ErrnoException).code}`),
+      );
     }
   }
 
@@ -123,13 +132,22 @@ class HttpExchange {
 
   #open({ method, https, authority, path, headers, body }: sansIo.Request, pool: Pool): ClientRequest {
     const { proxy } = this.#connector;
-    if (!this.#connector.leadsTo(https, authority)) throw new NotConnected("unsendable", "the request leads to another server than the URL");
+    if (!this.#connector.leadsTo(https, authority))
+      throw new NotConnected("unsendable", "the request leads to another server than the URL");
     const lines = ["host", authority, "user-agent", `mcp-reconnect/${VERSION}`];
     for (const [name, value] of headers) lines.push(name, value);
     const direct = proxy === undefined || https || proxy.scheme.startsWith("socks");
     if (!direct) lines.push(...proxyAuthorization(proxy));
     if (method === "post") lines.push("content-length", String(body.length));
-    const request = open({ agent: pool, method: method.toUpperCase(), path: direct ? path : `http://${authority}${path}`, headers: lines, setHost: false, maxHeaderSize: HEAD_BYTES, insecureHTTPParser: true });
+    const request = open({
+      agent: pool,
+      method: method.toUpperCase(),
+      path: direct ? path : `http://${authority}${path}`,
+      headers: lines,
+      setHost: false,
+      maxHeaderSize: HEAD_BYTES,
+      insecureHTTPParser: true,
+    });
     request.maxHeadersCount = HEADERS + 1;
     request.on("finish", () => this.#tell({ tag: "sent", val: this.#id }));
     request.on("response", (response) => this.#read(response));
@@ -158,7 +176,7 @@ class HttpExchange {
     if (status < 100 || odd) return this.#unusable(`${NOT_HTTP}${this.#connector.suspicion()}`);
     if (response.rawHeaders.length > 2 * HEADERS) return this.#unusable(TOO_LARGE);
     this.#connector.answered = true;
-    const decoder = decoderOf(response);
+    const decoder = this.#decodes ? decoderOf(response) : undefined;
     const headers: [string, Uint8Array][] = [];
     for (let index = 0; index < response.rawHeaders.length; index += 2) {
       const name = response.rawHeaders[index]!;

@@ -17,9 +17,11 @@ export function expand(text: string, lookup: Lookup): string {
     const inside = rest.slice(start + 2, end);
     const split = inside.indexOf(":-");
     const name = split < 0 ? inside : inside.slice(0, split);
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new Refused("has a '${…}' that holds no variable's name; write ${VAR} or ${VAR:-default}");
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+      throw new Refused("has a '${…}' that holds no variable's name; write ${VAR} or ${VAR:-default}");
     const value = split < 0 ? lookup(name) : lookup(name) || inside.slice(split + 2);
-    if (value === undefined) throw new Refused(`needs the environment variable ${name}, which is not set; set it, or write \${${name}:-default}`);
+    if (value === undefined)
+      throw new Refused(`needs the environment variable ${name}, which is not set; set it, or write \${${name}:-default}`);
     expanded += rest.slice(0, start) + value;
     rest = rest.slice(end + 1);
   }

@@ -66,6 +66,13 @@ export class HeaderSources {
     if (this.#args.file !== undefined) this.#fromFile = await this.#read(this.#args.file);
   }
 
+  /** All headers, for a program that connects once. Throws `Refused` with what is wrong with the file. */
+  async gather(): Promise<Header[]> {
+    await this.open();
+    await this.#runCommand();
+    return this.headers();
+  }
+
   /** The headers as they are known now. */
   headers(): Header[] {
     let all = this.#args.fixed;
@@ -81,7 +88,7 @@ export class HeaderSources {
    * stderr and leaves what there was.
    */
   async refresh(status?: number): Promise<void> {
-    const { file, command } = this.#args;
+    const { file } = this.#args;
     if (file !== undefined) {
       try {
         this.#fromFile = await this.#read(file);
@@ -89,6 +96,11 @@ export class HeaderSources {
         log.warn(`${problem(error)}; its old headers are kept`);
       }
     }
+    await this.#runCommand(status);
+  }
+
+  async #runCommand(status?: number): Promise<void> {
+    const { command } = this.#args;
     if (command === undefined) return;
     try {
       this.#fromCommand = await this.#run(command, status);
@@ -156,10 +168,13 @@ async function readText(path: string, late: AbortSignal): Promise<string> {
       const buffer = Buffer.alloc(MAX_BYTES + 1);
       let length = 0;
       while (length < buffer.length) {
-        const read = await file.read(buffer, length).then(({ bytesRead }) => bytesRead, (error: NodeJS.ErrnoException) => {
-          if (error.code === "EAGAIN") return undefined;
-          throw error;
-        });
+        const read = await file.read(buffer, length).then(
+          ({ bytesRead }) => bytesRead,
+          (error: NodeJS.ErrnoException) => {
+            if (error.code === "EAGAIN") return undefined;
+            throw error;
+          },
+        );
         length += read ?? 0;
         if (read) continue;
         // A pipe to which nobody writes yet looks like one that has ended, and nothing tells of the change.
@@ -188,7 +203,9 @@ function utf8(bytes: Buffer, complaint: string): string {
 /** A pipe or a file system of the network may not answer. */
 async function inTime<T>(promise: Promise<T>, limit: number): Promise<T> {
   let timer;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Refused(`was not read within ${shown(limit)}`)), limit)));
+  const late = new Promise<never>(
+    (_, reject) => (timer = setTimeout(() => reject(new Refused(`was not read within ${shown(limit)}`)), limit)),
+  );
   try {
     return await Promise.race([promise, late]);
   } finally {

@@ -29,7 +29,8 @@ export function headerFromEnvironment(text: string, lookup: Lookup): Header {
   const name = text.slice(0, equals).trim();
   const variable = text.slice(equals + 1).trim();
   if (!TOKEN.test(name)) throw new Refused("a --header-env has no valid name before its '='; write --header-env 'Name=VAR'");
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) throw new Refused(`--header-env '${name}' names no environment variable; write --header-env '${name}=VAR'`);
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable))
+    throw new Refused(`--header-env '${name}' names no environment variable; write --header-env '${name}=VAR'`);
   const value = lookup(variable);
   if (value === undefined) {
     throw new Refused(`--header-env '${name}' needs the environment variable ${variable}, which is not set, or not valid UTF-8`);

@@ -1,8 +1,10 @@
 // The command `npx mcp-reconnect URL`.
-import { help, read } from "./args.js";
+import { checkHelp, help, read } from "./args.js";
 import { run } from "./bridge.js";
+import { run as runCheck } from "./check.js";
 import { Refused } from "./duration.js";
 import { flush, log, setLevel } from "./log.js";
+import { write } from "./stdout.js";
 import { VERSION } from "./version.js";
 
 const INTERNAL_FAILURE = 1;
@@ -16,8 +18,12 @@ await exit(await command().catch(failure));
 async function command(): Promise<number> {
   const lookup = (name: string) => process.env[name];
   const wanted = read(process.argv.slice(2), lookup);
-  if ("help" in wanted) return print(help());
+  if ("help" in wanted) return print(wanted.help === "check" ? checkHelp() : help());
   if ("version" in wanted) return print(`mcp-reconnect ${VERSION} (WebAssembly, ${runtime()})\n`);
+  if ("limit" in wanted) {
+    setLevel("warn", false);
+    return runCheck(wanted, lookup);
+  }
   setLevel(wanted.log, wanted.json);
   return run(wanted, lookup);
 }
@@ -38,8 +44,9 @@ function runtime(): string {
   return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
 }
 
-function print(text: string): Promise<number> {
-  return new Promise((resolve) => process.stdout.on("error", () => resolve(0)).write(text, () => resolve(0)));
+async function print(text: string): Promise<number> {
+  await write(text);
+  return 0;
 }
 
 async function exit(code: number): Promise<void> {

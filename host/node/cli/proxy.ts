@@ -30,7 +30,9 @@ export function findProxy(args: ProxyArgs, url: URL, lookup: Lookup): Proxy | un
   const proxy = parse(found.url);
   if (!proxy) {
     // Not repeated: it may hold a password.
-    throw new Refused(`an option is not usable: ${found.source} is no proxy's URL; write http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT`);
+    throw new Refused(
+      `an option is not usable: ${found.source} is no proxy's URL; write http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT`,
+    );
   }
   const bypass = args.noProxy ?? first(["NO_PROXY", "no_proxy"], lookup)?.url ?? "";
   return bypassed(bare(url.hostname), bypass) ? undefined : proxy;

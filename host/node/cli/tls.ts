@@ -85,7 +85,9 @@ export class Tls {
         if (secured.authorized) return resolve(secured);
         // Nobody listens any more.
         secured.on("error", () => {});
-        failed(new TlsFailure(`the server's certificate ${verdict(String(secured.authorizationError), secured.getPeerCertificate(), host)}`));
+        failed(
+          new TlsFailure(`the server's certificate ${verdict(String(secured.authorizationError), secured.getPeerCertificate(), host)}`),
+        );
       });
     });
   }
@@ -134,7 +136,8 @@ function identity(cert: string, key: string): { cert: string; key: string } {
   } catch {
     throw new Refused("there is no private key in PEM for the client certificate, neither in its own file nor in a key's");
   }
-  if (!new X509Certificate(own!).checkPrivateKey(privateKey)) throw new Refused("the private key does not belong to the client certificate");
+  if (!new X509Certificate(own!).checkPrivateKey(privateKey))
+    throw new Refused("the private key does not belong to the client certificate");
   return { cert, key };
 }
 
@@ -192,7 +195,10 @@ function verdict(code: string, certificate: PeerCertificate, host: string): stri
 const NAMES = 5;
 
 function names({ subjectaltname = "" }: PeerCertificate): string {
-  const all = subjectaltname.split(", ").map((name) => name.slice(name.indexOf(":") + 1)).filter(Boolean);
+  const all = subjectaltname
+    .split(", ")
+    .map((name) => name.slice(name.indexOf(":") + 1))
+    .filter(Boolean);
   if (all.length === 0) return "no name at all";
   return all.slice(0, NAMES).join(", ") + (all.length > NAMES ? ` and ${all.length - NAMES} more` : "");
 }
@@ -210,8 +216,11 @@ const IDENTITY =
 export function identityFailure({ code = "", message }: NodeJS.ErrnoException, hasIdentity: boolean): TlsFailure | undefined {
   const [, alert] = IDENTITY.exec(`${code} ${message}`) ?? [];
   if (!alert) return undefined;
-  if (!hasIdentity || /required/i.test(alert)) return new TlsFailure("the server demands a client certificate; give one with --client-cert");
-  return new TlsFailure(`the server does not accept the client certificate (${alert.toLowerCase().replaceAll("_", " ")}); check --client-cert`);
+  if (!hasIdentity || /required/i.test(alert))
+    return new TlsFailure("the server demands a client certificate; give one with --client-cert");
+  return new TlsFailure(
+    `the server does not accept the client certificate (${alert.toLowerCase().replaceAll("_", " ")}); check --client-cert`,
+  );
 }
 
 function handshakeFailure(error: NodeJS.ErrnoException, hasIdentity: boolean): TlsFailure | undefined {

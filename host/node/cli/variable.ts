@@ -19,5 +19,8 @@ export function switchOf(text: string): boolean {
 
 /** The values of an option that may be repeated: one a line. */
 export function linesOf(text: string): string[] {
-  return text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
 }

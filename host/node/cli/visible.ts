@@ -13,6 +13,7 @@ export function visible(text: string, most: number): string {
 
 /** A JSON text with nothing in it that is not seen. */
 export function escaped(json: string): string {
-  const units = (text: string) => [...text].flatMap((c) => c.split("")).map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const units = (text: string) =>
+    [...text].flatMap((c) => c.split("")).map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
   return json.replace(INVISIBLE, (c) => units(c).join(""));
 }

@@ -81,7 +81,8 @@ async function transpileComponent(component) {
  * than Deno permits by default. Emptied, its calls go when the code is minified.
  */
 function withoutDebugLog(code) {
-  const pattern = /const _debugLog = \(\.\.\.args\) => \{\s*if \(!globalThis\?\.process\?\.env\?\.JCO_DEBUG\) \{ return; \}\s*console\.debug\(\.\.\.args\);\s*\};/g;
+  const pattern =
+    /const _debugLog = \(\.\.\.args\) => \{\s*if \(!globalThis\?\.process\?\.env\?\.JCO_DEBUG\) \{ return; \}\s*console\.debug\(\.\.\.args\);\s*\};/g;
   if (code.match(pattern)?.length !== 1) fail("jco's _debugLog no longer looks as it did; see withoutDebugLog in scripts/build.mjs");
   const emptied = code.replace(pattern, "/* @__NO_SIDE_EFFECTS__ */ const _debugLog = () => {};");
   if (/process\W+env/.test(emptied)) fail("jco's code reads the environment; see withoutDebugLog in scripts/build.mjs");
@@ -93,8 +94,10 @@ function withoutDebugLog(code) {
  * of 64 KB. A long string is encoded first and copied then; for a short one jco's way is the faster.
  */
 function withLongStrings(code) {
-  const pattern = /function _utf8AllocateAndEncode\(s, realloc, memory\) \{[^]*?if \(s\.length === 0\) \{ return \{ ptr: 1, len: 0 \}; \}/g;
-  if (code.match(pattern)?.length !== 1) fail("jco's _utf8AllocateAndEncode no longer looks as it did; see withLongStrings in scripts/build.mjs");
+  const pattern =
+    /function _utf8AllocateAndEncode\(s, realloc, memory\) \{[\s\S]*?if \(s\.length === 0\) \{ return \{ ptr: 1, len: 0 \}; \}/g;
+  if (code.match(pattern)?.length !== 1)
+    fail("jco's _utf8AllocateAndEncode no longer looks as it did; see withLongStrings in scripts/build.mjs");
   return code.replace(
     pattern,
     (beginning) => `${beginning}
@@ -112,21 +115,52 @@ function withLongStrings(code) {
  * bounded length, because Node prints the line of an error that nobody catches.
  */
 async function bundle() {
-  const component = { name: "component", setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./component.js", external: true })) };
+  const component = {
+    name: "component",
+    setup: ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$/ }, () => ({ path: "./component.js", external: true })),
+  };
   for (const format of ["esm", "cjs"]) {
     await bundleComponent(format);
     await build({ ...common, format, entryPoints: ["src/index.ts"], outfile: `dist/${format}/index.js`, plugins: [component] });
   }
   // The command is a program of Node's, which loads the same component, and SOCKS only where it is used.
   const shipped = { "/build/component.js": "./esm/component.js", "./socks.js": "./socks.js" };
-  const setup = ({ onResolve }) => onResolve({ filter: /\/build\/component\.js$|^\.\/socks\.js$/ }, ({ path }) => ({ path: shipped[path.replace(/^\.\.(?=\/build)/, "")], external: true }));
+  const setup = ({ onResolve }) =>
+    onResolve({ filter: /\/build\/component\.js$|^\.\/socks\.js$/ }, ({ path }) => ({
+      path: shipped[path.replace(/^\.\.(?=\/build)/, "")],
+      external: true,
+    }));
   const define = { PACKAGE_VERSION: JSON.stringify(packageJson("package.json").version) };
   const node = { ...common, platform: "node", target: "node20", format: "esm" };
-  await build({ ...node, entryPoints: ["cli/main.ts"], outfile: "dist/cli.js", banner: { js: "#!/usr/bin/env node" }, define, plugins: [{ name: "shipped", setup }] });
+  await build({
+    ...node,
+    entryPoints: ["cli/main.ts"],
+    outfile: "dist/cli.js",
+    banner: { js: "#!/usr/bin/env node" },
+    define,
+    plugins: [{ name: "shipped", setup }],
+  });
   // What npm puts on the PATH: the native program where there is one, and else the command above.
-  const command = { name: "command", setup: ({ onResolve }) => onResolve({ filter: /^\.\/main\.js$/ }, () => ({ path: "./cli.js", external: true })) };
-  await build({ ...node, entryPoints: ["cli/launcher.ts"], outfile: "dist/launcher.js", banner: { js: "#!/usr/bin/env node" }, define, plugins: [command] });
-  await build({ ...node, entryPoints: ["cli/socks.ts"], outfile: "dist/socks.js", minify: true, lineLimit: 500, banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' } });
+  const command = {
+    name: "command",
+    setup: ({ onResolve }) => onResolve({ filter: /^\.\/main\.js$/ }, () => ({ path: "./cli.js", external: true })),
+  };
+  await build({
+    ...node,
+    entryPoints: ["cli/launcher.ts"],
+    outfile: "dist/launcher.js",
+    banner: { js: "#!/usr/bin/env node" },
+    define,
+    plugins: [command],
+  });
+  await build({
+    ...node,
+    entryPoints: ["cli/socks.ts"],
+    outfile: "dist/socks.js",
+    minify: true,
+    lineLimit: 500,
+    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+  });
   writeFileSync(join(folder, "dist/socks.licenses.txt"), licenses(["socks", "smart-buffer", "ip-address"]));
   for (const program of ["cli.js", "launcher.js"]) chmodSync(join(folder, "dist", program), 0o755);
   if (readFileSync(join(folder, "dist/esm/component.js"), "utf8").includes("JCO_DEBUG")) fail("jco's debug log is still in the package");
@@ -134,7 +168,14 @@ async function bundle() {
 }
 
 async function bundleComponent(format) {
-  await build({ ...common, format, entryPoints: [`${buildFolder}/component.js`], outfile: `${dist}/${format}/component.js`, minify: true, lineLimit: 500 });
+  await build({
+    ...common,
+    format,
+    entryPoints: [`${buildFolder}/component.js`],
+    outfile: `${dist}/${format}/component.js`,
+    minify: true,
+    lineLimit: 500,
+  });
 }
 
 /** The licences of what a bundle holds of others. */

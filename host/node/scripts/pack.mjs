@@ -80,7 +80,10 @@ function json(path, value) {
 
 function pack(stage) {
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-  const { status, error } = spawnSync(npm, ["pack", "--silent", "--pack-destination", out], { cwd: stage, stdio: ["ignore", "inherit", "inherit"] });
+  const { status, error } = spawnSync(npm, ["pack", "--silent", "--pack-destination", out], {
+    cwd: stage,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   if (error || status !== 0) fail(`npm pack failed in ${stage}: ${error?.message ?? `exit status ${status}`}`);
 }
 

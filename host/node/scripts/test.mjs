@@ -13,5 +13,9 @@ const wanted = process.argv.slice(2);
 const files = readdirSync(join(folder, "test"))
   .filter((name) => name.endsWith(".test.mjs") && (wanted.length === 0 || wanted.includes(name.slice(0, -".test.mjs".length))))
   .map((name) => join(folder, "test", name));
-const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=2", "--test-timeout=600000", "--test-reporter=spec", ...files], { cwd: folder, stdio: "inherit", timeout: 1_800_000 });
+const { status } = spawnSync(
+  process.execPath,
+  ["--test", "--test-concurrency=2", "--test-timeout=600000", "--test-reporter=spec", ...files],
+  { cwd: folder, stdio: "inherit", timeout: 1_800_000 },
+);
 process.exit(status ?? 1);

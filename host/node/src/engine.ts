@@ -1,12 +1,14 @@
 // The engine: the component `guest/engine`, transpiled by the build, one instance of it per connection.
 import { instantiate, MODULES } from "../build/component.js";
+import type * as diagnosis from "../build/interfaces/mcp-reconnect-transport-diagnosis.js";
 import type * as sansIo from "../build/interfaces/mcp-reconnect-transport-sans-io.js";
 import type * as types from "../build/interfaces/mcp-reconnect-transport-types.js";
 
-export type { sansIo, types };
+export type { diagnosis, sansIo, types };
 
 /** A component of its own, and with it a memory of its own, which goes when the connection does. */
 export interface Component {
+  Check: typeof diagnosis.Check;
   Engine: typeof sansIo.Engine;
   Options: typeof types.Options;
   Oversized: typeof sansIo.Oversized;
@@ -14,8 +16,14 @@ export interface Component {
 }
 
 export function component(): Component {
-  const { sansIo, types } = instantiate(compiled, {});
-  return { Engine: sansIo.Engine, Options: types.Options, Oversized: sansIo.Oversized, Recovery: sansIo.Recovery };
+  const { diagnosis, sansIo, types } = instantiate(compiled, {});
+  return {
+    Check: diagnosis.Check,
+    Engine: sansIo.Engine,
+    Options: types.Options,
+    Oversized: sansIo.Oversized,
+    Recovery: sansIo.Recovery,
+  };
 }
 
 const modules = new Map<string, WebAssembly.Module>();

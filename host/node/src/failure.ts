@@ -103,7 +103,8 @@ const CERTIFICATE = new Set([
 ]);
 
 /** Failures of the handshake's beginning. Not alerts about the client's certificate: those may follow the request. */
-const HANDSHAKE = /the TLS handshake failed|packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure|wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
+const HANDSHAKE =
+  /the TLS handshake failed|packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure|wrong[ _]version[ _]number|unsupported[ _]protocol|handshake[ _]failure|no[ _]shared[ _]cipher|alert[ _]protocol[ _]version/i;
 
 function failure(cause: Cause): sansIo.Failure {
   const { code = "", syscall, message = "" } = cause;
@@ -146,6 +147,9 @@ function describe(cause: Cause = {}): string {
   const { code = "", message = "", name = "Error" } = cause;
   const words = WORDS[code] ?? unreadable(cause) ?? (NO_PROTOCOL.test(`${code} ${message}`) ? HTTP_2_ONLY : undefined);
   if (words) return words;
-  const line = message.split("\n", 1)[0]!.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)"']+/gi, "the URL").slice(0, 200);
+  const line = message
+    .split("\n", 1)[0]!
+    .replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)"']+/gi, "the URL")
+    .slice(0, 200);
   return [line || name, code && !line.includes(code) ? ` (${code})` : ""].join("");
 }

@@ -44,7 +44,7 @@ interface DispatchOptions {
 /** What Node's `fetch` uses, with the proxy or the certificates that the program may have given it. Undefined elsewhere. */
 function dispatcher(): Dispatcher | undefined {
   const { process } = globalThis as { process?: { versions?: { undici?: string } } };
-  const undici = Number.parseInt(process?.versions?.undici ?? "");
+  const undici = Number.parseInt(process?.versions?.undici ?? "", 10);
   if (!(undici > 0)) return undefined;
   // Node loads undici on the first use of `Headers`, which an exchange has made before it comes here. Undici 7 (Node 24) sets both
   // and reads the older; the handlers of undici 8 (Node 26) fit the newer only.

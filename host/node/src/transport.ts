@@ -22,7 +22,7 @@ export class ReconnectingTransport extends EventTarget {
   /** Called for errors that belong to no request: a handler or the `headers` function threw. */
   onerror?: ((error: Error) => void) | undefined;
   /** Called for each message, in order. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each SDK has a type of its own for messages
+  // biome-ignore lint/suspicious/noExplicitAny: each SDK has a type of its own for messages
   onmessage?: ((message: any, extra?: any) => void) | undefined;
   /**
    * Always undefined: the SDK's client takes a session id for a session that it need not begin, and the transport changes

@@ -24,7 +24,17 @@ const STARTUP = 60_000;
 const LARGEST = 500_000;
 
 async function bundled(options) {
-  const { outputFiles } = await build({ absWorkingDir: folder, bundle: true, write: false, minify: true, platform: "browser", format: "esm", target: "es2022", logLevel: "warning", ...options });
+  const { outputFiles } = await build({
+    absWorkingDir: folder,
+    bundle: true,
+    write: false,
+    minify: true,
+    platform: "browser",
+    format: "esm",
+    target: "es2022",
+    logLevel: "warning",
+    ...options,
+  });
   return outputFiles[0].text;
 }
 
@@ -44,14 +54,26 @@ for (const sse of [false, true]) {
     t.after(() => server.stop());
     const { command, env } = await chromium();
     const profile = mkdtempSync(join(tmpdir(), "mcp-reconnect-browser-"));
-    const flags = ["--headless=shell", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage", `--user-data-dir=${profile}`, "--remote-debugging-port=0"];
+    const flags = [
+      "--headless=shell",
+      "--no-sandbox",
+      "--no-zygote",
+      "--disable-gpu",
+      "--disable-dev-shm-usage",
+      `--user-data-dir=${profile}`,
+      "--remote-debugging-port=0",
+    ];
     const browser = new Process(command, [...flags, `${pages}/?server=${encodeURIComponent(server.url)}`], { env });
     t.after(async () => {
       await browser.kill();
       rmSync(profile, { recursive: true, force: true, maxRetries: 10 });
     });
     const hears = async (text, patience) => {
-      await until(`the page says ${text}`, () => said.includes(text) || said.some((line) => line.startsWith("failed")) || !browser.running, patience).catch((error) => assert.fail(`${error.message}: ${said}\n${browser.stderr}`));
+      await until(
+        `the page says ${text}`,
+        () => said.includes(text) || said.some((line) => line.startsWith("failed")) || !browser.running,
+        patience,
+      ).catch((error) => assert.fail(`${error.message}: ${said}\n${browser.stderr}`));
       assert.ok(said.includes(text), `${said.join("\n")}\n${browser.stderr}`);
     };
     await hears("go away", STARTUP);
@@ -67,7 +89,8 @@ for (const sse of [false, true]) {
 /** A server of the page; gives its origin. */
 async function served(t, script, said) {
   const server = createServer(async (request, response) => {
-    if (request.url.startsWith("/?")) return response.writeHead(200, { "content-type": "text/html" }).end('<script type="module" src="/page.js"></script>');
+    if (request.url.startsWith("/?"))
+      return response.writeHead(200, { "content-type": "text/html" }).end('<script type="module" src="/page.js"></script>');
     if (request.url === "/page.js") return response.writeHead(200, { "content-type": "text/javascript" }).end(script);
     let body = "";
     for await (const chunk of request) body += chunk;

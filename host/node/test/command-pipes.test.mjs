@@ -63,7 +63,8 @@ test("messages of all sizes and scripts come whole, and in order", async (t) => 
   const { command, stream } = await connected(t);
   const sizes = [1, 70_000, 2, 65_400, 65_535, 65_536, 3, 300_000, 4, 5, 3_000_000, 6];
   const sent = sizes.map((size, number) => ({ number, text: "x\u00e9\u6f22\u{1f980}".repeat(size).slice(0, size).toWellFormed() }));
-  for (const data of sent) stream.write(`data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data } })}\n\n`);
+  for (const data of sent)
+    stream.write(`data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data } })}\n\n`);
   for (const data of sent) assert.deepEqual(JSON.parse(await command.stdout.next(() => true)).params.data, data);
 });
 
@@ -81,7 +82,10 @@ test("a client that does not read holds up the server, and gets everything in or
   assert.deepEqual(await command.end(), { code: 0, signal: null });
 });
 
-for (const [how, end] of Object.entries({ SIGTERM: (command) => command.signal("SIGTERM"), "the end of stdin": (command) => command.closeStdin() })) {
+for (const [how, end] of Object.entries({
+  SIGTERM: (command) => command.signal("SIGTERM"),
+  "the end of stdin": (command) => command.closeStdin(),
+})) {
   test(`${how} ends it while nobody reads`, async (t) => {
     const { command, stream } = await connected(t);
     await flood(command, stream);
@@ -106,7 +110,8 @@ test("a client that does not read stderr stops nothing, and is told what it miss
   const { command } = await connected(t, ["--max-message-bytes", "256"]);
   command.child.stderr.pause();
   const times = 4000;
-  for (let id = 10; id < times + 10; id++) command.write(`{"jsonrpc":"2.0","id":${id},"method":"ping","params":{"pad":"${"x".repeat(256)}"}}\n`);
+  for (let id = 10; id < times + 10; id++)
+    command.write(`{"jsonrpc":"2.0","id":${id},"method":"ping","params":{"pad":"${"x".repeat(256)}"}}\n`);
   for (let id = 10; id < times + 10; id++) await command.stdout.next((line) => line.includes(`"id":${id},"error":{"code":-31005`));
   command.child.stderr.resume();
   await command.stderr.next((line) => /^mcp-reconnect: \d+ lines of this log were dropped/.test(line));
@@ -135,7 +140,7 @@ test("--notify-client tells the client what happens", async (t) => {
 });
 
 test("the native command's own commands are refused, with what to do instead", async (t) => {
-  for (const word of ["demo", "check", "wrap", "unwrap", "status", "login", "logout", "man", "completions"]) {
+  for (const word of ["demo", "wrap", "unwrap", "status", "login", "logout", "man", "completions"]) {
     const command = new Command([word, "http://example.test/mcp"]);
     t.after(() => command.kill());
     const { code } = await command.end();
@@ -155,5 +160,5 @@ test("there is no configuration file, and the help says so", async (t) => {
   const help = new Command(["help"]);
   t.after(() => help.kill());
   assert.equal((await help.end()).code, 0);
-  assert.match(help.stdout.text, /The native one[^]*reads a\s+configuration file/);
+  assert.match(help.stdout.text, /The native one[\s\S]*reads a\s+configuration file/);
 });

@@ -17,7 +17,10 @@ describe("the command's cases", { concurrency: 4 }, () => {
   for (const one of cases) test(one.name, (t) => run(t, one));
 });
 
-async function run(t, { server: kind, rules = [], args, env = {}, steps = [], exit, stdout = [], stderr = [], only = {}, absent = [], absent_stderr = [] }) {
+async function run(
+  t,
+  { server: kind, rules = [], args, env = {}, steps = [], exit, stdout = [], stderr = [], only = {}, absent = [], absent_stderr = [] },
+) {
   const server = kind && (await served(t, kind, rules));
   const withUrl = (text) => text.replace("{url}", server?.url ?? "");
   const variables = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, withUrl(value)]));
@@ -70,7 +73,9 @@ function scripted(rules) {
   const left = rules.map(({ times = Infinity }) => times);
   return ({ kind, request, response, message }) => {
     const has = ([name, pattern]) => name in request.headers && matcher(pattern)(request.headers[name]);
-    const index = rules.findIndex(({ on, when = {} }, index) => left[index] > 0 && (on === "*" || on === kind) && Object.entries(when).every(has));
+    const index = rules.findIndex(
+      ({ on, when = {} }, index) => left[index] > 0 && (on === "*" || on === kind) && Object.entries(when).every(has),
+    );
     if (index < 0) return false;
     left[index] -= 1;
     const { status, headers = [], body = "", bytes } = rules[index];

@@ -6,7 +6,12 @@ import { test } from "node:test";
 import { recorded } from "./support/clients.mjs";
 import { within } from "./support/wait.mjs";
 
-const initialize = { jsonrpc: "2.0", id: 1, method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } } };
+const initialize = {
+  jsonrpc: "2.0",
+  id: 1,
+  method: "initialize",
+  params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } },
+};
 
 /** The answer to `initialize`, which must come although it may wait for an absent server for minutes. */
 async function refused(t, url) {

@@ -16,7 +16,10 @@ describe("requests in flight", { concurrency: 8 }, () => {
       test(`a safe request is sent again: ${name}, ${generation}`, async (t) => {
         let lists = 0;
         // The first list is taken and never answered.
-        const server = await Scripted.start({ sse, on: (call) => call.kind === "tools/list" && ++lists === 1 && (sse ? call.text(202, "text/plain", "") : true) });
+        const server = await Scripted.start({
+          sse,
+          on: (call) => call.kind === "tools/list" && ++lists === 1 && (sse ? call.text(202, "text/plain", "") : true),
+        });
         t.after(() => server.stop());
         const { client, log } = await connected(t, Client, server.url, { transport });
         const list = client.listTools();
@@ -25,7 +28,10 @@ describe("requests in flight", { concurrency: 8 }, () => {
         await server.up();
         assert.equal((await list).tools.length, 2);
         assert.equal(lists, 2);
-        assert.deepEqual(log.filter(({ type }) => type === "replayed").map(({ detail }) => detail.method), ["tools/list"]);
+        assert.deepEqual(
+          log.filter(({ type }) => type === "replayed").map(({ detail }) => detail.method),
+          ["tools/list"],
+        );
       });
 
       test(`an unsafe request is not, and its outcome is said to be unknown: ${name}, ${generation}`, async (t) => {

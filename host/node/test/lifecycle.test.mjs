@@ -14,7 +14,12 @@ import { until, within } from "./support/wait.mjs";
 const URL_OF_NOBODY = "http://127.0.0.1:9/mcp";
 /** A program has to load the SDK first, beside many others. */
 const STARTUP = 60_000;
-const initialize = { jsonrpc: "2.0", id: 1, method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } } };
+const initialize = {
+  jsonrpc: "2.0",
+  id: 1,
+  method: "initialize",
+  params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } },
+};
 
 async function started(t, options) {
   const server = await Scripted.start(options);
@@ -91,7 +96,9 @@ test("messages come in the order of the wire, also when a handler sends", async 
   await server.seen("GET");
   const [session] = server.sessions;
   await until("the event stream", () => server.streams.has(session));
-  const lines = [1, 2, 3, 4].map((data) => `data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data } })}\n\n`);
+  const lines = [1, 2, 3, 4].map(
+    (data) => `data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data } })}\n\n`,
+  );
   server.streams.get(session).write(lines.join(""));
   await until("all of them", () => order.length === 6);
   assert.deepEqual(order, [1, 1, 2, 3, 4, "from the handler"]);
@@ -187,7 +194,10 @@ test("what the engine refuses is said by start, and no value is repeated", async
   await assert.rejects(header.start(), (error) => /authorization/i.test(error.message) && !error.message.includes("s3cret"));
 });
 
-for (const [name, args] of [["connects and closes", []], ["closes while the server is down", ["down"]]]) {
+for (const [name, args] of [
+  ["connects and closes", []],
+  ["closes while the server is down", ["down"]],
+]) {
   test(`a program that only ${name} exits by itself`, async (t) => {
     const server = await Scripted.start();
     t.after(() => server.stop());

@@ -5,9 +5,13 @@ import { describe, test } from "node:test";
 import { connected, GENERATIONS, text } from "./support/clients.mjs";
 import { Scripted } from "./support/scripted.mjs";
 
-const error = (status, code, message, id = null) => (call) => call.json(status, { jsonrpc: "2.0", error: { code, message }, id });
+const error =
+  (status, code, message, id = null) =>
+  (call) =>
+    call.json(status, { jsonrpc: "2.0", error: { code, message }, id });
 const plain = (status, type, body) => (call) => call.text(status, type, body);
-const inAnswer = (code, message) => (call) => (call.isRequest ? call.json(200, { jsonrpc: "2.0", id: call.message.id, error: { code, message } }) : call.text(404, "text/plain", ""));
+const inAnswer = (code, message) => (call) =>
+  call.isRequest ? call.json(200, { jsonrpc: "2.0", id: call.message.id, error: { code, message } }) : call.text(404, "text/plain", "");
 
 const HTTP = {
   "server-everything": error(400, -32000, "Bad Request: No valid session ID provided"),
@@ -15,24 +19,27 @@ const HTTP = {
   "TypeScript, a fresh transport": error(400, -32000, "Bad Request: Server not initialized"),
   "Python 1": error(404, -32600, "Session not found", "server-error"),
   "Python 2": error(404, -32600, "Session not found"),
-  "rmcp": (call) => call.text(call.kind === "DELETE" ? 202 : 404, "text/plain", "Not Found: Session not found"),
-  "Go": plain(404, "text/plain; charset=utf-8", "session not found\n"),
+  rmcp: (call) => call.text(call.kind === "DELETE" ? 202 : 404, "text/plain", "Not Found: Session not found"),
+  Go: plain(404, "text/plain; charset=utf-8", "session not found\n"),
   "404 without a body": plain(404, "text/plain", ""),
   "200 with an error": inAnswer(-32600, "Session not found"),
   "200 with an error of its own": inAnswer(-32004, "Unknown session"),
 };
 
 const SSE = {
-  "Python": plain(404, "text/plain", "Could not find session"),
+  Python: plain(404, "text/plain", "Could not find session"),
   "TypeScript examples": plain(404, "text/plain", "Session not found"),
   "TypeScript, another transport": error(400, -32000, "Bad Request: Session exists but uses a different transport protocol"),
-  "supergateway": plain(503, "text/html", "<pre>No active SSE connection for session</pre>"),
+  supergateway: plain(503, "text/html", "<pre>No active SSE connection for session</pre>"),
   "mcp-proxy": plain(400, "text/plain", "No active transport"),
   "404 without a body": plain(404, "text/plain", ""),
 };
 
 describe("lost sessions", { concurrency: 8 }, () => {
-  for (const [sse, spellings] of [[false, HTTP], [true, SSE]]) {
+  for (const [sse, spellings] of [
+    [false, HTTP],
+    [true, SSE],
+  ]) {
     for (const [server, gone] of Object.entries(spellings)) {
       for (const [generation, Client] of Object.entries(GENERATIONS)) {
         test(`${sse ? "HTTP+SSE" : "Streamable HTTP"}, ${server}, ${generation}`, async (t) => {

@@ -7,6 +7,7 @@ import { runInNewContext } from "node:vm";
 // Before the package makes an instance: its memory is nobody else's business.
 const memories = [];
 const { Instance } = WebAssembly;
+// biome-ignore lint/complexity/useArrowFunction: it is called with `new`
 WebAssembly.Instance = function (...args) {
   const instance = new Instance(...args);
   if (instance.exports.memory) memories.push(instance.exports.memory);
@@ -42,7 +43,10 @@ async function flat(work, slack) {
 
 const MEGABYTE = 1 << 20;
 
-for (const [transport, sse] of [["http", false], ["sse", true]]) {
+for (const [transport, sse] of [
+  ["http", false],
+  ["sse", true],
+]) {
   test(`10,000 calls, ${transport}`, async (t) => {
     const server = await Scripted.start({ sse });
     t.after(() => server.stop());
@@ -51,7 +55,10 @@ for (const [transport, sse] of [["http", false], ["sse", true]]) {
       for (let call = 0; call < 3400; call += 10) {
         const marks = Array.from({ length: 10 }, (_, index) => `${call + index}`);
         const texts = await Promise.all(marks.map((mark) => text(client.callTool({ name: "run", arguments: { mark } }))));
-        assert.deepEqual(texts, marks.map((mark) => `ran ${mark}`));
+        assert.deepEqual(
+          texts,
+          marks.map((mark) => `ran ${mark}`),
+        );
         // The server's own memory is not of interest.
         server.records.length = 0;
       }

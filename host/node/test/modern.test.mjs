@@ -46,7 +46,14 @@ describe("MCP 2026-07-28", { concurrency: 2 }, () => {
         const { session } = transport.status();
         assert.deepEqual(
           { ...session, serverVersion: undefined },
-          { epoch: 1, transport: session.transport, protocolVersion: VERSION, serverName: "typescript-modern", serverVersion: undefined, hasSessionId: false },
+          {
+            epoch: 1,
+            transport: session.transport,
+            protocolVersion: VERSION,
+            serverName: "typescript-modern",
+            serverVersion: undefined,
+            hasSessionId: false,
+          },
         );
 
         // One call runs when the server dies, and one is made while it is down.

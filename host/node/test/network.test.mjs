@@ -15,7 +15,12 @@ import { Scripted } from "./support/scripted.mjs";
 import { until } from "./support/wait.mjs";
 
 const Client = GENERATIONS["client 2.x"];
-const initialize = { jsonrpc: "2.0", id: 1, method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } } };
+const initialize = {
+  jsonrpc: "2.0",
+  id: 1,
+  method: "initialize",
+  params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "x", version: "1" } },
+};
 
 /** Why the first attempt to reach `url` failed: as an event, or as an answer where trying again is no use. */
 async function reason(t, url) {
@@ -35,7 +40,9 @@ describe("compression that nobody asked for", { concurrency: 4 }, () => {
       const server = await Scripted.start({
         on: ({ kind, message, response }) => {
           if (kind !== "tools/call") return false;
-          const content = encode(JSON.stringify({ jsonrpc: "2.0", id: message.id, result: { content: [{ type: "text", text: "decoded" }] } }));
+          const content = encode(
+            JSON.stringify({ jsonrpc: "2.0", id: message.id, result: { content: [{ type: "text", text: "decoded" }] } }),
+          );
           response.writeHead(200, { "content-type": "application/json", "content-encoding": coding }).end(content);
           return true;
         },
@@ -66,9 +73,31 @@ describe("errors", { concurrency: 4 }, () => {
     const folder = mkdtempSync(join(tmpdir(), "mcp-reconnect-tls-"));
     t.after(() => rmSync(folder, { recursive: true, force: true }));
     const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(folder, name));
-    execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert], { stdio: "ignore" });
+    execFileSync(
+      "openssl",
+      [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+      ],
+      { stdio: "ignore" },
+    );
     let requests = 0;
-    const tls = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) => socket.on("data", () => (requests += 1)).on("error", () => {}));
+    const tls = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) =>
+      socket.on("data", () => (requests += 1)).on("error", () => {}),
+    );
     tls.on("tlsClientError", () => {});
     const plain = createTcpServer((socket) => socket.on("error", () => {}).end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     for (const server of [tls, plain]) {
@@ -144,7 +173,10 @@ test("a call that is silent for longer than fetch's own limits is not lost", asy
   held[0].result({ content: [{ type: "text", text: "after the silence" }] });
   assert.equal(await call, "after the silence");
   assert.equal(server.of("initialize").length, 1);
-  assert.deepEqual(log.filter(({ type }) => ["disconnected", "outcomeunknown", "replayed"].includes(type)), []);
+  assert.deepEqual(
+    log.filter(({ type }) => ["disconnected", "outcomeunknown", "replayed"].includes(type)),
+    [],
+  );
 });
 
 describe("headers", { concurrency: 4 }, () => {
@@ -164,12 +196,16 @@ describe("headers", { concurrency: 4 }, () => {
     assert.equal(server.of("tools/call").at(-1).headers.authorization, "Bearer third");
     assert.equal(server.of("initialize").length, 1);
     assert.ok(!JSON.stringify([log, transport.status()]).includes("Bearer"));
-    assert.throws(() => transport.setHeaders({ "no header": "s3cret" }), (error) => /no header/.test(error.message) && !error.message.includes("s3cret"));
+    assert.throws(
+      () => transport.setHeaders({ "no header": "s3cret" }),
+      (error) => /no header/.test(error.message) && !error.message.includes("s3cret"),
+    );
   });
 
   test("an async function gives headers at the start, and new ones on a 401, for which the request waits", async (t) => {
     let valid = "Bearer 1";
-    const on = (call) => call.request.headers.authorization !== valid && call.response.writeHead(401, { "www-authenticate": 'Bearer realm="test"' }).end();
+    const on = (call) =>
+      call.request.headers.authorization !== valid && call.response.writeHead(401, { "www-authenticate": 'Bearer realm="test"' }).end();
     const server = await Scripted.start({ on });
     t.after(() => server.stop());
     let calls = 0;
@@ -230,7 +266,10 @@ describe("headers", { concurrency: 4 }, () => {
     assert.equal(server.of("initialize").length, 1);
     give({ authorization: "Bearer 2" });
     assert.equal(await text(call), "ran held");
-    assert.deepEqual(server.of("initialize").map((record) => record.headers.authorization), ["Bearer 1", "Bearer 2"]);
+    assert.deepEqual(
+      server.of("initialize").map((record) => record.headers.authorization),
+      ["Bearer 1", "Bearer 2"],
+    );
     assert.deepEqual([calls, server.executions("held")], [2, 1]);
   });
 

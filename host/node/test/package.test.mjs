@@ -33,7 +33,18 @@ test("the package has these files, and its README states their size", () => {
   const files = packed.files.map(({ path }) => path).sort();
   const types = ["events", "fetch", "index", "options", "transport"].map((name) => `${name}.d.ts`);
   const format = (name, more) => [...types, "component.js", "index.js", ...more].map((file) => `dist/${name}/${file}`);
-  const expected = ["LICENSE", "README.md", "package.json", "dist/cli.js", "dist/launcher.js", "dist/provenance.json", "dist/socks.js", "dist/socks.licenses.txt", ...format("esm", []), ...format("cjs", ["package.json"])];
+  const expected = [
+    "LICENSE",
+    "README.md",
+    "package.json",
+    "dist/cli.js",
+    "dist/launcher.js",
+    "dist/provenance.json",
+    "dist/socks.js",
+    "dist/socks.licenses.txt",
+    ...format("esm", []),
+    ...format("cjs", ["package.json"]),
+  ];
   assert.deepEqual(files, expected.sort());
   const stated = /(\d+) kB to download, ([\d.]+) MB on disk/.exec(read("README.md"));
   assert.ok(stated, "README.md states the size");
@@ -45,11 +56,17 @@ test("the package has these files, and its README states their size", () => {
 test("it depends on nothing at run time, and runs nothing when it is installed", () => {
   const manifest = JSON.parse(read("package.json"));
   assert.equal(manifest.dependencies, undefined);
-  assert.deepEqual(Object.keys(manifest.scripts).filter((name) => /^(pre|post)?install$/.test(name)), []);
+  assert.deepEqual(
+    Object.keys(manifest.scripts).filter((name) => /^(pre|post)?install$/.test(name)),
+    [],
+  );
   assert.ok(Object.values(manifest.peerDependenciesMeta).every(({ optional }) => optional));
   for (const name of ["esm/index.js", "esm/component.js", "cjs/index.js", "cjs/component.js"]) {
     const imported = [...read(`dist/${name}`).matchAll(/(?:from|require\(|import\()\s*["']([^"']+)["']/g)].map(([, path]) => path);
-    assert.ok(imported.every((path) => path.startsWith("./")), `${name} imports ${imported}`);
+    assert.ok(
+      imported.every((path) => path.startsWith("./")),
+      `${name} imports ${imported}`,
+    );
     // Deno asks for a permission otherwise.
     assert.doesNotMatch(read(`dist/${name}`), /process\W+env|Deno\.env/);
   }
@@ -69,13 +86,17 @@ test("its version is that of the Rust crates, and its WebAssembly is theirs", as
     for (const [name, text] of Object.entries(MODULES)) {
       const bytes = Buffer.from(text, "base64");
       assert.deepEqual(record.modules[name], { bytes: bytes.length, sha256: sha256(bytes) });
-      assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(bytes)).filter(({ module }) => module.startsWith("wasi")), []);
+      assert.deepEqual(
+        WebAssembly.Module.imports(new WebAssembly.Module(bytes)).filter(({ module }) => module.startsWith("wasi")),
+        [],
+      );
     }
   }
 });
 
 test("it is loaded by import and by require", () => {
-  const start = 'const t = new ReconnectingTransport("http://127.0.0.1:9/mcp"); t.start().then(() => t.close()).then(() => console.log(t.status().state));';
+  const start =
+    'const t = new ReconnectingTransport("http://127.0.0.1:9/mcp"); t.start().then(() => t.close()).then(() => console.log(t.status().state));';
   writeFileSync(join(consumer, "module.mjs"), `import { ReconnectingTransport } from "mcp-reconnect";\n${start}`);
   writeFileSync(join(consumer, "script.cjs"), `const { ReconnectingTransport } = require("mcp-reconnect");\n${start}`);
   for (const program of ["module.mjs", "script.cjs"]) {
@@ -92,9 +113,20 @@ test("its types hold, for both formats, alone and with both SDKs", () => {
     for (const file of files) cpSync(join(types, file), join(project, file.replace(/ts$/, options.extension)));
     const { type, extension: _, ...rest } = options;
     writeFileSync(join(project, "package.json"), JSON.stringify({ type }));
-    const compilerOptions = { target: "ES2022", module: "NodeNext", lib: ["ES2023", "DOM", "DOM.Iterable"], strict: true, exactOptionalPropertyTypes: true, noEmit: true, types: [], ...rest };
+    const compilerOptions = {
+      target: "ES2022",
+      module: "NodeNext",
+      lib: ["ES2023", "DOM", "DOM.Iterable"],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noEmit: true,
+      types: [],
+      ...rest,
+    };
     writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions }));
-    const { stdout, status } = spawnSync(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "-p", project], { encoding: "utf8" });
+    const { stdout, status } = spawnSync(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "-p", project], {
+      encoding: "utf8",
+    });
     assert.equal(status, 0, stdout);
   };
   check("alone-esm", ["program.ts"], { type: "module", extension: "ts", skipLibCheck: false });
@@ -114,6 +146,9 @@ function linked(from, to) {
 test("a rejection that nobody handles fails the tests", () => {
   const file = join(consumer, "unhandled.test.mjs");
   writeFileSync(file, 'import { test } from "node:test";\ntest("passes", () => void Promise.reject(new Error("nobody handles this")));\n');
-  const { status } = spawnSync(process.execPath, ["--test", file], { encoding: "utf8", env: { ...process.env, NODE_TEST_CONTEXT: undefined } });
+  const { status } = spawnSync(process.execPath, ["--test", file], {
+    encoding: "utf8",
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+  });
   assert.equal(status, 1);
 });

@@ -20,7 +20,8 @@ async function scripted(t, options = {}) {
   return server;
 }
 
-const call = (id, mark) => `${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "run", arguments: { mark } } })}\n`;
+const call = (id, mark) =>
+  `${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "run", arguments: { mark } } })}\n`;
 const answers = (id) => (line) => JSON.parse(line).id === id && JSON.parse(line).method === undefined;
 
 async function command(t, server) {
@@ -79,7 +80,11 @@ test("the transport goes on", async (t) => {
   await client.connect(transport);
   t.after(() => client.close());
   transport.setHeaders({ authorization: "second" });
-  const failed = (mark) => client.callTool({ name: "run", arguments: { mark } }).then(() => assert.fail("it ran"), ({ code }) => code);
+  const failed = (mark) =>
+    client.callTool({ name: "run", arguments: { mark } }).then(
+      () => assert.fail("it ran"),
+      ({ code }) => code,
+    );
   const waiting = failed("wait");
   await server.seen("tools/call");
   assert.equal(await failed("faults/trap-now"), -31002);

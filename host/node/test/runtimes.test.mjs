@@ -31,7 +31,18 @@ const TESTS = {
   "Node 26": node,
   Bun: (table) => ["test", "--timeout", "120000", ...table],
   // The table as a plain program: Deno has no `node:test` that runs by itself.
-  Deno: ([file]) => ["run", "--no-prompt", "--config", "test/runtimes/deno.json", "--allow-net=127.0.0.1", "--allow-read", "--allow-run", "--allow-env", "--allow-write", file],
+  Deno: ([file]) => [
+    "run",
+    "--no-prompt",
+    "--config",
+    "test/runtimes/deno.json",
+    "--allow-net=127.0.0.1",
+    "--allow-read",
+    "--allow-run",
+    "--allow-env",
+    "--allow-write",
+    file,
+  ],
 };
 
 describe("the table", { concurrency: 2 }, () => {
@@ -41,7 +52,10 @@ describe("the table", { concurrency: 2 }, () => {
       let passed = 0;
       const table = args === node ? NODE_TABLE : TABLE;
       for (const part of name === "Deno" ? table.map((file) => [file]) : [table]) {
-        const run = new Process(program, args(part), { cwd: folder, env: { ...process.env, NODE_TEST_CONTEXT: undefined, MCP_RECONNECT_TEST_NODE: process.execPath } });
+        const run = new Process(program, args(part), {
+          cwd: folder,
+          env: { ...process.env, NODE_TEST_CONTEXT: undefined, MCP_RECONNECT_TEST_NODE: process.execPath },
+        });
         const { code } = await run.end(LIMIT);
         const said = run.stdout + run.stderr;
         passed += said.match(/^\s*(\(pass\)|ok\b|✔)/gm)?.length ?? 0;

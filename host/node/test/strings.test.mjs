@@ -16,7 +16,8 @@ function request(message, header = "") {
   return engine.pollOutputs(0).find(({ tag }) => tag === "start").val;
 }
 
-const initialize = (text) => `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"${text}","version":"1"}}}`;
+const initialize = (text) =>
+  `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"${text}","version":"1"}}}`;
 
 test("text of any length and kind arrives as UTF-8", () => {
   const frame = initialize("").length;
@@ -35,5 +36,8 @@ test("text of any length and kind arrives as UTF-8", () => {
 
 test("text that is empty arrives too", () => {
   const { headers } = request(initialize("x"), "");
-  assert.deepEqual(headers.filter(([name]) => name === "x-test"), [["x-test", ""]]);
+  assert.deepEqual(
+    headers.filter(([name]) => name === "x-test"),
+    [["x-test", ""]],
+  );
 });

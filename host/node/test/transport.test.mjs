@@ -21,7 +21,17 @@ const OPEN = 4;
 /** The `initialize` that the server never answers. */
 const UNANSWERED = 5;
 
-const SAID = ["initialized", "ran before", "go away", "come back", "ran during", "ran after", "the event loop went on", ...Array(6).fill("ran round"), "ran last"];
+const SAID = [
+  "initialized",
+  "ran before",
+  "go away",
+  "come back",
+  "ran during",
+  "ran after",
+  "the event loop went on",
+  ...Array(6).fill("ran round"),
+  "ran last",
+];
 
 describe("the component transport", () => {
   let built;
@@ -62,7 +72,10 @@ async function survives(t, sse, [command, ...args]) {
   });
   t.after(() => server.stop());
   const program = new Process(command, [...args, String(server.url)]);
-  const said = (line) => until(`the program says ${line}`, () => program.stdout.includes(line) || !program.running).catch((error) => assert.fail(`${error.message}\n${program.stdout}${program.stderr}`));
+  const said = (line) =>
+    until(`the program says ${line}`, () => program.stdout.includes(line) || !program.running).catch((error) =>
+      assert.fail(`${error.message}\n${program.stdout}${program.stderr}`),
+    );
   await said("go away");
   await server.down();
   await said("come back");

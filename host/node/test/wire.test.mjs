@@ -42,7 +42,9 @@ for (const { name, response, node, fetch, wasmtime: _, ...all } of cases) {
     const { url } = await server(t, response);
     const command = new Command([String(url)]);
     t.after(() => command.kill());
-    command.write(`${INITIALIZE}\n${INITIALIZED}\n${JSON.stringify({ jsonrpc: "2.0", id: 2, method: "tools/call", params: { name: "wire" } })}\n`);
+    command.write(
+      `${INITIALIZE}\n${INITIALIZED}\n${JSON.stringify({ jsonrpc: "2.0", id: 2, method: "tools/call", params: { name: "wire" } })}\n`,
+    );
     const line = await command.stdout.next((line) => JSON.parse(line).id === 2);
     assert.equal(JSON.parse(line).error?.code, error, line.slice(0, 500));
     assert.ok(line.includes(says), line.slice(0, 500));
@@ -54,7 +56,10 @@ for (const { name, response, node, fetch, wasmtime: _, ...all } of cases) {
     const { error, says = "" } = fetch ?? node ?? all;
     const { url } = await server(t, response);
     const { client } = await connected(t, GENERATIONS["client 2.x"], url);
-    const failure = await client.callTool({ name: "wire" }).then(() => undefined, (failure) => failure);
+    const failure = await client.callTool({ name: "wire" }).then(
+      () => undefined,
+      (failure) => failure,
+    );
     assert.equal(failure?.code, error, String(failure));
     assert.ok(!failure || failure.message.includes(says), String(failure));
   });

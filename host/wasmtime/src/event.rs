@@ -92,6 +92,7 @@ pub enum Event {
 
 /// The severity of an [`Event::Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Level {
     /// Of interest when searching a fault.
     Debug,
@@ -116,6 +117,7 @@ impl fmt::Display for Level {
 
 /// A transport of the MCP specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// Streamable HTTP (2025-03-26 and later).
     StreamableHttp,
@@ -137,6 +139,7 @@ impl fmt::Display for Transport {
 
 /// A session, for people and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// Counts the sessions of this connection, from 1. Without sessions it is counted up when the server describes itself differently.
     pub epoch: u64,
@@ -154,6 +157,7 @@ pub struct SessionInfo {
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// Nothing asked of it yet.
     Idle,
@@ -187,6 +191,7 @@ impl fmt::Display for State {
 
 /// A snapshot of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// What it is doing.
     pub state: State,

@@ -7,6 +7,7 @@ use crate::HttpOptions;
 
 /// Which transport of the MCP specification to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TransportChoice {
     /// Streamable HTTP, and HTTP+SSE where the server refuses it.
     #[default]

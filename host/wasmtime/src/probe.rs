@@ -26,6 +26,7 @@ pub struct Probe {
 
 /// A response whose body is still to be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
@@ -90,6 +91,7 @@ impl Response {
 
 /// What a TLS handshake settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsFacts {
     /// The version, as `TLS 1.3`.
     pub version: String,

@@ -12,6 +12,7 @@ pub struct ExchangeId(pub u64);
 
 /// What a driver tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Input {
     /// The client sends a JSON-RPC message (or a batch of them). Bytes that are not UTF-8 are given with U+FFFD in their places
     /// and one more before the whole: they are answered with an error, under their id where it can be read.
@@ -72,6 +73,7 @@ pub struct SignIn {
 
 /// What is known about an exchange that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Failure {
     /// Provably no byte of the request was sent: name not found.
     Dns,
@@ -86,7 +88,7 @@ pub enum Failure {
     Unsendable,
 }
 
-/// The HTTP method of a [`Request`].
+/// The HTTP method of a [`Request`]. There will be no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET.
@@ -114,7 +116,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// What the engine wants of its driver.
+/// What the engine wants of its driver, which must do all of it: another one would be a breaking change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Make this request and report it under this name.
@@ -133,6 +135,7 @@ pub enum Output {
 
 /// The transport in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// Streamable HTTP (2025-03-26 and later).
     StreamableHttp,
@@ -142,6 +145,7 @@ pub enum Transport {
 
 /// How grave a [`Event::Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Level {
     /// Of interest when searching a fault.
     Debug,
@@ -153,6 +157,7 @@ pub enum Level {
 
 /// What the client hears.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Event {
     /// A JSON-RPC message for the client, on one line.
     Message(String),
@@ -178,7 +183,7 @@ pub enum Event {
     Reconnecting {
         /// 1 for the first attempt since the last progress.
         attempt: u32,
-        /// How long until it is made, in nanoseconds.
+        /// How long until it is made.
         delay: Duration,
         /// Why the last one failed, for people.
         reason: String,
@@ -236,6 +241,7 @@ pub enum Event {
 
 /// A session, for people and logs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// Counts sessions of this engine, from 1.
     pub epoch: u64,
@@ -253,6 +259,7 @@ pub struct SessionInfo {
 
 /// What the connection is doing, for [`crate::Engine::status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// Nothing asked of it yet.
     Idle,
@@ -270,6 +277,7 @@ pub enum State {
 
 /// A snapshot of the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Status {
     /// What it is doing.
     pub state: State,

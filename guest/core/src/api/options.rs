@@ -20,6 +20,7 @@ const CONSTANT: usize = 6 << 20;
 
 /// Which transport to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TransportChoice {
     /// Streamable HTTP first, HTTP+SSE where the server refuses it (MCP 2025-11-25, "Backwards compatibility").
     #[default]
@@ -33,6 +34,7 @@ pub enum TransportChoice {
 /// Everything that can be set. Durations over 146 years count as that; [`Options::new`] gives the
 /// defaults named at each field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Options {
     /// The MCP endpoint (Streamable HTTP) or the SSE URL (HTTP+SSE): absolute, `http` or `https`, no user info.
     pub url: String,
@@ -140,6 +142,19 @@ impl Options {
             max_total_body_bytes: 128 << 20,
             recovery: None,
         }
+    }
+
+    /// The same, changed.
+    ///
+    /// ```
+    /// use mcp_reconnect_core::{Options, SECOND};
+    ///
+    /// let options = Options::new("http://127.0.0.1:9000/mcp").with(|options| options.heartbeat_interval = 15 * SECOND);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// The same with every duration where it can be added to an instant, and with sizes that fit into memory.

@@ -49,6 +49,7 @@ pub(super) enum Reply {
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BodyKind {
     /// Nothing.
     Empty,

@@ -2,16 +2,17 @@
 //!
 //! An engine hides all of this from its client. A [`Survey`] asks on purpose, in a session of its own: it builds each
 //! [`Request`](crate::Request), the host makes it and collects the response in an [`Answer`], and the answer is judged by the
-//! very tables that the engine decides by. Like the engine it does no I/O.
+//! very tables that the engine decides by. Like the engine it does no I/O. [`check`] asks all of it and says what was found.
 
 mod answer;
+pub mod check;
 mod fake;
 mod survey;
 
 use alloc::string::String;
 
 pub use self::answer::{Answer, BodyKind};
-pub use self::survey::Survey;
+pub use self::survey::{NoSession, Survey};
 use crate::wire::json;
 
 /// The newest protocol version that is spoken here, which a survey offers.
@@ -32,6 +33,7 @@ pub fn initialize(client: &str, version: &str) -> String {
 
 /// What an answer to a session id that the server never gave means to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeadSession {
     /// That the session is lost: a new one is made, and the request is sent again.
     Recognised,
@@ -71,6 +73,7 @@ impl DeadSession {
 
 /// What became of a stream that was asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resumption {
     /// The answer after the named event was given again.
     Replayed,

@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::answer::{Answer, Reply};
 use super::fake::{fake_endpoint, fake_id};
@@ -12,7 +13,7 @@ use crate::wire::cookies::Jar;
 use crate::wire::http;
 use crate::wire::json;
 use crate::wire::modern;
-use crate::wire::url::Url;
+use crate::wire::url::{Url, UrlError};
 use crate::{Instant, Method, Request, Transport};
 
 /// Redirects that are followed.
@@ -34,10 +35,38 @@ pub struct Survey {
     id: u64,
 }
 
+/// Why the answer to [`Survey::open`] begins no session. Its `Display` is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoSession {
+    /// What the server answered instead: see [`Answer::describe`].
+    Answer(String),
+    /// HTTP+SSE: the URL to POST to cannot be used.
+    Endpoint(UrlError),
+    /// HTTP+SSE: the URL to POST to is in another origin than the stream.
+    OtherOrigin,
+}
+
+impl fmt::Display for NoSession {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(answer) => to.write_str(answer),
+            Self::Endpoint(problem) => problem.fmt(to),
+            Self::OtherOrigin => to.write_str("the endpoint is in another origin"),
+        }
+    }
+}
+
+impl core::error::Error for NoSession {}
+
 impl Survey {
-    /// A survey of the server at `url`, whose transport and protocol version an engine has found. An error says what is
-    /// wrong with the URL.
-    pub fn new(url: &str, headers: Vec<(String, String)>, transport: Transport, version: &str) -> Result<Self, String> {
+    /// A survey of the server at `url`, whose transport and protocol version an engine has found.
+    pub fn new(
+        url: &str,
+        headers: Vec<(String, String)>,
+        transport: Transport,
+        version: &str,
+    ) -> Result<Self, UrlError> {
         let url = Url::parse(url)?;
         let (version, cookies) = (version.into(), Jar::default());
         Ok(Self { url, headers, transport, version, session: None, endpoint: None, redirects: 0, cookies, id: 1 })
@@ -89,23 +118,23 @@ impl Survey {
         }
     }
 
-    /// Learns from the answer to [`Survey::open`]. An error says why there is no session.
-    pub fn opened(&mut self, answer: &Answer) -> Result<(), String> {
+    /// Learns from the answer to [`Survey::open`].
+    pub fn opened(&mut self, answer: &Answer) -> Result<(), NoSession> {
         match self.transport {
             Transport::StreamableHttp if answer.is_result() => {
                 self.session = answer.session_id.clone();
                 Ok(())
             }
             Transport::HttpSse => {
-                let endpoint = answer.endpoint.as_deref().ok_or_else(|| answer.describe())?;
-                let endpoint = self.url.resolve_iri(endpoint.trim())?;
+                let endpoint = answer.endpoint.as_deref().ok_or_else(|| NoSession::Answer(answer.describe()))?;
+                let endpoint = self.url.resolve_iri(endpoint.trim()).map_err(NoSession::Endpoint)?;
                 if !endpoint.same_origin(&self.url) {
-                    return Err("the endpoint is in another origin".to_string());
+                    return Err(NoSession::OtherOrigin);
                 }
                 self.endpoint = Some(endpoint);
                 Ok(())
             }
-            Transport::StreamableHttp => Err(answer.describe()),
+            Transport::StreamableHttp => Err(NoSession::Answer(answer.describe())),
         }
     }
 
@@ -129,6 +158,11 @@ impl Survey {
     pub fn is_lost(&self, answer: &Answer) -> bool {
         use DeadSession::{Recognised, Unauthorized, Verified};
         matches!(self.judge_dead_session(Some(answer)), Recognised | Verified | Unauthorized)
+    }
+
+    /// Whether its session is a stream that stays open, on which answers come.
+    pub fn has_stream(&self) -> bool {
+        self.transport == Transport::HttpSse
     }
 
     /// Whether the server gave the session an id.

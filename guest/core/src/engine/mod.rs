@@ -42,7 +42,7 @@ use crate::engine::state::timers::{Timer, Timers};
 use crate::engine::state::verification::Verification;
 use crate::policy::backoff::Rng;
 use crate::text::{Secrets, visible};
-use crate::wire::url::Url;
+use crate::wire::url::{Url, UrlError};
 use crate::{Event, Input, Instant, Level, Options, Output, State, Status, Transport, http};
 
 use state::exchanges::Exchanges;
@@ -111,15 +111,18 @@ pub struct Engine {
     last_error: String,
 }
 
-/// Why options were refused.
+/// Why options were refused. Its `Display` is for people.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OptionsError {
-    /// The URL: what is wrong with it.
-    Url(String),
-    /// A header: which, and why. Its value is not repeated.
-    Header(String),
-    /// A limit or duration: which, and why.
-    Limit(String),
+    /// [`Options::url`].
+    Url(UrlError),
+    /// One of [`Options::headers`].
+    Header(HeaderError),
+    /// A limit is 0: its name, as in the interfaces.
+    Zero(&'static str),
+    /// [`Options::recovery`] is not what [`crate::Recovery::state`] gives.
+    Recovery,
 }
 
 impl fmt::Display for OptionsError {
@@ -127,12 +130,40 @@ impl fmt::Display for OptionsError {
         match self {
             Self::Url(what) => write!(to, "the URL cannot be used: {what}"),
             Self::Header(what) => write!(to, "a header cannot be used: {what}"),
-            Self::Limit(what) => write!(to, "an option cannot be used: {what}"),
+            Self::Zero(name) => write!(to, "{name} must be at least 1"),
+            Self::Recovery => to.write_str("recovery is not what Recovery::state gives"),
         }
     }
 }
 
 impl core::error::Error for OptionsError {}
+
+/// Why a header was refused, with its name, cut and made visible. Its `Display` is for people, and its value is not repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The name is none (RFC 9110, section 5.1).
+    Name(String),
+    /// The transport sets this header itself.
+    SetByTransport(String),
+    /// The value of this header holds a character that is not allowed.
+    Value(String),
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(to, "\"{name}\" is no header name"),
+            Self::SetByTransport(name) => write!(to, "{name} is set by the transport itself"),
+            Self::Value(name) => write!(
+                to,
+                "the value of {name} holds a character that is not allowed (visible ASCII, space and tab are)"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for HeaderError {}
 
 impl Engine {
     /// An engine that has done nothing yet.
@@ -141,7 +172,7 @@ impl Engine {
     /// the driver's time.
     pub fn new(options: Options, seed: u64, now: Instant) -> Result<Self, OptionsError> {
         let url = Url::parse(&options.url).map_err(OptionsError::Url)?;
-        Self::check_headers(&options.headers)?;
+        Self::check_headers(&options.headers).map_err(OptionsError::Header)?;
         for (name, limit) in [
             ("max-queue-messages", options.max_queue_messages),
             ("max-queue-bytes", options.max_queue_bytes),
@@ -151,7 +182,7 @@ impl Engine {
             ("max-total-body-bytes", options.max_total_body_bytes),
         ] {
             if limit == 0 {
-                return Err(OptionsError::Limit(alloc::format!("{name} must be at least 1")));
+                return Err(OptionsError::Zero(name));
             }
         }
         let now = now.min(LAST_INSTANT);
@@ -215,19 +246,17 @@ impl Engine {
 
     /// Whether these headers can be set: names and values as RFC 9110 allows them, and none that the transport sets
     /// itself.
-    pub fn check_headers(headers: &[(String, String)]) -> Result<(), OptionsError> {
+    pub fn check_headers(headers: &[(String, String)]) -> Result<(), HeaderError> {
         for (name, value) in headers {
             let shown = visible(name, 64);
             if !http::header_name_ok(name) {
-                return Err(OptionsError::Header(alloc::format!("\"{shown}\" is no header name")));
+                return Err(HeaderError::Name(shown));
             }
             if http::set_by_transport(name) {
-                return Err(OptionsError::Header(alloc::format!("{shown} is set by the transport itself")));
+                return Err(HeaderError::SetByTransport(shown));
             }
             if !http::header_value_ok(value) {
-                return Err(OptionsError::Header(alloc::format!(
-                    "the value of {shown} holds a character that is not allowed (visible ASCII, space and tab are)"
-                )));
+                return Err(HeaderError::Value(shown));
             }
         }
         Ok(())
@@ -290,6 +319,9 @@ impl Engine {
     }
 
     /// When to call [`Engine::handle`] at the latest, with [`Input::Tick`] if there is nothing else. `None`: whenever.
+    ///
+    /// Ask only when [`Engine::poll_output`] has given `None`, and again after each [`Engine::handle`]: outputs that wait are due now,
+    /// whatever this says, and it changes with every input. Inputs that wait already go before the tick.
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.next()
     }

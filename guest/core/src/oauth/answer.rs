@@ -1,14 +1,15 @@
 //! Answers of the token, registration and device endpoints (RFC 6749 section 5, RFC 7591 section 3.2, RFC 8628 section 3.2).
 
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::metadata::{AuthMethod, not_an_object, object};
+use super::locations::AddressError;
+use super::metadata::{AuthMethod, NotAnObject, not_an_object, object};
 use super::pkce;
 use super::scope;
 use super::secret::Secret;
@@ -18,6 +19,31 @@ use super::text::clean;
 const MAX_TOKEN: usize = 32 << 10;
 /// The longest client id, in bytes.
 const MAX_CLIENT_ID: usize = 4096;
+
+/// Why an answer cannot be used: what it is. Its `Display` is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AnswerError {
+    NotAnObject(NotAnObject),
+    /// It lacks this.
+    Lacks(&'static str),
+    /// It is a token of a type that is not understood.
+    TokenType(String),
+    /// It sends a person where nobody is to be sent.
+    Address(AddressError),
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnObject(what) => what.fmt(to),
+            Self::Lacks(what) => write!(to, "an answer without {what}"),
+            Self::TokenType(kind) => {
+                write!(to, "a token of the type {}, where `bearer` is the one in use", clean(kind))
+            }
+            Self::Address(problem) => write!(to, "an address that is not opened: {problem}"),
+        }
+    }
+}
 
 /// A token answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +84,7 @@ fn is_token(text: &str) -> bool {
 
 impl TokenAnswer {
     /// Reads the body of a 200.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, AnswerError> {
         #[derive(Deserialize)]
         struct Body<'a> {
             #[serde(borrow, default)]
@@ -74,17 +100,17 @@ impl TokenAnswer {
             #[serde(borrow, default)]
             id_token: Option<&'a RawValue>,
         }
-        let body: Body<'_> = object(bytes)?;
+        let body: Body<'_> = object(bytes).map_err(AnswerError::NotAnObject)?;
         let Some(access) = string(body.access_token).filter(|token| is_token(token)) else {
-            return Err("an answer without a usable `access_token`".to_owned());
+            return Err(AnswerError::Lacks("a usable `access_token`"));
         };
         // RFC 6749, section 7.1: a client must not use a type that it does not understand.
         match string(body.token_type) {
             Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
             Some(kind) => {
-                return Err(format!("a token of the type {}, where `bearer` is the one in use", clean(&kind)));
+                return Err(AnswerError::TokenType(kind));
             }
-            None => return Err("an answer without `token_type`".to_owned()),
+            None => return Err(AnswerError::Lacks("`token_type`")),
         }
         let who = string(body.id_token).and_then(|token| subject(&token)).or_else(|| subject(&access));
         Ok(Self {
@@ -134,9 +160,10 @@ impl Refused {
         let code = body.as_ref().and_then(|body| string(body.error)).unwrap_or_default();
         let said = body.as_ref().and_then(|body| string(body.error_description)).map(|text| clean(&text));
         let text = match (code.as_str(), said) {
-            ("", _) => {
-                format!("HTTP {status} with {}", if body.is_some() { "no `error`" } else { not_an_object(bytes) })
-            }
+            ("", _) => match body {
+                Some(_) => format!("HTTP {status} with no `error`"),
+                None => format!("HTTP {status} with {}", not_an_object(bytes)),
+            },
             (code, None) => clean(code),
             (code, Some(said)) => format!("{}: {said}", clean(code)),
         };
@@ -159,7 +186,7 @@ pub(crate) struct Registered {
 
 impl Registered {
     /// Reads the body of a 200 or 201.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, AnswerError> {
         #[derive(Deserialize)]
         struct Body<'a> {
             #[serde(borrow, default)]
@@ -169,11 +196,11 @@ impl Registered {
             #[serde(borrow, default)]
             token_endpoint_auth_method: Option<&'a RawValue>,
         }
-        let body: Body<'_> = object(bytes)?;
+        let body: Body<'_> = object(bytes).map_err(AnswerError::NotAnObject)?;
         let usable =
             |id: &String| (1..=MAX_CLIENT_ID).contains(&id.len()) && !id.chars().any(crate::text::is_invisible);
         let Some(id) = string(body.client_id).filter(usable) else {
-            return Err("an answer without a usable `client_id`".to_owned());
+            return Err(AnswerError::Lacks("a usable `client_id`"));
         };
         let secret = string(body.client_secret).filter(|secret| (1..=MAX_TOKEN).contains(&secret.len())).map(Secret);
         let method = body.token_endpoint_auth_method.and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -196,7 +223,7 @@ pub(crate) struct DeviceAnswer {
 
 impl DeviceAnswer {
     /// Reads the body of a 200.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, AnswerError> {
         #[derive(Deserialize)]
         struct Body<'a> {
             #[serde(borrow, default)]
@@ -212,10 +239,10 @@ impl DeviceAnswer {
             #[serde(borrow, default)]
             interval: Option<&'a RawValue>,
         }
-        let body: Body<'_> = object(bytes)?;
+        let body: Body<'_> = object(bytes).map_err(AnswerError::NotAnObject)?;
         let code = string(body.device_code).filter(|code| is_token(code));
         let (Some(code), Some(user), Some(uri)) = (code, string(body.user_code), string(body.verification_uri)) else {
-            return Err("an answer without `device_code`, `user_code` or `verification_uri`".to_owned());
+            return Err(AnswerError::Lacks("`device_code`, `user_code` or `verification_uri`"));
         };
         Ok(Self {
             device_code: Secret(code),
@@ -231,9 +258,11 @@ impl DeviceAnswer {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
-    fn token(body: &str) -> Result<TokenAnswer, String> {
+    fn token(body: &str) -> Result<TokenAnswer, AnswerError> {
         TokenAnswer::parse(body.as_bytes())
     }
 
@@ -268,7 +297,7 @@ mod tests {
             (r#"{"access_token":"a\r\nX: y","token_type":"bearer"}"#, "access_token"),
             (r#"{"access_token":"","token_type":"bearer"}"#, "access_token"),
         ] {
-            let problem = token(body).unwrap_err();
+            let problem = token(body).unwrap_err().to_string();
             assert!(problem.contains(named), "{body}: {problem}");
         }
         assert!(token(&format!(r#"{{"access_token":"{}","token_type":"bearer"}}"#, "x".repeat(40_000))).is_err());

@@ -6,15 +6,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::locations::AddressError;
 use super::pkce;
 use super::record::Record;
 use super::secret::Secret;
 use super::text::clean;
 use crate::SECOND;
-use crate::url::Url;
+use crate::url::{Url, UrlError};
 
 /// What can be set for one MCP server. [`Config::new`] gives the defaults named at each field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Config {
     /// The MCP server.
     pub server_url: String,
@@ -48,8 +50,44 @@ pub struct Config {
     pub profile: String,
 }
 
+/// Why a configuration was refused. Its `Display` is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// [`Config::server_url`].
+    ServerUrl(UrlError),
+    /// [`Grant::ClientCredentials`] without a client and its secret.
+    NoClientSecret,
+    /// [`Config::client_metadata_url`] is no URL.
+    ClientMetadataUrl(UrlError),
+    /// [`Config::client_metadata_url`] is not `https`, or has no path.
+    ClientMetadataForm,
+    /// [`Config::server_metadata_url`].
+    ServerMetadataUrl(AddressError),
+    /// [`Config::resource`] is no absolute URI without a fragment.
+    Resource,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServerUrl(problem) => problem.fmt(to),
+            Self::NoClientSecret => to.write_str("the grant `client credentials` needs a client id and its secret"),
+            Self::ClientMetadataUrl(problem) => write!(to, "the client metadata URL is not usable: {problem}"),
+            Self::ClientMetadataForm => to.write_str("the client metadata URL must be https and have a path"),
+            Self::ServerMetadataUrl(problem) => {
+                write!(to, "the URL of the authorization server's metadata is not usable: {problem}")
+            }
+            Self::Resource => to.write_str("the resource must be an absolute URI without a fragment (RFC 8707)"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
 /// How a token is got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Grant {
     /// A person signs in with a browser of this machine (RFC 6749, section 4.1, with RFC 7636 and RFC 8252).
     #[default]
@@ -71,6 +109,7 @@ pub struct Client {
 
 /// The `resource` parameter (RFC 8707).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Resource {
     /// That of the server's metadata; without such, the server's URL.
     #[default]
@@ -83,6 +122,7 @@ pub enum Resource {
 
 /// The host of the redirect URI; the port is the listener's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RedirectHost {
     /// `127.0.0.1`.
     #[default]
@@ -110,6 +150,13 @@ impl Config {
             tab_interval: 300,
             profile: String::new(),
         }
+    }
+
+    /// The same, changed: `Config::new(url).with(|config| config.grant = Grant::Device)`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// The name under which a host keeps this credential: 32 hexadecimal digits, the same for the same server, resource, client
@@ -148,6 +195,7 @@ pub enum Method {
 /// see the address that a name leads to refuses a private one ([`crate::oauth::is_private`]), unless the MCP server has
 /// such a one too.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Request {
     /// The name under which the host reports what becomes of it.
     pub id: RequestId,
@@ -161,7 +209,7 @@ pub struct Request {
     pub body: Secret,
     /// The most bytes of the answer that are taken; of a longer one the host reports that it failed for good.
     pub max_body: usize,
-    /// How long it may take in all, in nanoseconds.
+    /// How long it may take in all.
     pub timeout: Duration,
 }
 
@@ -186,6 +234,7 @@ pub struct Response {
 
 /// What a host tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Input {
     /// A token is needed; nobody is to be troubled for it. With the status, 401 or 403, and the `WWW-Authenticate` that the
     /// last token (or having none) was answered with, or none where no request was rejected yet. Begins a run.
@@ -226,7 +275,7 @@ pub enum Input {
     Tick,
 }
 
-/// What a host is to do.
+/// What a host is to do, all of it: another one would be a breaking change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Read what is stored: [`Input::Loaded`].
@@ -276,6 +325,7 @@ pub enum Page {
 
 /// A token to use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Token {
     /// For `Authorization: Bearer`.
     pub access: Secret,
@@ -289,6 +339,7 @@ pub struct Token {
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Event {
     /// The authorization server no longer knows the client that had registered itself.
     ClientForgotten,
@@ -331,6 +382,7 @@ impl fmt::Display for Event {
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Failure {
     /// What kind of reason.
     pub kind: FailureKind,
@@ -338,8 +390,16 @@ pub struct Failure {
     pub text: String,
 }
 
+impl Failure {
+    /// A failure that a host found, with the reason for people.
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
 /// The kinds of reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FailureKind {
     /// Nothing is stored, and the server has not asked for anything yet.
     NoToken,
@@ -377,6 +437,7 @@ impl fmt::Display for Failure {
 
 /// A stored credential, for people: no token, no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Description {
     /// The authorization server.
     pub issuer: String,

@@ -1,11 +1,12 @@
 //! URLs of metadata and of endpoints: where they may lead, and where the well-known ones are.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::url::Url;
+use crate::url::{Url, UrlError};
 
 /// The path of a URL, without the query.
 pub(crate) fn path(url: &Url) -> &str {
@@ -75,21 +76,45 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         || embedded.is_some_and(is_private_v4)
 }
 
+/// Why a URL that a server or a user named is not asked. Its `Display` is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It cannot be used.
+    Url(UrlError),
+    /// It is neither `https` nor on this machine with the MCP server.
+    NotHttps,
+    /// It leads into a private network, where the MCP server is not.
+    Private,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(problem) => problem.fmt(to),
+            Self::NotHttps => to.write_str("it is not https"),
+            Self::Private => to.write_str("it leads into a private network, where the MCP server is not"),
+        }
+    }
+}
+
+impl core::error::Error for AddressError {}
+
 /// Reads a URL that a server named, and finds out whether it may be used: `https`; or the origin of the MCP server, which
 /// the user chose; or plain `http` on this machine, when the MCP server is there too. Never an address of a private
 /// network, unless the MCP server itself has such a one; what a name leads to is for the host to look at.
-pub(crate) fn allowed(text: &str, server: &Url) -> Result<Url, String> {
-    let url = Url::parse(text)?;
+pub(crate) fn allowed(text: &str, server: &Url) -> Result<Url, AddressError> {
+    let url = Url::parse(text).map_err(AddressError::Url)?;
     if url.same_origin(server) {
         return Ok(url);
     }
     let is_local = is_loopback(&url) && is_loopback(server);
     if !(url.https() || is_local) {
-        return Err("it is not https".to_string());
+        return Err(AddressError::NotHttps);
     }
     let is_private_host = |url: &Url| is_loopback(url) || host(url).parse().is_ok_and(is_private);
     if is_private_host(&url) && !is_private_host(server) {
-        return Err("it leads into a private network, where the MCP server is not".to_string());
+        return Err(AddressError::Private);
     }
     Ok(url)
 }

@@ -4,11 +4,12 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::locations;
+use super::locations::{self, AddressError};
 use super::scope;
 use super::text::clean;
 use crate::url::Url;
@@ -60,20 +61,38 @@ fn scopes(raw: Option<&RawValue>) -> Vec<String> {
     scope::union(&[], strings(raw).unwrap_or_default().iter().map(String::as_str))
 }
 
-/// Reads a JSON object. The error says, for people, what the bytes are instead.
-pub(super) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+/// What bytes are that should be a JSON object. Its `Display` is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NotAnObject {
+    Empty,
+    Html,
+    Other,
+}
+
+impl fmt::Display for NotAnObject {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Empty => "an empty body",
+            Self::Html => "HTML where JSON is due",
+            Self::Other => "no JSON object",
+        })
+    }
+}
+
+/// Reads a JSON object.
+pub(super) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, NotAnObject> {
     // A list would pass for the members of an object in their order.
     let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let parsed = if is_object { serde_json::from_slice(bytes).ok() } else { None };
-    parsed.ok_or_else(|| not_an_object(bytes).to_owned())
+    parsed.ok_or_else(|| not_an_object(bytes))
 }
 
-/// Why bytes are no JSON object, for people.
-pub(super) fn not_an_object(bytes: &[u8]) -> &'static str {
+/// What bytes that are no JSON object are instead.
+pub(super) fn not_an_object(bytes: &[u8]) -> NotAnObject {
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => "an empty body",
-        Some(b'<') => "HTML where JSON is due",
-        Some(_) => "no JSON object",
+        None => NotAnObject::Empty,
+        Some(b'<') => NotAnObject::Html,
+        Some(_) => NotAnObject::Other,
     }
 }
 
@@ -89,15 +108,13 @@ impl ResourceMetadata {
             #[serde(borrow, default)]
             scopes_supported: Option<&'a RawValue>,
         }
-        let document: Document<'_> = object(bytes).map_err(Misfit::NotMetadata)?;
+        let document: Document<'_> =
+            object(bytes).map_err(|what| Misfit::NotMetadata(NotMetadata::NotAnObject(what)))?;
         let Some(resource) = string(document.resource) else {
-            return Err(Misfit::NotMetadata("JSON without `resource`".to_owned()));
+            return Err(Misfit::NotMetadata(NotMetadata::Lacks("resource")));
         };
         if !locations::covers(&resource, server) {
-            return Err(Misfit::Contradiction(format!(
-                "the server's metadata is about another resource ({}): nothing is sent there",
-                clean(&resource)
-            )));
+            return Err(Misfit::Contradiction(Contradiction::Resource(resource)));
         }
         let issuers = strings(document.authorization_servers).unwrap_or_default();
         Ok(Self { resource, issuers, scopes: scopes(document.scopes_supported) })
@@ -108,9 +125,63 @@ impl ResourceMetadata {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Misfit {
     /// It is none; perhaps another place has it.
-    NotMetadata(String),
+    NotMetadata(NotMetadata),
     /// It says what must not be believed. There is no other.
-    Contradiction(String),
+    Contradiction(Contradiction),
+}
+
+/// What a document is that is no metadata. Its `Display` is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NotMetadata {
+    NotAnObject(NotAnObject),
+    /// It lacks this member.
+    Lacks(&'static str),
+}
+
+impl fmt::Display for NotMetadata {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnObject(what) => what.fmt(to),
+            Self::Lacks(member) => write!(to, "JSON without `{member}`"),
+        }
+    }
+}
+
+/// What metadata says that must not be believed. Its `Display` is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Contradiction {
+    /// It is about this resource.
+    Resource(String),
+    Issuer {
+        asked: String,
+        named: String,
+    },
+    Endpoint {
+        name: &'static str,
+        url: String,
+        problem: AddressError,
+    },
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(resource) => write!(
+                to,
+                "the server's metadata is about another resource ({}): nothing is sent there",
+                clean(resource)
+            ),
+            Self::Issuer { asked, named } => write!(
+                to,
+                "the metadata of the authorization server {} names another issuer ({}): it cannot be trusted",
+                clean(asked),
+                clean(named)
+            ),
+            Self::Endpoint { name, url, problem } => {
+                write!(to, "the authorization server's {name} ({}) cannot be used: {problem}", clean(url))
+            }
+        }
+    }
 }
 
 impl ServerMetadata {
@@ -140,26 +211,20 @@ impl ServerMetadata {
             #[serde(borrow, default)]
             client_id_metadata_document_supported: Option<&'a RawValue>,
         }
-        let document: Document<'_> = object(bytes).map_err(Misfit::NotMetadata)?;
+        let document: Document<'_> =
+            object(bytes).map_err(|what| Misfit::NotMetadata(NotMetadata::NotAnObject(what)))?;
         let Some(said) = string(document.issuer) else {
-            return Err(Misfit::NotMetadata("JSON without `issuer`".to_owned()));
+            return Err(Misfit::NotMetadata(NotMetadata::Lacks("issuer")));
         };
         // Without an issuer to compare with, the user named the document.
         if !issuer.is_empty() && said != issuer && !(guessed && said.strip_suffix('/') == Some(issuer)) {
-            return Err(Misfit::Contradiction(format!(
-                "the metadata of the authorization server {} names another issuer ({}): it cannot be trusted",
-                clean(issuer),
-                clean(&said)
-            )));
+            return Err(Misfit::Contradiction(Contradiction::Issuer { asked: issuer.to_owned(), named: said }));
         }
-        let endpoint = |name: &str, raw: Option<&RawValue>| match string(raw) {
+        let endpoint = |name: &'static str, raw: Option<&RawValue>| match string(raw) {
             None => Ok(None),
-            Some(text) => locations::allowed(&text, server).map(Some).map_err(|problem| {
-                Misfit::Contradiction(format!(
-                    "the authorization server's {name} ({}) cannot be used: {problem}",
-                    clean(&text)
-                ))
-            }),
+            Some(url) => locations::allowed(&url, server)
+                .map(Some)
+                .map_err(|problem| Misfit::Contradiction(Contradiction::Endpoint { name, url, problem })),
         };
         let challenges = strings(document.code_challenge_methods_supported).unwrap_or_default();
         Ok(Self {

@@ -31,12 +31,12 @@ mod secret;
 mod text;
 
 pub use api::{
-    Client, Config, Description, Event, Failure, FailureKind, Grant, Input, Method, Output, Page, RedirectHost,
-    Request, RequestId, Resource, Response, Token,
+    Client, Config, ConfigError, Description, Event, Failure, FailureKind, Grant, Input, Method, Output, Page,
+    RedirectHost, Request, RequestId, Resource, Response, Token,
 };
 pub use challenge::Challenge;
 pub use flow::Oauth;
-pub use locations::{host, is_loopback, is_private};
+pub use locations::{AddressError, host, is_loopback, is_private};
 pub use secret::Secret;
 
 /// The path of the redirect URI.

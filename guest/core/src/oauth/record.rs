@@ -1,9 +1,9 @@
 //! What is kept between two runs: one record for each credential, as JSON text. A host keeps the text and does not look into
 //! it.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,23 @@ pub(crate) struct Record {
     pub sign_in: Option<SignIn>,
     /// When a browser was last opened without a person's command, in seconds since 1970.
     pub opened_at: u64,
+}
+
+/// Why a stored text cannot be used. Its `Display` is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RecordError {
+    /// It was written in this form, by a newer version.
+    Newer(u32),
+    Damaged,
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(schema) => write!(to, "it was written by a newer version (schema {schema})"),
+            Self::Damaged => to.write_str("it is damaged"),
+        }
+    }
 }
 
 /// The client as the authorization server knows it.
@@ -146,15 +163,13 @@ impl Tokens {
 }
 
 impl Record {
-    /// Reads a stored text. No text is an empty record. The error says, for people, why the text cannot be used.
-    pub fn parse(text: Option<&str>) -> Result<Self, String> {
+    /// Reads a stored text. No text is an empty record.
+    pub fn parse(text: Option<&str>) -> Result<Self, RecordError> {
         let Some(text) = text else { return Ok(Self::default()) };
         match serde_json::from_str::<Self>(text) {
             Ok(record) if record.schema == SCHEMA => Ok(record),
-            Ok(record) if record.schema > SCHEMA => {
-                Err(format!("it was written by a newer version (schema {})", record.schema))
-            }
-            _ => Err("it is damaged".to_string()),
+            Ok(record) if record.schema > SCHEMA => Err(RecordError::Newer(record.schema)),
+            _ => Err(RecordError::Damaged),
         }
     }
 
@@ -176,6 +191,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     fn tokens(obtained_at: u64, expires_in: Option<u64>) -> Tokens {
@@ -216,8 +233,8 @@ mod tests {
         assert_eq!(Record::parse(Some(&text.0)), Ok(Record { schema: 1, ..record }));
         assert_eq!(Record::parse(None), Ok(Record::default()));
         assert!(Record::parse(Some("{")).is_err() && Record::parse(Some("{}")).is_err());
-        assert!(Record::parse(Some(r#"{"schema":2}"#)).unwrap_err().contains("newer"));
-        assert!(Record::parse(Some(r#"{"schema":0}"#)).unwrap_err().contains("damaged"));
+        assert!(Record::parse(Some(r#"{"schema":2}"#)).unwrap_err().to_string().contains("newer"));
+        assert!(Record::parse(Some(r#"{"schema":0}"#)).unwrap_err().to_string().contains("damaged"));
         assert!(Record::is_newer(Some(r#"{"schema":2,"x":1}"#)) && !Record::is_newer(Some("{}")));
     }
 }

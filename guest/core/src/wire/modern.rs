@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -135,28 +136,55 @@ const MAX_PARAMS: usize = 64;
 /// The deepest schema that is read, in schemas inside each other.
 const MAX_DEPTH: usize = 64;
 
+/// Why a tool cannot be used for its input schema; at the property with this path. Its `Display` is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SchemaError {
+    /// An annotation stands where no property is reached by `properties` alone.
+    Place,
+    NotAString(String),
+    Name(String),
+    Type(String),
+    Twice(String),
+    TooMany,
+    TooDeep,
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Place => write!(to, "{ANNOTATION} stands where no property is reached by \"properties\" alone"),
+            Self::NotAString(at) => write!(to, "{ANNOTATION} of {at} is no string"),
+            Self::Name(at) => write!(to, "{ANNOTATION} of {at} is no name for a header"),
+            Self::Type(at) => write!(to, "{ANNOTATION} stands on {at}, which is no string, integer or boolean"),
+            Self::Twice(at) => write!(to, "{ANNOTATION} of {at} names a header that another property has"),
+            Self::TooMany => write!(to, "it has {ANNOTATION} on more than {MAX_PARAMS} properties"),
+            Self::TooDeep => write!(to, "its input schema is more than {MAX_DEPTH} schemas deep"),
+        }
+    }
+}
+
 /// The arguments of a tool with this input schema that headers repeat, or why the tool cannot be used: annotations stand only on
 /// properties that are reached by `properties` alone, hold a string, integer or boolean, and name a header once.
-pub(crate) fn header_params(schema: &Value) -> Result<Vec<HeaderParam>, String> {
+pub(crate) fn header_params(schema: &Value) -> Result<Vec<HeaderParam>, SchemaError> {
     let mut found = Vec::new();
     let mut names = BTreeSet::new();
     visit(schema, Some(Vec::new()), 0, &mut |path: Option<&[String]>, schema, annotation| {
         let Some(path) = path.filter(|path| !path.is_empty()) else {
-            return Err(format!("{ANNOTATION} stands where no property is reached by \"properties\" alone"));
+            return Err(SchemaError::Place);
         };
         let at = path.join(".");
-        let Some(name) = annotation.as_str() else { return Err(format!("{ANNOTATION} of {at} is no string")) };
+        let Some(name) = annotation.as_str() else { return Err(SchemaError::NotAString(at)) };
         if !header_name_ok(name) {
-            return Err(format!("{ANNOTATION} of {at} is no name for a header"));
+            return Err(SchemaError::Name(at));
         }
         if !matches!(schema.get("type").and_then(Value::as_str), Some("string" | "integer" | "boolean")) {
-            return Err(format!("{ANNOTATION} stands on {at}, which is no string, integer or boolean"));
+            return Err(SchemaError::Type(at));
         }
         if names.len() >= MAX_PARAMS {
-            return Err(format!("it has {ANNOTATION} on more than {MAX_PARAMS} properties"));
+            return Err(SchemaError::TooMany);
         }
         if !names.insert(name.to_ascii_lowercase()) {
-            return Err(format!("{ANNOTATION} of {at} names a header that another property has"));
+            return Err(SchemaError::Twice(at));
         }
         found.push(HeaderParam { path: path.to_vec(), name: name.to_string() });
         Ok(())
@@ -165,13 +193,13 @@ pub(crate) fn header_params(schema: &Value) -> Result<Vec<HeaderParam>, String> 
 }
 
 /// What is done with an annotation: the properties that lead to its schema, the schema, and the annotation.
-type Visit<'a> = dyn FnMut(Option<&[String]>, &Value, &Value) -> Result<(), String> + 'a;
+type Visit<'a> = dyn FnMut(Option<&[String]>, &Value, &Value) -> Result<(), SchemaError> + 'a;
 
 /// Visits every annotation in a schema. `path` is none where something else than `properties` leads to it.
-fn visit(schema: &Value, path: Option<Vec<String>>, depth: usize, each: &mut Visit) -> Result<(), String> {
+fn visit(schema: &Value, path: Option<Vec<String>>, depth: usize, each: &mut Visit) -> Result<(), SchemaError> {
     let Value::Object(members) = schema else { return Ok(()) };
     if depth > MAX_DEPTH {
-        return Err(format!("its input schema is more than {MAX_DEPTH} schemas deep"));
+        return Err(SchemaError::TooDeep);
     }
     if let Some(annotation) = members.get(ANNOTATION) {
         each(path.as_deref(), schema, annotation)?;
@@ -267,7 +295,7 @@ pub(crate) fn tools_page(result: &str) -> ToolsPage {
                     page.with_params.insert(name, params);
                 }
             }
-            Err(reason) => page.removed.push((name, reason)),
+            Err(reason) => page.removed.push((name, reason.to_string())),
         }
     }
     if !page.removed.is_empty() {
@@ -461,7 +489,7 @@ mod tests {
         }
     }
 
-    fn schema(text: &str) -> Result<Vec<String>, String> {
+    fn schema(text: &str) -> Result<Vec<String>, SchemaError> {
         let params = header_params(&serde_json::from_str(text).unwrap())?;
         Ok(params.into_iter().map(|param| format!("{}:{}", param.path.join("."), param.name)).collect())
     }
@@ -488,15 +516,20 @@ mod tests {
             (r#"{"type":"array","items":{"type":"string","x-mcp-header":"A"}}"#, "alone"),
             (r#"{"anyOf":[{"type":"string","x-mcp-header":"A"}]}"#, "alone"),
         ] {
-            let told = on(property).unwrap_err();
+            let told = on(property).unwrap_err().to_string();
             assert!(told.contains(reason), "{property}: {told}");
         }
         let twice =
             r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}}"#;
-        assert!(schema(twice).unwrap_err().contains("another property"));
-        assert!(schema(r#"{"type":"string","x-mcp-header":"A"}"#).unwrap_err().contains("alone"));
+        assert!(schema(twice).unwrap_err().to_string().contains("another property"));
+        assert!(schema(r#"{"type":"string","x-mcp-header":"A"}"#).unwrap_err().to_string().contains("alone"));
         let many: Vec<_> = (0..65).map(|n| format!(r#""p{n}":{{"type":"string","x-mcp-header":"P{n}"}}"#)).collect();
-        assert!(schema(&format!(r#"{{"properties":{{{}}}}}"#, many.join(","))).unwrap_err().contains("more than 64"));
+        assert!(
+            schema(&format!(r#"{{"properties":{{{}}}}}"#, many.join(",")))
+                .unwrap_err()
+                .to_string()
+                .contains("more than 64")
+        );
         for (open, close) in [
             (r#"{"properties":{"p":"#, "}}"),
             (r#"{"patternProperties":{"p":"#, "}}"),
@@ -509,10 +542,10 @@ mod tests {
                 schema(&format!("{before}{open}{{}}{close}{after}"))
             };
             assert_eq!(deep(MAX_DEPTH - 1), Ok(Vec::new()), "{open}");
-            assert!(deep(MAX_DEPTH).unwrap_err().contains("deep"), "{open}");
+            assert!(deep(MAX_DEPTH).unwrap_err().to_string().contains("deep"), "{open}");
         }
         let pattern = r#"{"patternProperties":{"p":{"type":"string","x-mcp-header":"A"}}}"#;
-        assert!(schema(pattern).unwrap_err().contains("alone"));
+        assert!(schema(pattern).unwrap_err().to_string().contains("alone"));
     }
 
     #[test]

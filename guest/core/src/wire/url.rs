@@ -14,6 +14,75 @@ use iri_string::types::{UriAbsoluteStr, UriReferenceStr, UriStr};
 /// The longest URL that is taken, in bytes.
 const MAX_BYTES: usize = 8192;
 
+/// Why a text is no URL that can be used. Its `Display` is for people, and repeats nothing secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// There is no text.
+    Empty,
+    /// It has this many bytes, more than are taken.
+    TooLong(usize),
+    /// It holds a user name or password.
+    UserInfo,
+    /// White space or an invisible character at this byte.
+    WhiteSpace(usize),
+    /// A backslash at this byte.
+    Backslash(usize),
+    /// Another character that a URL cannot hold, and its byte.
+    Character(char, usize),
+    /// It is not well-formed (RFC 3986).
+    Syntax,
+    /// The scheme is neither `http` nor `https`.
+    Scheme,
+    /// There is no host, and no `//` before where it would be.
+    NoHost,
+    /// The host is empty.
+    EmptyHost,
+    /// The host is an IPv6 address that is not valid.
+    Ipv6,
+    /// The host holds a character that no name in ASCII has.
+    HostCharacter,
+    /// The port is no number from 1 to 65535.
+    Port,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Empty => "the URL is empty",
+            Self::TooLong(bytes) => return write!(to, "the URL is {bytes} bytes long, the limit is {MAX_BYTES}"),
+            Self::UserInfo => {
+                "a URL must not hold a user name or password: remove the part before `@` \
+                and use an `Authorization` header instead"
+            }
+            Self::WhiteSpace(at) => {
+                return write!(to, "white space or an invisible character (byte {at}) is not allowed in a URL");
+            }
+            Self::Backslash(at) => return write!(to, "a backslash (byte {at}) is not allowed in a URL"),
+            Self::Character(c, at) => {
+                return write!(
+                    to,
+                    "the character `{c}` (byte {at}) is not allowed in a URL: percent-encode it, \
+                    or spell the host in ASCII"
+                );
+            }
+            Self::Syntax => "it is not a well-formed URL (RFC 3986)",
+            Self::Scheme => "the scheme must be `http` or `https`",
+            Self::NoHost => "there is no host: the URL must begin with `http://` or `https://` and a host",
+            Self::EmptyHost => "the host is empty",
+            Self::Ipv6 => "the IPv6 address is not valid",
+            Self::HostCharacter => {
+                "the host may hold letters, digits, `-`, `.` and `_` only \
+                (spell an international name in its ASCII form)"
+            }
+            Self::Port => "the port must be a number from 1 to 65535",
+        };
+        to.write_str(text)
+    }
+}
+
+impl core::error::Error for UrlError {}
+
 /// An absolute `http` or `https` URL without user info and fragment.
 ///
 /// Scheme, host and port are in normal form (lower case, no default port), so that equal origins are equal text.
@@ -25,19 +94,19 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads an absolute URL. The error says what is wrong with it, for people, and repeats nothing secret.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads an absolute URL.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
         check_text(text)?;
         let uri = UriStr::new(text).map_err(|_| syntax_error(text))?;
         Self::from_uri(uri)
     }
 
     /// Reads a URL relative to this one. The result may have any origin: see [`Url::same_origin`].
-    pub fn resolve(&self, reference: &str) -> Result<Self, String> {
+    pub fn resolve(&self, reference: &str) -> Result<Self, UrlError> {
         check_text(reference)?;
         let reference = UriReferenceStr::new(reference).map_err(|_| syntax_error(reference))?;
         let base = self.to_string();
-        let base = UriAbsoluteStr::new(&base).map_err(|_| "the base URL is not well-formed".to_owned())?;
+        let base = UriAbsoluteStr::new(&base).map_err(|_| UrlError::Syntax)?;
         let resolved = reference.resolve_against(base).to_string();
         check_text(&resolved)?;
         let uri = UriStr::new(&resolved).map_err(|_| syntax_error(&resolved))?;
@@ -46,7 +115,7 @@ impl Url {
 
     /// The same for a reference that a server gives as people write it: spaces and letters beyond ASCII are escaped (RFC 3987,
     /// section 3.1).
-    pub(crate) fn resolve_iri(&self, reference: &str) -> Result<Self, String> {
+    pub(crate) fn resolve_iri(&self, reference: &str) -> Result<Self, UrlError> {
         if reference.is_ascii() && !reference.contains(' ') {
             return self.resolve(reference);
         }
@@ -95,19 +164,19 @@ impl Url {
         &self.path_and_query
     }
 
-    fn from_uri(uri: &UriStr) -> Result<Self, String> {
+    fn from_uri(uri: &UriStr) -> Result<Self, UrlError> {
         let https = if uri.scheme_str().eq_ignore_ascii_case("https") {
             true
         } else if uri.scheme_str().eq_ignore_ascii_case("http") {
             false
         } else {
-            return Err("the scheme must be `http` or `https`".to_owned());
+            return Err(UrlError::Scheme);
         };
         let Some(authority) = uri.authority_components() else {
-            return Err("there is no host: the URL must begin with `http://` or `https://` and a host".to_owned());
+            return Err(UrlError::NoHost);
         };
         if authority.userinfo().is_some() {
-            return Err(USER_INFO.to_owned());
+            return Err(UrlError::UserInfo);
         }
         let mut normal = host(authority.host())?;
         if let Some(port) = port(authority.port(), https)? {
@@ -132,69 +201,57 @@ impl fmt::Display for Url {
     }
 }
 
-const USER_INFO: &str = "a URL must not hold a user name or password: remove the part before `@` \
-    and use an `Authorization` header instead";
-
 /// What can be said before the syntax is read. User info is found here, so that whatever else is wrong with it cannot be
 /// the reason that is given.
-fn check_text(text: &str) -> Result<(), String> {
+fn check_text(text: &str) -> Result<(), UrlError> {
     if text.is_empty() {
-        return Err("the URL is empty".to_owned());
+        return Err(UrlError::Empty);
     }
     if text.len() > MAX_BYTES {
-        return Err(format!("the URL is {} bytes long, the limit is {MAX_BYTES}", text.len()));
+        return Err(UrlError::TooLong(text.len()));
     }
     // The authority is what follows `//`, be it at the start or after a scheme.
     let (before, after) = text.split_once("//").unwrap_or_default();
     let authority = after.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let has_authority = !before.contains(['/', '?', '#']) && (before.is_empty() || before.ends_with(':'));
-    if has_authority && authority.contains('@') { Err(USER_INFO.to_owned()) } else { Ok(()) }
+    if has_authority && authority.contains('@') { Err(UrlError::UserInfo) } else { Ok(()) }
 }
 
 /// Why a text is no URL. An offending character is named only where it cannot be part of a password.
-fn syntax_error(text: &str) -> String {
+fn syntax_error(text: &str) -> UrlError {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
     match text.char_indices().find(|(_, c)| !allowed(*c)) {
-        Some((at, c)) if crate::text::is_invisible(c) || c.is_whitespace() => {
-            format!("white space or an invisible character (byte {at}) is not allowed in a URL")
-        }
-        Some((at, '\\')) => format!("a backslash (byte {at}) is not allowed in a URL"),
-        Some((at, c)) if !text.contains('@') => {
-            format!(
-                "the character `{c}` (byte {at}) is not allowed in a URL: percent-encode it, \
-                or spell the host in ASCII"
-            )
-        }
-        _ => "it is not a well-formed URL (RFC 3986)".to_owned(),
+        Some((at, c)) if crate::text::is_invisible(c) || c.is_whitespace() => UrlError::WhiteSpace(at),
+        Some((at, '\\')) => UrlError::Backslash(at),
+        Some((at, c)) if !text.contains('@') => UrlError::Character(c, at),
+        _ => UrlError::Syntax,
     }
 }
 
 /// The host in normal form.
-fn host(text: &str) -> Result<String, String> {
+fn host(text: &str) -> Result<String, UrlError> {
     if text.is_empty() {
-        return Err("the host is empty".to_owned());
+        return Err(UrlError::EmptyHost);
     }
     if let Some(literal) = text.strip_prefix('[') {
         let address = literal.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
-        return address.map(|address| format!("[{address}]")).ok_or_else(|| "the IPv6 address is not valid".to_owned());
+        return address.map(|address| format!("[{address}]")).ok_or(UrlError::Ipv6);
     }
     // RFC 3986 allows more, but no name service does, and readers differ in what they make of it (`%2e`, say).
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')) {
-        return Err("the host may hold letters, digits, `-`, `.` and `_` only \
-            (spell an international name in its ASCII form)"
-            .to_owned());
+        return Err(UrlError::HostCharacter);
     }
     Ok(text.to_ascii_lowercase())
 }
 
 /// The port, unless it is the default one.
-fn port(text: Option<&str>, https: bool) -> Result<Option<u16>, String> {
+fn port(text: Option<&str>, https: bool) -> Result<Option<u16>, UrlError> {
     let text = text.unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
     }
     match text.parse::<u16>() {
         Ok(port) if port > 0 => Ok((port != if https { 443 } else { 80 }).then_some(port)),
-        _ => Err("the port must be a number from 1 to 65535".to_owned()),
+        _ => Err(UrlError::Port),
     }
 }

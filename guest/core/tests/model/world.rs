@@ -90,24 +90,23 @@ pub const RUN: Duration = Duration::from_secs(8);
 
 impl World {
     pub fn options(&self) -> Options {
-        Options {
-            hold_timeout: HOLD,
-            run_timeout: RUN,
-            run_limit: 2 * RUN,
-            heartbeat_interval: 3 * SECOND,
-            heartbeat_timeout: SECOND,
-            response_timeout: 2 * SECOND,
-            backoff_base: 500 * MILLISECOND,
-            backoff_cap: SECOND,
-            start_timeout: self.start_timeout,
-            can_refresh_credentials: self.can_refresh,
-            credentials_timeout: SECOND,
-            transport: match self.style {
+        Options::new("http://mcp.test/mcp").with(|o| {
+            o.hold_timeout = HOLD;
+            o.run_timeout = RUN;
+            o.run_limit = 2 * RUN;
+            o.heartbeat_interval = 3 * SECOND;
+            o.heartbeat_timeout = SECOND;
+            o.response_timeout = 2 * SECOND;
+            o.backoff_base = 500 * MILLISECOND;
+            o.backoff_cap = SECOND;
+            o.start_timeout = self.start_timeout;
+            o.can_refresh_credentials = self.can_refresh;
+            o.credentials_timeout = SECOND;
+            o.transport = match self.style {
                 Style::Sse => mcp_reconnect_core::TransportChoice::HttpSse,
                 _ => mcp_reconnect_core::TransportChoice::StreamableHttp,
-            },
-            ..Options::new("http://mcp.test/mcp")
-        }
+            };
+        })
     }
 
     fn begin(&self) -> State {

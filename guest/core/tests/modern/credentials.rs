@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::rig::{Rig, URL, discover_result, header};
 
 fn rig() -> Rig {
-    Rig::with(Options { connect_headers_timeout: 10 * SECOND, ..Options::new(URL) })
+    Rig::with(Options::new(URL).with(|o| o.connect_headers_timeout = 10 * SECOND))
 }
 
 fn give(rig: &mut Rig, token: &str) {

@@ -180,7 +180,7 @@ fn an_error_answers_the_engines_own_question_too() {
 
 #[test]
 fn a_close_and_a_full_queue_refuse_a_request_once() {
-    let mut rig = Rig::with(Options { max_queue_messages: 1, ..Options::new(URL) });
+    let mut rig = Rig::with(Options::new(URL).with(|o| o.max_queue_messages = 1));
     rig.ask(json!(1), "tools/call", json!({"name": "t"}));
     rig.ask(json!(2), "tools/call", json!({"name": "t"}));
     assert_eq!((code(&rig, &json!(2)), rig.started.len()), (Some(errors::QUEUE_FULL), 1));
@@ -209,7 +209,7 @@ fn that_the_client_connects_is_said_once() {
 #[test]
 fn a_discover_waits_for_the_start_timeout_where_that_is_shorter() {
     for (start, answered) in [(3, 3), (0, 8), (60, 8)] {
-        let mut rig = Rig::with(Options { start_timeout: start * SECOND, ..Options::new(URL) });
+        let mut rig = Rig::with(Options::new(URL).with(|o| o.start_timeout = start * SECOND));
         rig.ask(json!(1), "server/discover", json!({}));
         rig.pass(answered * SECOND - Duration::from_nanos(1));
         assert!(rig.told.is_empty(), "{start}");
@@ -244,7 +244,7 @@ fn only_what_a_list_of_tools_marks_runs_twice_and_only_where_that_is_trusted() {
     let marked = json!([{"name": "reads", "annotations": {"readOnlyHint": true}, "inputSchema": {}},
         {"name": "writes", "annotations": {"readOnlyHint": false}, "inputSchema": {}}]);
     for trust_annotations in [true, false] {
-        let mut rig = Rig::with(Options { trust_annotations, ..Options::new(URL) });
+        let mut rig = Rig::with(Options::new(URL).with(|o| o.trust_annotations = trust_annotations));
         rig.discovered();
         // What is not a list of tools marks nothing.
         rig.ask(json!(1), "prompts/list", json!({}));
@@ -274,8 +274,8 @@ fn unanswered(rig: &mut Rig) {
 #[test]
 fn an_unanswered_question_is_only_a_suspicion_while_a_call_may_be_why() {
     let suspected = |rig: &Rig| rig.events.iter().any(|event| matches!(event, Event::Suspect { .. }));
-    let options = || Options { heartbeat_timeout: 5 * SECOND, ..Options::new(URL) };
-    let strict = || Options { heartbeat_strict: true, ..options() };
+    let options = || Options::new(URL).with(|o| o.heartbeat_timeout = 5 * SECOND);
+    let strict = || options().with(|o| o.heartbeat_strict = true);
     for (options, suspects) in [(options(), true), (strict(), false)] {
         let mut rig = Rig::with(options);
         rig.discovered();
@@ -421,7 +421,7 @@ fn only_a_lost_stream_is_opened_again() {
 #[test]
 fn the_first_stream_that_does_not_last_is_opened_again_within_the_base_of_the_backoff() {
     for seed in 0..8 {
-        let options = Options { backoff_base: SECOND / 4, ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| o.backoff_base = SECOND / 4);
         let mut rig = Rig::with(options.clone());
         rig.engine = mcp_reconnect_core::Engine::new(options, seed, Instant::ZERO).unwrap();
         rig.discovered();
@@ -735,7 +735,7 @@ fn a_stream_that_could_not_be_opened_is_lost() {
 
 #[test]
 fn a_call_of_the_session_does_not_excuse_the_silence_of_the_other_lane() {
-    let mut rig = with_session(Options { heartbeat_timeout: 5 * SECOND, ..Options::new(URL) });
+    let mut rig = with_session(Options::new(URL).with(|o| o.heartbeat_timeout = 5 * SECOND));
     rig.discovered();
     let listen = rig.listening(json!(1));
     rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "t"}}));
@@ -782,7 +782,7 @@ fn what_the_client_says_beside_requests_belongs_to_its_session() {
 #[test]
 fn whether_the_server_was_told_of_a_call_that_took_too_long_is_said() {
     for reached in [true, false] {
-        let mut rig = with_session(Options { run_timeout: 10 * SECOND, ..Options::new(URL) });
+        let mut rig = with_session(Options::new(URL).with(|o| o.run_timeout = 10 * SECOND));
         let (exchange, ..) = call(&mut rig, json!(1));
         rig.head(exchange, 200, "text/event-stream");
         if !reached {

@@ -146,7 +146,7 @@ fn a_server_that_becomes_one_with_sessions_is_followed() {
 #[test]
 fn rejected_credentials_are_asked_for_and_say_nothing_of_the_era() {
     let rejected = || {
-        let mut rig = Rig::with(Options { can_refresh_credentials: true, ..Options::new(URL) });
+        let mut rig = Rig::with(Options::new(URL).with(|o| o.can_refresh_credentials = true));
         rig.ask(json!(1), "tools/list", json!({}));
         let (exchange, _) = rig.last();
         rig.answer(exchange, 401, "text/plain", "");

@@ -112,7 +112,10 @@ fn how_often_the_server_is_asked_while_a_stream_is_open_can_be_set() {
     {
         let options = Options::new(URL);
         let (listen_check_interval, heartbeat_interval) = (check * SECOND, heartbeat * SECOND);
-        let mut rig = Rig::with(Options { listen_check_interval, heartbeat_interval, ..options });
+        let mut rig = Rig::with(options.with(|o| {
+            o.listen_check_interval = listen_check_interval;
+            o.heartbeat_interval = heartbeat_interval;
+        }));
         rig.discovered();
         rig.listening(json!(1));
         rig.pass(expected.map_or(3600, |seconds| seconds - 1) * SECOND);
@@ -204,11 +207,10 @@ fn an_acknowledgement_that_comes_twice_is_dropped_and_one_that_never_comes_is_no
     rig.event(listen, &acknowledgement(&wire, json!({"toolsListChanged": true})));
     assert!(rig.take().is_empty() && rig.logged("a second acknowledgement"));
 
-    let mut rig = Rig::with(Options {
-        heartbeat_interval: Duration::ZERO,
-        listen_check_interval: Duration::ZERO,
-        ..Options::new(URL)
-    });
+    let mut rig = Rig::with(Options::new(URL).with(|o| {
+        o.heartbeat_interval = Duration::ZERO;
+        o.listen_check_interval = Duration::ZERO;
+    }));
     rig.discovered();
     rig.ask(json!(1), "subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
     let (silent, _) = rig.find("subscriptions/listen");

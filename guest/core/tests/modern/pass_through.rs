@@ -127,7 +127,7 @@ fn arguments_are_repeated_in_headers_as_the_tool_says() {
     assert!(rig.logged("24 more tools"), "{:?}", rig.events);
     // A user's header of that name would contradict it.
     for name in ["Mcp-Param-Region", "mcp-name", "MCP-Method", "mcp-protocol-version"] {
-        let options = Options { headers: vec![(name.into(), "x".into())], ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| o.headers = vec![(name.into(), "x".into())]);
         assert!(mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO).is_err(), "{name}");
     }
 }

@@ -188,8 +188,10 @@ fn a_server_that_asks_for_a_pause_gets_it() {
 
 #[test]
 fn a_call_that_takes_too_long_is_ended_and_told() {
-    let mut rig =
-        Rig::with(Options { run_timeout: 20 * SECOND, heartbeat_interval: Duration::ZERO, ..Options::new(URL) });
+    let mut rig = Rig::with(Options::new(URL).with(|o| {
+        o.run_timeout = 20 * SECOND;
+        o.heartbeat_interval = Duration::ZERO;
+    }));
     rig.ask(json!(1), "tools/call", json!({"name": "t"}));
     let (exchange, _) = rig.last();
     rig.pass(21 * SECOND);
@@ -237,7 +239,7 @@ fn a_close_answers_what_is_left() {
 
 #[test]
 fn what_waits_is_answered_after_so_many_attempts_as_are_allowed() {
-    let mut rig = Rig::with(Options { max_attempts: 3, ..Options::new(URL) });
+    let mut rig = Rig::with(Options::new(URL).with(|o| o.max_attempts = 3));
     rig.discovered();
     rig.ask(json!(1), "tools/call", json!({"name": "t"}));
     let mut lost = 0;

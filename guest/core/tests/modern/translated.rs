@@ -114,7 +114,7 @@ fn a_server_that_discover_is_not_known_at_refused_for_the_first_reason() {
 /// A server of both kinds of versions is spoken to in the one without sessions, each time that it is back.
 #[test]
 fn discover_comes_first_where_that_is_asked_for() {
-    let mut rig = Rig::with(Options { discover_first: true, ..Options::new(URL) });
+    let mut rig = Rig::with(Options::new(URL).with(|o| o.discover_first = true));
     initialize(&mut rig);
     rig.result("server/discover", server());
     rig.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
@@ -131,7 +131,7 @@ fn discover_comes_first_where_that_is_asked_for() {
 #[test]
 fn a_server_with_sessions_is_initialized_though_discover_comes_first() {
     for (status, code) in [(400, -32000), (404, -32601), (200, -32601), (405, -32000), (400, -32022)] {
-        let mut rig = Rig::with(Options { discover_first: true, ..Options::new(URL) });
+        let mut rig = Rig::with(Options::new(URL).with(|o| o.discover_first = true));
         initialize(&mut rig);
         rig.error("server/discover", status, code, json!(null));
         rig.result(
@@ -141,7 +141,7 @@ fn a_server_with_sessions_is_initialized_though_discover_comes_first() {
         assert_eq!(rig.take()[0]["result"]["protocolVersion"], "2025-06-18", "{status} {code}");
         assert_eq!(rig.methods(), ["server/discover", "initialize"], "{status} {code}");
     }
-    let mut rig = Rig::with(Options { discover_first: true, ..Options::new(URL) });
+    let mut rig = Rig::with(Options::new(URL).with(|o| o.discover_first = true));
     initialize(&mut rig);
     for _ in ["server/discover", "initialize"] {
         let (exchange, _) = rig.last();
@@ -262,11 +262,10 @@ fn a_subscription_is_answered_whatever_becomes_of_the_stream() {
     rig.say(json!({"jsonrpc": "2.0", "id": 2, "method": "resources/unsubscribe", "params": {"uri": "x:1"}}));
     assert_eq!(rig.take(), [json!({"jsonrpc": "2.0", "id": 2, "result": {}})]);
     // The stream is opened and never acknowledged.
-    let (mut rig, _) = session_with(Options {
-        heartbeat_interval: Duration::ZERO,
-        listen_check_interval: Duration::ZERO,
-        ..Options::new(URL)
-    });
+    let (mut rig, _) = session_with(Options::new(URL).with(|o| {
+        o.heartbeat_interval = Duration::ZERO;
+        o.listen_check_interval = Duration::ZERO;
+    }));
     rig.say(json!({"jsonrpc": "2.0", "id": 3, "method": "resources/subscribe", "params": {"uri": "x:1"}}));
     let (silent, _) = rig.find("subscriptions/listen");
     rig.head(silent, 200, "text/event-stream");
@@ -375,8 +374,10 @@ fn a_server_with_sessions_that_comes_back_without_is_followed_and_back() {
 
 #[test]
 fn what_the_server_asks_for_in_a_result_the_client_is_asked() {
-    let (mut rig, _) =
-        session_with(Options { run_timeout: 10 * SECOND, hold_timeout: 10 * SECOND, ..Options::new(URL) });
+    let (mut rig, _) = session_with(Options::new(URL).with(|o| {
+        o.run_timeout = 10 * SECOND;
+        o.hold_timeout = 10 * SECOND;
+    }));
     let (_, first, _) = call(&mut rig, json!("c"));
     let asks = json!({"resultType": "input_required", "requestState": "S1",
         "inputRequests": {"confirm": {"method": "elicitation/create", "params": {"message": "Sure?"}}}});
@@ -592,7 +593,7 @@ fn after_the_stream_ended_in_order_what_must_not_run_twice_waits_for_a_sign_of_l
 /// Without a heartbeat nothing is asked while there is no stream.
 #[test]
 fn looking_after_a_stream_is_no_heartbeat() {
-    let (mut rig, listen) = session_with(Options { heartbeat_interval: Duration::ZERO, ..Options::new(URL) });
+    let (mut rig, listen) = session_with(Options::new(URL).with(|o| o.heartbeat_interval = Duration::ZERO));
     rig.pass(SECOND / 2);
     rig.end(listen);
     rig.pass(9 * SECOND / 10);

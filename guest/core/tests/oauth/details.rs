@@ -40,7 +40,7 @@ fn each_grant_names_its_scopes_and_the_resource() {
     world.acquire(Some((401, r#"Bearer scope="read""#))).expect("nobody is needed");
     assert_eq!(parameter(&last_form(&world), "scope").as_deref(), Some("read"));
     assert_eq!(parameter(&last_form(&world), "resource").as_deref(), Some(MCP));
-    let mut world = World::new(Config { grant: Grant::Device, ..Config::new(MCP) });
+    let mut world = World::new(Config::new(MCP).with(|o| o.grant = Grant::Device));
     world.begin();
     let form = world.servers.calls("/device")[0].body.0.clone();
     assert_eq!(parameter(&form, "scope").as_deref(), Some("read"));
@@ -331,19 +331,19 @@ fn texts_for_people_say_something_and_debug_texts_say_what_it_is() {
     assert!(request.contains("https://mcp.example/mcp") && !request.contains("s3cret"), "{request}");
     assert_eq!(Event::SignedIn.to_string(), "signed in");
     assert!(Event::TokensForgotten("why".into()).to_string().contains("why"));
-    let failure = Failure { kind: FailureKind::Store, text: "it is full".into() };
+    let failure = Failure::new(FailureKind::Store, "it is full");
     assert_eq!(failure.to_string(), "it is full");
 }
 
 #[test]
 fn what_each_grant_needs_of_the_authorization_server() {
-    let mut world = World::new(Config { grant: Grant::Device, ..Config::new(MCP) });
+    let mut world = World::new(Config::new(MCP).with(|o| o.grant = Grant::Device));
     world.servers.metadata.as_object_mut().unwrap().remove("device_authorization_endpoint");
     world.begin();
     assert!(world.result().unwrap_err().1.contains("RFC 8628"));
     assert!(world.servers.calls("/register").is_empty());
     // A code on another device needs no browser here.
-    let mut world = World::new(Config { grant: Grant::Device, ..Config::new(MCP) });
+    let mut world = World::new(Config::new(MCP).with(|o| o.grant = Grant::Device));
     for member in ["authorization_endpoint", "code_challenge_methods_supported"] {
         world.servers.metadata.as_object_mut().unwrap().remove(member);
     }
@@ -448,7 +448,7 @@ fn metadata_is_looked_for_in_every_place_once() {
 
 #[test]
 fn the_name_of_a_credential_tells_grants_apart_that_nobody_signs_in_for() {
-    let key = |grant| Config { grant, ..Config::new(MCP) }.key();
+    let key = |grant| Config::new(MCP).with(|o| o.grant = grant).key();
     // What is stored must be found by every later version.
     assert_eq!(Config::new(MCP).key(), "6e217415704b8e7f8c3b3b24e2b53768");
     assert_eq!(key(Grant::Device), Config::new(MCP).key(), "the same person signs in");

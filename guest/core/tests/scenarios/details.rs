@@ -53,7 +53,7 @@ fn a_request_before_the_answer_to_initialize_initializes_nothing() {
 
 #[test]
 fn only_a_list_of_tools_marks_what_may_run_twice() {
-    let mut world = World::with(Knobs::http(), Options { trust_annotations: true, ..Options::new(URL) }, 1);
+    let mut world = World::with(Knobs::http(), Options::new(URL).with(|o| o.trust_annotations = true), 1);
     world.open();
     let tools = r#"{"prompts":[],"tools":[{"name":"echo","annotations":{"readOnlyHint":true}}]}"#;
     world.rule("prompts/list", json_body(&format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{tools}}}"#)));
@@ -71,7 +71,7 @@ fn an_answer_to_initialize_that_was_kept_and_is_none_is_refused() {
     kept.to_client(r#"{"jsonrpc":"2.0","id":"i","result":{"protocolVersion":"2025-11-25","capabilities":{}}}"#);
     let kept = kept.state().expect("it has initialized");
     let engine =
-        |recovery: String| Engine::new(Options { recovery: Some(recovery), ..Options::new(URL) }, 1, Instant::ZERO);
+        |recovery: String| Engine::new(Options::new(URL).with(|o| o.recovery = Some(recovery)), 1, Instant::ZERO);
     assert!(engine(kept.clone()).is_ok());
     for (from, to) in [("result", "nothing"), ("2025-11-25\\\",\\\"capabilities\\\":{}}}\"", "\\n\\\"}}\"")] {
         let broken = kept.replace(from, to);

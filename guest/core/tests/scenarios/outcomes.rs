@@ -79,7 +79,7 @@ fn a_ping_for_which_no_connection_is_made_shows_that_the_server_is_away() {
 fn a_ping_that_is_answered_with_any_error_keeps_the_session_and_one_that_fails_is_sent_again() {
     let no_ping = json_body(&error(-32601, "no ping"));
     for (max_attempts, reply) in [(1, no_ping.clone()), (0, no_ping), (0, status(500))] {
-        let options = Options { max_attempts, ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| o.max_attempts = max_attempts);
         let mut world = World::with(Knobs::http(), options, 1);
         world.open();
         world.fate("GET", Fate::Refused);
@@ -592,7 +592,7 @@ fn an_answer_to_a_sending_that_broke_off_counts_only_on_the_stream_it_was_to_com
 #[test]
 fn how_long_an_old_session_may_stay_silent_is_an_option() {
     for (timeout, code) in [(Duration::ZERO, None), (20 * SECOND, Some(errors::OUTCOME_UNKNOWN))] {
-        let options = Options { old_session_timeout: timeout, ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| o.old_session_timeout = timeout);
         let mut world = World::with(Knobs { get: Get::Status(405), ..Knobs::http() }, options, 1);
         world.open();
         world.rule("tools/call", Reply::Hang);
@@ -623,7 +623,7 @@ fn what_is_given_up_is_told_by_its_method() {
         Answer::Error(_, text) => text,
         answer => panic!("{answer:?}\n{}", world.story()),
     };
-    let options = Options { max_attempts: 2, ..Options::new(URL) };
+    let options = Options::new(URL).with(|o| o.max_attempts = 2);
     let mut world = World::with(Knobs::http(), options.clone(), 1);
     world.server.up = false;
     let initialize = world.initialize();
@@ -644,7 +644,7 @@ fn what_is_given_up_is_told_by_its_method() {
     assert!(told.starts_with("tools/call was not sent"), "{told}");
     // A page with the status of an error is the error of a server; with 200 it is a page, where MCP was expected.
     for (code, page) in [(200, true), (400, false)] {
-        let options = Options { transport: TransportChoice::StreamableHttp, ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| o.transport = TransportChoice::StreamableHttp);
         let mut world = World::with(Knobs::http(), options, 1);
         let headers = vec![("content-type", String::from("text/html"))];
         world.rules("POST", 100, Reply::Status(code, headers, String::from("<html>sign in</html>")));

@@ -121,7 +121,7 @@ fn pings_are_refused_and_there_is_no_list() {
 /// HTTP+SSE: what the `endpoint` event names must be a URL.
 #[test]
 fn an_endpoint_that_is_no_url_is_refused() {
-    let options = Options { transport: TransportChoice::HttpSse, ..Options::new(URL) };
+    let options = Options::new(URL).with(|o| o.transport = TransportChoice::HttpSse);
     let mut world = World::with(Knobs::sse(), options, 1);
     world.rule("GET /mcp", Reply::Events(vec![String::from("event: endpoint\ndata: http://\n\n")], false));
     let initialize = world.initialize();
@@ -193,7 +193,10 @@ fn a_break_before_the_client_is_ready_costs_no_session() {
 #[test]
 fn streams_of_their_own_may_hold_too_much() {
     for knobs in [Knobs::http(), Knobs::sse()] {
-        let options = Options { max_event_bytes: 1000, max_body_bytes: 1000, ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| {
+            o.max_event_bytes = 1000;
+            o.max_body_bytes = 1000;
+        });
         let mut world = World::with(knobs, options, 1);
         world.open();
         let stream = world.server.sessions[&world.server.current].stream.expect("it is open");
@@ -255,7 +258,10 @@ fn the_answer_to_a_sending_that_was_repeated_counts() {
 /// A list that a provisional result promised is no such thing any more once the client has initialized anew.
 #[test]
 fn a_list_waits_like_any_other_request_when_its_promise_is_over() {
-    let options = Options { start_timeout: 2 * SECOND, hold_timeout: 30 * SECOND, ..Options::new(URL) };
+    let options = Options::new(URL).with(|o| {
+        o.start_timeout = 2 * SECOND;
+        o.hold_timeout = 30 * SECOND;
+    });
     let mut world = World::with(Knobs::http(), options, 1);
     world.server.up = false;
     let initialize = world.initialize();

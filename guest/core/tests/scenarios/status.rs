@@ -128,8 +128,8 @@ fn options_that_cannot_be_used_are_refused_with_what_and_why() {
             _ => options.max_total_body_bytes = 0,
         };
         let error = refused(&change);
-        assert!(matches!(error, OptionsError::Limit(_)));
-        assert_eq!(error.to_string(), format!("an option cannot be used: {name} must be at least 1"));
+        assert_eq!(error, OptionsError::Zero(name));
+        assert_eq!(error.to_string(), format!("{name} must be at least 1"));
     }
     let error = refused(&|options| options.url = String::from("ftp://server.test/"));
     assert!(matches!(error, OptionsError::Url(_)));

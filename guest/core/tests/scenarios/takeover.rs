@@ -21,7 +21,7 @@ fn kept(said: &[&str], heard: &[&str]) -> String {
 }
 
 fn world(recovery: String) -> World {
-    World::with(Knobs::http(), Options { recovery: Some(recovery), ..Options::new(URL) }, 1)
+    World::with(Knobs::http(), Options::new(URL).with(|o| o.recovery = Some(recovery)), 1)
 }
 
 fn initialize_answers(world: &World) -> usize {
@@ -62,7 +62,7 @@ fn what_is_no_state_is_refused() {
     let good = kept(&[INITIALIZE], &[ANSWER]);
     let spoilt = good.replace(r#"\"initialize\""#, r#"\"ping\",\"id\":1,\"#);
     for recovery in [String::from("{}"), String::from("no"), spoilt] {
-        let options = Options { recovery: Some(recovery.clone()), ..Options::new(URL) };
+        let options = Options::new(URL).with(|o| o.recovery = Some(recovery.clone()));
         let refused = mcp_reconnect_core::Engine::new(options, 1, Instant::ZERO);
         assert!(refused.is_err_and(|error| error.to_string().contains("recovery")), "{recovery}");
     }

@@ -60,7 +60,10 @@ fn what_waits_for_a_first_contact_that_fails_is_dropped_with_it() {
 /// What a provisional result promised is said to be empty soon; a call is no list.
 #[test]
 fn before_the_server_is_there_a_list_waits_for_a_short_time_and_a_call_for_the_usual_one() {
-    let options = Options { start_timeout: 2 * SECOND, hold_timeout: 30 * SECOND, ..Options::new(URL) };
+    let options = Options::new(URL).with(|o| {
+        o.start_timeout = 2 * SECOND;
+        o.hold_timeout = 30 * SECOND;
+    });
     let mut world = World::with(Knobs::http(), options, 1);
     world.server.up = false;
     let initialize = world.initialize();

@@ -71,5 +71,6 @@ fn longest_wait(
             "credentials-timeout or backoff-cap",
         ),
         State::Closed => (SECOND, "a close"),
+        other => panic!("what is awaited in {other:?} is not known here"),
     }
 }

@@ -7,7 +7,19 @@ import { until } from "./wait.mjs";
 
 export const GENERATIONS = { "sdk 1.x": Client1, "client 2.x": Client2 };
 
-const EVENTS = ["connecting", "connected", "disconnected", "suspect", "reconnecting", "reconnected", "credentialsneeded", "replayed", "outcomeunknown", "diagnostic", "closed"];
+const EVENTS = [
+  "connecting",
+  "connected",
+  "disconnected",
+  "suspect",
+  "reconnecting",
+  "reconnected",
+  "credentialsneeded",
+  "replayed",
+  "outcomeunknown",
+  "diagnostic",
+  "closed",
+];
 
 /** A transport that writes down what happens to it: `log` has the names and details of its events. */
 export function recorded(url, options) {

@@ -8,7 +8,10 @@ const folder = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Builds it beside the good one, and gives the folder. */
 export function faulty() {
-  const { status, stderr } = spawnSync(process.execPath, [join(folder, "scripts/build.mjs"), "--faults"], { cwd: folder, encoding: "utf8" });
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, "scripts/build.mjs"), "--faults"], {
+    cwd: folder,
+    encoding: "utf8",
+  });
   assert.equal(status, 0, stderr);
   return join(folder, "dist-faults");
 }

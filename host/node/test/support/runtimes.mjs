@@ -29,7 +29,10 @@ export async function runtime(name) {
   if (name === "this Node") return process.execPath;
   const folder = await (installing ??= installed("runtimes"));
   const program = join(folder, "node_modules", PATHS[name]);
-  if (!existsSync(program)) throw new Error(`there is no ${name} for ${platform} in host/node/test/runtimes/package.json; add one, then: npm install --package-lock-only`);
+  if (!existsSync(program))
+    throw new Error(
+      `there is no ${name} for ${platform} in host/node/test/runtimes/package.json; add one, then: npm install --package-lock-only`,
+    );
   chmodSync(program, 0o755);
   return program;
 }
@@ -57,7 +60,10 @@ async function unpack(folder) {
 async function installed(list, finish = async () => {}) {
   const lists = fileURLToPath(new URL(`../${list}/`, import.meta.url));
   const names = ["package.json", "package-lock.json"];
-  const hash = createHash("sha256").update(readFileSync(join(lists, "package-lock.json"))).digest("hex").slice(0, 16);
+  const hash = createHash("sha256")
+    .update(readFileSync(join(lists, "package-lock.json")))
+    .digest("hex")
+    .slice(0, 16);
   const folder = join(workspace, "target", `node-${list}-${hash}`);
   if (existsSync(folder)) return folder;
   const draft = `${folder}.${process.pid}`;
@@ -65,7 +71,8 @@ async function installed(list, finish = async () => {}) {
   for (const name of names) copyFileSync(join(lists, name), join(draft, name));
   const npm = new Process("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: draft });
   const { code } = await npm.end(INSTALL).catch((error) => ({ code: error.message }));
-  if (code !== 0) throw new Error(`\`npm ci\` in host/node/test/${list} failed (${code}): the registry must be reachable once\n${npm.stderr}`);
+  if (code !== 0)
+    throw new Error(`\`npm ci\` in host/node/test/${list} failed (${code}): the registry must be reachable once\n${npm.stderr}`);
   await finish(draft);
   try {
     renameSync(draft, folder);

@@ -83,10 +83,14 @@ export class Scripted {
       this.sockets.add(socket.setNoDelay(true));
       socket.on("close", () => this.sockets.delete(socket)).on("error", () => {});
     });
-    await until(`port ${this.port} is free again`, () => new Promise((resolve) => {
-      this.listener.once("error", () => resolve(false));
-      this.listener.listen(this.port, "127.0.0.1", () => resolve(true));
-    }));
+    await until(
+      `port ${this.port} is free again`,
+      () =>
+        new Promise((resolve) => {
+          this.listener.once("error", () => resolve(false));
+          this.listener.listen(this.port, "127.0.0.1", () => resolve(true));
+        }),
+    );
   }
 
   /** As after `kill -9`: connections break and are refused, sessions are forgotten. */

@@ -19,7 +19,12 @@ const everything = (transport) => ({
   sse: transport === "sse",
   command: async (port, journal) => [
     process.env.MCP_RECONNECT_TEST_NODE ?? "node",
-    ["--import", join(tests, "servers/node/preload.mjs"), join(packageFolder, "node_modules/@modelcontextprotocol/server-everything/dist/index.js"), transport],
+    [
+      "--import",
+      join(tests, "servers/node/preload.mjs"),
+      join(packageFolder, "node_modules/@modelcontextprotocol/server-everything/dist/index.js"),
+      transport,
+    ],
     { PORT: `${port}`, TEST_JOURNAL: journal },
   ],
   echo: (text) => ({ name: "echo", arguments: { message: text } }),
@@ -82,10 +87,14 @@ export class Server {
     const [command, args, env] = await this.kind.command(this.port, this.journal);
     const server = new Process(command, args, { env: { ...process.env, ...env } });
     this.#process = server;
-    await until(`the server accepts connections on port ${this.port}`, async () => {
-      if (!server.running) throw new Error(`the server ended at its start:\n${server.stderr}`);
-      return accepts(this.port);
-    }, STARTUP);
+    await until(
+      `the server accepts connections on port ${this.port}`,
+      async () => {
+        if (!server.running) throw new Error(`the server ended at its start:\n${server.stderr}`);
+        return accepts(this.port);
+      },
+      STARTUP,
+    );
   }
 
   /** `kill -9`. */
@@ -158,7 +167,11 @@ async function installPython() {
   const given = process.env.MCP_RECONNECT_TEST_PYTHON;
   if (given) return given;
   const folder = await installed("node-python", async (folder) => {
-    await run("python3", ["-m", "venv", folder], "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`");
+    await run(
+      "python3",
+      ["-m", "venv", folder],
+      "install Python 3.10 or newer with venv, for instance `apt-get install python3 python3-venv`",
+    );
     const requirements = join(tests, "servers/python/requirements.txt");
     const install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", requirements];
     await run(join(folder, "bin/python"), install, "a package index must be reachable once");

@@ -36,7 +36,19 @@ export async function transport() {
 
 async function component() {
   const target = join(workspace, "target", "node");
-  const args = ["build", "--quiet", "--locked", "--package", "mcp-reconnect-transport", "--target", "wasm32-wasip2", "--profile", "guest", "--target-dir", target];
+  const args = [
+    "build",
+    "--quiet",
+    "--locked",
+    "--package",
+    "mcp-reconnect-transport",
+    "--target",
+    "wasm32-wasip2",
+    "--profile",
+    "guest",
+    "--target-dir",
+    target,
+  ];
   const env = { ...process.env, CARGO_ENCODED_RUSTFLAGS: "" };
   for (const name of Object.keys(env)) if (/^(CARGO_(PROFILE|BUILD|PKG|MANIFEST)_|RUSTC_)/.test(name)) delete env[name];
   const cargo = new Process("cargo", args, { cwd: workspace, env });
@@ -46,7 +58,15 @@ async function component() {
 }
 
 async function translate(wasm, outDir, options) {
-  const { files } = await transpile(wasm, { name: "transport", outDir: "", wasiShim: false, nodejsCompat: false, namespacedExports: false, validLiftingOptimization: true, ...options });
+  const { files } = await transpile(wasm, {
+    name: "transport",
+    outDir: "",
+    wasiShim: false,
+    nodejsCompat: false,
+    namespacedExports: false,
+    validLiftingOptimization: true,
+    ...options,
+  });
   for (const [name, bytes] of Object.entries(files)) {
     const path = join(outDir, name);
     mkdirSync(dirname(path), { recursive: true });
@@ -71,6 +91,14 @@ async function bundle(component, outfile) {
       return { contents: `${before}globalThis.mcpReconnectFetch(${after}`, loader: "js" };
     });
   };
-  const common = { absWorkingDir: folder, bundle: true, platform: "neutral", target: "es2022", format: "esm", external: ["node:*"], logLevel: "warning" };
+  const common = {
+    absWorkingDir: folder,
+    bundle: true,
+    platform: "neutral",
+    target: "es2022",
+    format: "esm",
+    external: ["node:*"],
+    logLevel: "warning",
+  };
   await build({ ...common, entryPoints: ["test/transport/jspi.mjs"], outfile, plugins: [{ name: "transport", setup }] });
 }

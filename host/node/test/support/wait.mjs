@@ -17,7 +17,9 @@ export async function until(what, condition, patience = PATIENCE) {
 /** The value of a promise that must settle in time. */
 export async function within(what, promise, patience = PATIENCE) {
   let timer;
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`waited ${patience} ms in vain: ${what}`)), patience)));
+  const late = new Promise(
+    (_, reject) => (timer = setTimeout(() => reject(new Error(`waited ${patience} ms in vain: ${what}`)), patience)),
+  );
   try {
     return await Promise.race([promise, late]);
   } finally {

@@ -35,7 +35,9 @@ const streams = new WeakMap();
 const unanswered = new WeakMap();
 watch(OutgoingRequest, "body", { after: (request, body) => bodies.set(request, body) });
 watch(FutureIncomingResponse, "get", { after: (future, result) => result !== undefined && unanswered.delete(future) });
-watch(FutureIncomingResponse, dispose, { before: (future) => unanswered.has(future) && onIoThread("abort", { id: unanswered.get(future) }) });
+watch(FutureIncomingResponse, dispose, {
+  before: (future) => unanswered.has(future) && onIoThread("abort", { id: unanswered.get(future) }),
+});
 
 const { write } = OutgoingBody.prototype;
 OutgoingBody.prototype.write = function () {

@@ -15,7 +15,6 @@ const connection = client.Connection.open(options);
 
 let wake = () => {};
 const waiting = [];
-const messages = [];
 let ticks = 0;
 const timer = setInterval(() => (ticks += 1), 10);
 

@@ -4,28 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mcp_reconnect::HttpOptions;
 use mcp_reconnect::probe::{TlsFacts, tls_facts};
+use mcp_reconnect_core::diagnosis::check::Tls;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::report::{Report, Tls};
-
-/// A certificate that ends sooner is a problem, in days.
-const SOON: i64 = 14;
 const DAY: i64 = 86400;
 
 /// Looks at the server's TLS, where there is any.
-pub async fn look(http: &HttpOptions, url: &str, limit: Duration, report: &mut Report) {
-    match tls_facts(http, url, limit).await {
-        Ok(None) => {}
-        Ok(Some(facts)) => {
-            let tls = read(facts);
-            if let Some(days) = tls.days_left.filter(|days| *days < SOON) {
-                report.problem(format!("the server's certificate ends in {days} days"));
-            }
-            report.tls = Some(tls);
-        }
-        Err(problem) => report.note(format!("a TLS handshake of its own failed: {problem}")),
-    }
+pub async fn look(http: &HttpOptions, url: &str, limit: Duration) -> Result<Option<Tls>, String> {
+    tls_facts(http, url, limit).await.map(|facts| facts.map(read))
 }
 
 fn read(facts: TlsFacts) -> Tls {

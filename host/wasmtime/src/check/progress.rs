@@ -19,16 +19,11 @@ impl Progress {
         Self { shown: always || std::io::stderr().is_terminal(), begun: Instant::now(), step: "start" }
     }
 
-    /// A step begins.
+    /// This is done now.
     pub fn step(&mut self, name: &'static str) {
-        self.step = name;
-        if self.shown {
+        let is_new = std::mem::replace(&mut self.step, name) != name;
+        if is_new && self.shown {
             log::line(&format!("[{:6.3}] {name}", self.begun.elapsed().as_secs_f64()));
         }
-    }
-
-    /// The step under way.
-    pub fn current(&self) -> &'static str {
-        self.step
     }
 }

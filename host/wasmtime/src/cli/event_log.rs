@@ -58,7 +58,7 @@ pub fn status(status: &Status) -> String {
         State::Waiting => "waiting for the next attempt",
         State::NeedsCredentials => "waiting for other credentials",
         State::Closed => "closed",
-        State::Other => "in a state newer than this program",
+        _ => "in a state newer than this program",
     };
     let session = match &status.session {
         Some(info) => format!("{} for {}", session(info), Short(status.session_age)),
@@ -78,7 +78,7 @@ fn session(info: &SessionInfo) -> Session<'_> {
         transport: match info.transport {
             Transport::StreamableHttp => Some(mcp_reconnect_core::Transport::StreamableHttp),
             Transport::HttpSse => Some(mcp_reconnect_core::Transport::HttpSse),
-            Transport::Other => None,
+            _ => None,
         },
         protocol_version: &info.protocol_version,
         epoch: info.epoch,
@@ -88,8 +88,8 @@ fn session(info: &SessionInfo) -> Session<'_> {
 fn severity(level: Level) -> words::Level {
     match level {
         Level::Error => words::Level::Error,
-        Level::Warn => words::Level::Warn,
         Level::Info => words::Level::Info,
         Level::Debug => words::Level::Debug,
+        _ => words::Level::Warn,
     }
 }

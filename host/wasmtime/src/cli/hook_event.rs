@@ -157,7 +157,7 @@ fn of_session(session: &SessionInfo) -> Value {
         "transport": match session.transport {
             Transport::StreamableHttp => "http",
             Transport::HttpSse => "sse",
-            Transport::Other => "other",
+            _ => "other",
         },
         "protocol_version": session.protocol_version,
         "server_name": session.server_name,

@@ -206,7 +206,7 @@ impl Session {
         if !self.machine.is_idle() {
             // A run that was cancelled in the middle.
             (self.lock, self.listener, self.visitor) = (None, None, None);
-            self.machine = machine(&self.config).map_err(|text| Failure { kind: FailureKind::Unsupported, text })?;
+            self.machine = machine(&self.config).map_err(|problem| Failure::new(FailureKind::Unsupported, problem))?;
         }
         self.handle(first);
         loop {
@@ -352,7 +352,7 @@ fn machine(config: &Config) -> Result<Oauth, String> {
     let mut seed = [0; 32];
     let random = ring::default_provider().secure_random;
     random.fill(&mut seed).map_err(|_| "the system gives no random numbers".to_owned())?;
-    Oauth::new(config.clone(), seed)
+    Oauth::new(config.clone(), seed).map_err(|problem| problem.to_string())
 }
 
 fn tracing_notice(notice: &Notice) {

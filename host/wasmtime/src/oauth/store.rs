@@ -57,6 +57,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 
 /// What a lock of a [`Store`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Locked {
     /// A change of the credential: held for a refresh, seconds at most.
     Credential,

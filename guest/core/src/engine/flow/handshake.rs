@@ -216,7 +216,7 @@ impl Engine {
         };
         let server = match Server::parse(result.get()) {
             Ok(server) => server,
-            Err(problem) => return self.attempt_failed(ConnectionError::Fatal(problem)),
+            Err(problem) => return self.attempt_failed(ConnectionError::Fatal(problem.to_string())),
         };
         // A version without sessions cannot be negotiated so, whatever the server says.
         if modern::is_modern(&server.version) && !handshake.is_discover_refused() {

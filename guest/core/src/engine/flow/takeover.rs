@@ -13,7 +13,7 @@ const PROVISIONAL: &str = "The server cannot be reached yet. Its tools appear wh
 impl Engine {
     /// Goes on from what [`crate::Recovery`] has kept: as if a session had just been lost.
     pub(crate) fn take_over(&mut self, state: &str) -> Result<(), OptionsError> {
-        let wrong = || OptionsError::Limit("recovery is not what Recovery::state gives".to_string());
+        let wrong = || OptionsError::Recovery;
         let state: State = serde_json::from_str(state).map_err(|_| wrong())?;
         self.sessions = state.sessions;
         self.inbox.continue_after(state.last_question);

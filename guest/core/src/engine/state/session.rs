@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -115,20 +116,37 @@ struct RawInfo {
     version: String,
 }
 
-impl Server {
-    /// Reads an initialize result; an error says what is wrong with it.
-    pub fn parse(result: &str) -> Result<Self, String> {
-        if !result.trim_start().starts_with('{') {
-            return Err(String::from("the initialize result is not an object"));
+/// Why an initialize result is none. Its `Display` is for people.
+#[derive(Debug)]
+pub(crate) enum ResultError {
+    NotAnObject,
+    Form(serde_json::Error),
+    Version,
+}
+
+impl fmt::Display for ResultError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnObject => to.write_str("the initialize result is not an object"),
+            Self::Form(error) => write!(to, "the initialize result is not one: {error}"),
+            Self::Version => to.write_str("the initialize result names a protocol version that is not one"),
         }
-        let raw: RawResult = serde_json::from_str(result)
-            .map_err(|error| alloc::format!("the initialize result is not one: {error}"))?;
+    }
+}
+
+impl Server {
+    /// Reads an initialize result.
+    pub fn parse(result: &str) -> Result<Self, ResultError> {
+        if !result.trim_start().starts_with('{') {
+            return Err(ResultError::NotAnObject);
+        }
+        let raw: RawResult = serde_json::from_str(result).map_err(ResultError::Form)?;
         let text = |value: Option<&RawValue>| value.map_or_else(String::new, |value| canonical_value(value.get()));
         let can: RawCapabilities = raw.capabilities.and_then(|value| object(value.get())).unwrap_or_default();
         let info: RawInfo = raw.server_info.and_then(|value| object(value.get())).unwrap_or_default();
         // The version goes into a header of every request that follows.
         if !crate::wire::http::header_value_ok(&raw.protocol_version) || raw.protocol_version.len() > 64 {
-            return Err(String::from("the initialize result names a protocol version that is not one"));
+            return Err(ResultError::Version);
         }
         Ok(Self {
             version: raw.protocol_version,

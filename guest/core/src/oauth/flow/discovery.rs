@@ -59,7 +59,9 @@ impl Oauth {
         if response.status == 200 {
             match ResourceMetadata::parse(&response.body, &self.server) {
                 Ok(metadata) => return self.on_resource_known(metadata),
-                Err(Misfit::Contradiction(text)) => return self.fail(failure(FailureKind::Untrusted, text)),
+                Err(Misfit::Contradiction(what)) => {
+                    return self.fail(failure(FailureKind::Untrusted, what.to_string()));
+                }
                 Err(Misfit::NotMetadata(what)) => {
                     let named = self.challenge.resource_metadata.as_deref().and_then(|url| Url::parse(url).ok());
                     // Many servers answer any path with a page; but not the one that they name themselves.
@@ -81,7 +83,7 @@ impl Oauth {
         let issuer = locations::origin(&self.server);
         match Url::parse(&issuer) {
             Ok(url) => self.ask_server(issuer, true, &url),
-            Err(problem) => self.fail(failure(FailureKind::Untrusted, problem)),
+            Err(problem) => self.fail(failure(FailureKind::Untrusted, problem.to_string())),
         }
     }
 
@@ -108,7 +110,9 @@ impl Oauth {
         if response.status == 200 {
             match ServerMetadata::parse(&response.body, &issuer, guessed, &self.server) {
                 Ok(metadata) => return self.on_server_known(metadata),
-                Err(Misfit::Contradiction(text)) => return self.fail(failure(FailureKind::Untrusted, text)),
+                Err(Misfit::Contradiction(what)) => {
+                    return self.fail(failure(FailureKind::Untrusted, what.to_string()));
+                }
                 Err(Misfit::NotMetadata(_)) => {}
             }
         }

@@ -13,8 +13,8 @@ use core::fmt;
 
 use super::answer::TokenAnswer;
 use super::api::{
-    Config, Event, Failure, FailureKind, Grant, Input, Method, Output, Page, Request, RequestId, Resource, Response,
-    Token,
+    Config, ConfigError, Event, Failure, FailureKind, Grant, Input, Method, Output, Page, Request, RequestId, Resource,
+    Response, Token,
 };
 use super::challenge::Challenge;
 use super::locations;
@@ -172,28 +172,25 @@ struct Device {
 }
 
 impl Oauth {
-    /// Checks the configuration. `seed` must be secret and random: what protects a sign-in is made from it. The error says
-    /// what is wrong, for people.
-    pub fn new(config: Config, seed: [u8; 32]) -> Result<Self, String> {
-        let server = Url::parse(&config.server_url)?;
+    /// Checks the configuration. `seed` must be secret and random: what protects a sign-in is made from it.
+    pub fn new(config: Config, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        let server = Url::parse(&config.server_url).map_err(ConfigError::ServerUrl)?;
         if config.grant == Grant::ClientCredentials && config.client.as_ref().is_none_or(|c| c.secret.is_none()) {
-            return Err("the grant `client credentials` needs a client id and its secret".to_string());
+            return Err(ConfigError::NoClientSecret);
         }
         if let Some(url) = &config.client_metadata_url {
-            let url = Url::parse(url).map_err(|problem| format!("the client metadata URL is not usable: {problem}"))?;
+            let url = Url::parse(url).map_err(ConfigError::ClientMetadataUrl)?;
             if !url.https() || locations::path(&url) == "/" {
-                return Err("the client metadata URL must be https and have a path".to_string());
+                return Err(ConfigError::ClientMetadataForm);
             }
         }
         if let Some(url) = &config.server_metadata_url {
-            locations::allowed(url, &server).map_err(|problem| {
-                format!("the URL of the authorization server's metadata is not usable: {problem}")
-            })?;
+            locations::allowed(url, &server).map_err(ConfigError::ServerMetadataUrl)?;
         }
         if let Resource::Fixed(resource) = &config.resource
             && (resource.contains('#') || !resource.contains(':') || resource.chars().any(crate::text::is_invisible))
         {
-            return Err("the resource must be an absolute URI without a fragment (RFC 8707)".to_string());
+            return Err(ConfigError::Resource);
         }
         Ok(Self {
             server,
@@ -347,7 +344,7 @@ impl Oauth {
 
     fn read(&mut self, text: Option<&Secret>) {
         self.record = Record::parse(text.map(|text| text.0.as_str())).unwrap_or_else(|problem| {
-            self.outputs.push_back(Output::Event(Event::RecordUnusable(problem)));
+            self.outputs.push_back(Output::Event(Event::RecordUnusable(problem.to_string())));
             Record::default()
         });
     }

@@ -12,7 +12,7 @@ use super::tokens::post_form;
 use super::{Call, Device, Goal, Oauth, Parts, Pending, Purpose, Step, failure, page};
 use crate::SECOND;
 use crate::oauth::CALLBACK_PATH;
-use crate::oauth::answer::{DeviceAnswer, Refused, Registered, TokenAnswer};
+use crate::oauth::answer::{AnswerError, DeviceAnswer, Refused, Registered, TokenAnswer};
 use crate::oauth::api::{Failure, FailureKind, Grant, Method, Output, Page, RedirectHost, Response};
 use crate::oauth::locations;
 use crate::oauth::metadata::AuthMethod;
@@ -387,7 +387,8 @@ impl Oauth {
         }
         let answer = DeviceAnswer::parse(&response.body).and_then(|answer| {
             let url = answer.complete.clone().unwrap_or_else(|| answer.uri.clone());
-            locations::allowed(&url, &self.server).map(|url| (answer, url.to_string()))
+            let url = locations::allowed(&url, &self.server).map_err(AnswerError::Address)?;
+            Ok((answer, url.to_string()))
         });
         let (answer, url) = match answer {
             Ok(answer) => answer,

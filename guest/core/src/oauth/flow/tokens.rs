@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Call, Goal, Oauth, Parts, Purpose, failure};
 use crate::oauth::answer::{Refused, TokenAnswer};
 use crate::oauth::api::{Event, Failure, FailureKind, Method, Response};
-use crate::oauth::locations;
+use crate::oauth::locations::{self, AddressError};
 use crate::oauth::metadata::AuthMethod;
 use crate::oauth::pkce;
 use crate::oauth::record::{Client, Freshness, Tokens};
@@ -52,7 +52,7 @@ impl Oauth {
     }
 
     fn refresh_request(&self) -> Result<Parts, Failure> {
-        let untrusted = |problem: String| {
+        let untrusted = |problem: AddressError| {
             failure(FailureKind::Untrusted, format!("the stored token endpoint cannot be used: {problem}"))
         };
         let endpoint = locations::allowed(&self.record.token_endpoint, &self.server).map_err(untrusted)?;

@@ -1,16 +1,22 @@
 //! What was found.
 
-use std::time::Duration;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
 
-use mcp_reconnect::Transport;
-use mcp_reconnect::oauth::Description;
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::Transport;
+
+/// A certificate that ends sooner is a problem, in days.
+const SOON: i64 = 14;
 
 /// The result in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub(super) enum Verdict {
     /// All is well.
     Ok,
     /// It works, with a problem.
@@ -25,7 +31,7 @@ pub enum Outcome {
     NotMcp,
 }
 
-impl Outcome {
+impl Verdict {
     /// The exit code that says it.
     pub fn exit_code(self) -> u8 {
         match self {
@@ -40,7 +46,7 @@ impl Outcome {
 
 /// The server as it names itself.
 #[derive(Debug, Serialize)]
-pub struct Server {
+pub(super) struct Server {
     pub name: String,
     pub version: String,
     /// Whether it has instructions for the model.
@@ -49,7 +55,7 @@ pub struct Server {
 
 /// The length of a list.
 #[derive(Debug, Serialize)]
-pub struct Count {
+pub(super) struct Count {
     pub count: usize,
     /// Whether it was read to its end.
     pub complete: bool,
@@ -57,7 +63,7 @@ pub struct Count {
 
 /// Round trips of the heartbeat's ping, in milliseconds.
 #[derive(Debug, Serialize)]
-pub struct Ping {
+pub(super) struct Ping {
     pub count: usize,
     pub median_ms: f64,
     pub min_ms: f64,
@@ -66,14 +72,14 @@ pub struct Ping {
 
 /// The standalone stream of Streamable HTTP.
 #[derive(Debug, Serialize)]
-pub struct EventStream {
+pub(super) struct EventStream {
     pub offered: bool,
     pub status: u16,
 }
 
 /// Whether an answer that was cut off can be had again.
 #[derive(Debug, Serialize)]
-pub struct Resumable {
+pub(super) struct Resumable {
     pub resumable: bool,
     /// Whether its events carry ids.
     pub event_ids: bool,
@@ -84,7 +90,7 @@ pub struct Resumable {
 
 /// What the server answers to a session id that it never gave.
 #[derive(Debug, Serialize)]
-pub struct DeadSession {
+pub(super) struct DeadSession {
     /// What that means to the bridge.
     pub verdict: &'static str,
     /// Whether it is taken for a lost session.
@@ -96,7 +102,7 @@ pub struct DeadSession {
 
 /// Whether the requests of a session reach the server that began it, over connections of their own too.
 #[derive(Debug, Serialize)]
-pub struct Stickiness {
+pub(super) struct Stickiness {
     pub asked: usize,
     /// Requests that were answered as if there were no such session.
     pub lost: usize,
@@ -104,29 +110,32 @@ pub struct Stickiness {
 
 /// The end of a session.
 #[derive(Debug, Serialize)]
-pub struct Goodbye {
+pub(super) struct Goodbye {
     pub accepted: bool,
     pub status: u16,
 }
 
 /// What the server wants.
 #[derive(Debug, Serialize)]
-pub struct Credentials {
+pub(super) struct Credentials {
     pub status: u64,
     pub challenge: String,
 }
 
-/// What is stored of a sign-in to the server. Never a token.
-#[derive(Debug, Serialize)]
+/// What is stored of a sign-in to the server. Never a token. The names of the fields are those in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SignIn {
+    /// Whether there is a token.
     pub signed_in: bool,
     /// The authorization server.
     pub issuer: Option<String>,
     /// Who signed in, as the authorization server names them.
     pub who: Option<String>,
+    /// The token's scopes.
     pub scopes: Vec<String>,
     /// When the token ends, in seconds since 1970.
     pub expires_at: Option<u64>,
+    /// Whether it can be replaced without a person.
     pub refreshable: bool,
     /// Why there is no good token.
     pub problem: Option<String>,
@@ -137,39 +146,28 @@ pub struct SignIn {
     pub summary: String,
 }
 
-impl SignIn {
-    /// What is known of it.
-    pub fn of(stored: &Description, problem: Option<String>, command: String) -> Self {
-        Self {
-            signed_in: stored.has_token,
-            issuer: Some(stored.issuer.clone()).filter(|issuer| !issuer.is_empty()),
-            who: stored.who.clone(),
-            scopes: stored.scopes.clone(),
-            expires_at: stored.expires_at,
-            refreshable: stored.refreshable,
-            problem,
-            command,
-            summary: crate::login::summary(stored),
-        }
-    }
-}
-
-/// TLS, and the server's certificate.
-#[derive(Debug, Serialize)]
+/// TLS, and the server's certificate. The names of the fields are those in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tls {
+    /// The version, as `TLS 1.3`.
     pub version: String,
+    /// The application protocol (ALPN), where the server chose one.
     pub alpn: Option<String>,
+    /// The cipher suite, by its name in rustls.
     pub cipher_suite: String,
+    /// Whose the certificate is.
     pub subject: Option<String>,
+    /// Who issued it.
     pub issuer: Option<String>,
-    /// When the certificate ends, RFC 3339.
+    /// When it ends, RFC 3339.
     pub not_after: Option<String>,
+    /// Whole days until then.
     pub days_left: Option<i64>,
 }
 
 /// Everything that was found. The names of the fields are those in `--json`: stable; more may come.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Without user info and query, which may hold secrets.
     pub url: String,
     #[serde(serialize_with = "transport")]
@@ -202,23 +200,22 @@ pub struct Report {
     pub seconds: f64,
     /// Why nothing could be asked.
     #[serde(skip)]
-    pub failure: Option<Outcome>,
+    pub failure: Option<Verdict>,
 }
 
 fn transport<S: serde::Serializer>(transport: &Option<Transport>, serializer: S) -> Result<S::Ok, S::Error> {
     let name = transport.map(|transport| match transport {
         Transport::StreamableHttp => "streamable-http",
         Transport::HttpSse => "http+sse",
-        Transport::Other => "other",
     });
     name.serialize(serializer)
 }
 
 impl Report {
     /// Nothing is known yet.
-    pub fn new(url: &str) -> Self {
+    pub fn new(url: String) -> Self {
         Self {
-            url: crate::cli::args::shown_url(url),
+            url,
             transport: None,
             protocol_version: None,
             versions_without_sessions: None,
@@ -248,6 +245,14 @@ impl Report {
         }
     }
 
+    /// What TLS is like, where there is any.
+    pub fn saw_tls(&mut self, tls: Option<Tls>) {
+        if let Some(days) = tls.as_ref().and_then(|tls| tls.days_left).filter(|days| *days < SOON) {
+            self.problem(format!("the server's certificate ends in {days} days"));
+        }
+        self.tls = tls;
+    }
+
     /// Something that a person should mend.
     pub fn problem(&mut self, text: String) {
         self.problems.push(text);
@@ -259,8 +264,8 @@ impl Report {
     }
 
     /// Nothing could be asked.
-    pub fn fail(&mut self, outcome: Outcome, reason: String) {
-        self.failure = Some(outcome);
+    pub fn fail(&mut self, verdict: Verdict, reason: String) {
+        self.failure = Some(verdict);
         self.problem(reason);
     }
 
@@ -268,29 +273,29 @@ impl Report {
     pub fn out_of_time(&mut self, step: &str, limit: Duration) {
         let limit = limit.as_secs_f64();
         if self.server.is_none() {
-            self.fail(Outcome::Unreachable, format!("no MCP session could be opened within {limit} s (--timeout)"));
+            self.fail(Verdict::Unreachable, format!("no MCP session could be opened within {limit} s (--timeout)"));
         } else {
             self.problem(format!("not everything was checked within {limit} s (--timeout); under way was: {step}"));
         }
     }
 
     /// The result in one word.
-    pub fn outcome(&self) -> Outcome {
+    pub fn verdict(&self) -> Verdict {
         match self.failure {
             Some(failure) => failure,
-            None if self.problems.is_empty() => Outcome::Ok,
-            None => Outcome::Degraded,
+            None if self.problems.is_empty() => Verdict::Ok,
+            None => Verdict::Degraded,
         }
     }
 
     /// For machines.
     pub fn json(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_else(|error| json!({ "error": error.to_string() }));
-        value["outcome"] = json!(self.outcome());
-        value["exit_code"] = json!(self.outcome().exit_code());
+        value["outcome"] = json!(self.verdict());
+        value["exit_code"] = json!(self.verdict().exit_code());
         let mut text = String::new();
         for c in format!("{value:#}\n").chars() {
-            if c != '\n' && mcp_reconnect_core::text::is_invisible(c) {
+            if c != '\n' && crate::text::is_invisible(c) {
                 // Nothing is lost to a machine, and a terminal sees no order.
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     text.push_str(&format!("\\u{unit:04x}"));

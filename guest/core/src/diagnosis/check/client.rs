@@ -1,18 +1,21 @@
-//! A plain MCP client over the library.
+//! A plain MCP client over the host's connection.
 
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use mcp_reconnect::{Event, OpenError, Options, Receiver, Sender, SessionInfo, Transport};
-use mcp_reconnect_core::{diagnosis, errors};
 use serde_json::{Value, json};
 
 use super::report::{Count, Report, Server};
+use super::{Happening, Host, Outcome, Session, Step};
+use crate::{Transport, diagnosis, errors};
 
 /// The most pages of a list that are asked for.
 const MAX_PAGES: usize = 50;
 
 /// Why there is no session.
-pub enum Trouble {
+pub(super) enum Trouble {
     /// No connection, or nothing came over it.
     Unreachable(String),
     /// 401 or 403.
@@ -25,12 +28,12 @@ pub enum Trouble {
     NotMcp(String),
 }
 
-/// A connection of the library, asked one question at a time.
-pub struct Client {
-    sender: Sender,
-    receiver: Receiver,
+/// What is known of the connection, which is asked one question at a time.
+#[derive(Default)]
+pub(super) struct Client {
+    closing: bool,
     next: u64,
-    session: Option<SessionInfo>,
+    session: Option<Session>,
     /// Why the last attempt to connect came to nothing.
     unreachable: Option<String>,
     /// The demand for other credentials that is not answered yet: status and challenge.
@@ -52,24 +55,16 @@ enum Answer {
 }
 
 impl Client {
-    /// Opens a connection; makes no contact yet.
-    pub async fn open(options: Options, limit: Duration) -> Result<Self, OpenError> {
-        let options =
-            options.heartbeat(None).start_timeout(None).hold_timeout(limit).run_timeout(limit).response_timeout(limit);
-        let (sender, receiver) = mcp_reconnect::connect(options).await?;
-        Ok(Self { sender, receiver, next: 1, session: None, unreachable: None, unauthorized: None, losses: Vec::new() })
-    }
-
     /// The transport and the protocol version, once there is a session.
     pub fn session(&self) -> Option<(Transport, String)> {
         self.session.as_ref().map(|session| (session.transport, session.protocol_version.clone()))
     }
 
     /// The handshake.
-    pub async fn initialize(&mut self, report: &mut Report) -> Result<(), Trouble> {
+    pub async fn initialize(&mut self, host: &Host, report: &mut Report) -> Result<(), Trouble> {
         let text = diagnosis::initialize("mcp-reconnect-check", env!("CARGO_PKG_VERSION"));
         self.next = 2;
-        let result = match self.ask("1", text).await {
+        let result = match self.ask(host, "1", text).await {
             Answer::Result(result) => result,
             Answer::None(reason) => return Err(Trouble::Unreachable(reason)),
             Answer::Error { code, message, data } => return Err(trouble(code, message, &data)),
@@ -83,13 +78,13 @@ impl Client {
         report.protocol_version = Some(text(&result["protocolVersion"]));
         report.capabilities = result["capabilities"].clone();
         let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        if self.sender.send(initialized).await.is_err() {
+        if host.send(initialized.to_owned()).await != Outcome::Done {
             return Err(Trouble::Unreachable("the connection was closed".into()));
         }
         while self.session.is_none() {
-            match self.receiver.receive().await {
-                Some(event) => drop(self.note(event)),
-                None => return Err(Trouble::Unreachable("the connection was closed".into())),
+            match host.receive().await {
+                Happening::Closed => return Err(Trouble::Unreachable("the connection was closed".into())),
+                event => drop(self.note(event)),
             }
             if let Some((status, challenge)) = self.unauthorized.take() {
                 return Err(Trouble::Unauthorized { status, challenge });
@@ -106,27 +101,27 @@ impl Client {
     }
 
     /// Counts what the server offers.
-    pub async fn lists(&mut self, report: &mut Report) {
+    pub async fn lists(&mut self, host: &Host, report: &mut Report) {
         let offers = |name: &str| report.capabilities.get(name).is_some();
         let (tools, prompts, resources) = (offers("tools"), offers("prompts"), offers("resources"));
         if tools {
-            report.tools = self.count("tools/list", "tools", report).await;
+            report.tools = self.count(host, "tools/list", "tools", report).await;
         }
         if prompts {
-            report.prompts = self.count("prompts/list", "prompts", report).await;
+            report.prompts = self.count(host, "prompts/list", "prompts", report).await;
         }
         if resources {
-            report.resources = self.count("resources/list", "resources", report).await;
-            report.resource_templates = self.count("resources/templates/list", "resourceTemplates", report).await;
+            report.resources = self.count(host, "resources/list", "resources", report).await;
+            report.resource_templates = self.count(host, "resources/templates/list", "resourceTemplates", report).await;
         }
     }
 
-    async fn count(&mut self, method: &str, of: &str, report: &mut Report) -> Option<Count> {
+    async fn count(&mut self, host: &Host, method: &str, of: &str, report: &mut Report) -> Option<Count> {
         let mut count = Count { count: 0, complete: false };
         let mut cursor = Value::Null;
         for _ in 0..MAX_PAGES {
             let params = if cursor.is_null() { json!({}) } else { json!({ "cursor": cursor }) };
-            match self.request(method, params).await {
+            match self.request(host, method, params).await {
                 Answer::Result(page) => {
                     let Some(items) = page[of].as_array() else {
                         report.problem(format!("{method} gives no list of {of}"));
@@ -168,24 +163,31 @@ impl Client {
         }
     }
 
-    /// Ends the session on the server.
-    pub async fn close(mut self) {
-        self.sender.close().await;
-        while self.receiver.receive().await.is_some() {}
+    /// Begins to end the session on the server, unless that has begun.
+    pub async fn close(&mut self, host: &Host) -> bool {
+        let begins = !core::mem::replace(&mut self.closing, true);
+        if begins {
+            host.step(super::END, |_| Step::Close).await;
+        }
+        begins
     }
 
-    async fn request(&mut self, method: &str, params: Value) -> Answer {
+    async fn request(&mut self, host: &Host, method: &str, params: Value) -> Answer {
         let id = self.next.to_string();
         self.next += 1;
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{},"params":{params}}}"#, json!(method));
-        self.ask(&id, text).await
+        self.ask(host, &id, text).await
     }
 
-    async fn ask(&mut self, id: &str, text: String) -> Answer {
-        if self.sender.send(text).await.is_err() {
+    async fn ask(&mut self, host: &Host, id: &str, text: String) -> Answer {
+        if host.send(text).await != Outcome::Done {
             return Answer::None("the connection is closed".into());
         }
-        while let Some(event) = self.receiver.receive().await {
+        loop {
+            let event = host.receive().await;
+            if event == Happening::Closed {
+                return Answer::None("the connection was closed".into());
+            }
             if let Some(message) = self.note(event)
                 && message["id"].as_u64().is_some_and(|number| number.to_string() == id)
                 && message.get("method").is_none()
@@ -199,18 +201,17 @@ impl Client {
                 return Answer::None(reason);
             }
         }
-        Answer::None("the connection was closed".into())
     }
 
     /// Takes note of an event; gives the message in it.
-    fn note(&mut self, event: Event) -> Option<Value> {
+    fn note(&mut self, event: Happening) -> Option<Value> {
         match event {
-            Event::Message(text) => return serde_json::from_str(&text).ok(),
-            Event::Connected(session) => self.session = Some(session),
-            Event::Reconnecting { reason, .. } => self.unreachable = Some(reason),
-            Event::CredentialsNeeded { status, challenge } => self.unauthorized = Some((status.into(), challenge)),
-            Event::Disconnected { reason, .. } => self.losses.push(reason),
-            _ => {}
+            Happening::Message(text) => return serde_json::from_str(&text).ok(),
+            Happening::Connected(session) => self.session = Some(session),
+            Happening::Reconnecting(reason) => self.unreachable = Some(reason),
+            Happening::CredentialsNeeded { status, challenge } => self.unauthorized = Some((status.into(), challenge)),
+            Happening::Disconnected(reason) => self.losses.push(reason),
+            Happening::Other | Happening::Closed => {}
         }
         None
     }

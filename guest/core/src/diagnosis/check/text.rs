@@ -1,8 +1,13 @@
 //! The result for people.
 
-use std::fmt::Write;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
 
-use super::report::{Count, Outcome, Report};
+use super::report::{Count, Report, Verdict};
+use crate::Transport;
 
 /// The width of the left column.
 const LEFT: usize = 14;
@@ -10,7 +15,7 @@ const LEFT: usize = 14;
 const LONGEST: usize = 300;
 
 /// The result, a line a fact.
-pub fn of(report: &Report) -> String {
+pub(super) fn of(report: &Report) -> String {
     let mut text = format!("{}\n\n", clean(&report.url));
     for (name, value) in facts(report) {
         let _ = writeln!(text, "  {name:LEFT$} {}", clean(&value));
@@ -21,16 +26,16 @@ pub fn of(report: &Report) -> String {
     for note in &report.notes {
         let _ = writeln!(text, "  {:LEFT$} {}", "note", clean(note));
     }
-    let verdict = match report.outcome() {
-        Outcome::Ok => "All is well.",
-        Outcome::Degraded => "It works, with a problem.",
-        Outcome::Unreachable => "The server cannot be reached.",
-        Outcome::Unauthorized => match sign_in(report) {
+    let verdict = match report.verdict() {
+        Verdict::Ok => "All is well.",
+        Verdict::Degraded => "It works, with a problem.",
+        Verdict::Unreachable => "The server cannot be reached.",
+        Verdict::Unauthorized => match sign_in(report) {
             Some(command) => &format!("The server wants a sign-in: {command}"),
             None => "The server wants other credentials: give them with --header 'Authorization: Bearer …'.",
         },
-        Outcome::Broken => "It is an MCP server, and no session can be made with it.",
-        Outcome::NotMcp => "There is no MCP server at this URL.",
+        Verdict::Broken => "It is an MCP server, and no session can be made with it.",
+        Verdict::NotMcp => "There is no MCP server at this URL.",
     };
     let _ = writeln!(text, "\n{verdict}");
     text
@@ -39,7 +44,7 @@ pub fn of(report: &Report) -> String {
 /// The command that signs in, where the server wants a token of the kind that this gives.
 fn sign_in(report: &Report) -> Option<&str> {
     let challenge = &report.credentials.as_ref()?.challenge;
-    let is_bearer = mcp_reconnect_core::oauth::Challenge::parse(challenge).is_some();
+    let is_bearer = crate::oauth::Challenge::parse(challenge).is_some();
     Some(report.sign_in.as_ref()?.command.as_str()).filter(|_| is_bearer)
 }
 
@@ -51,6 +56,10 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         "transport",
         report.transport.map(|transport| {
             let over = report.http_version.as_deref().map_or_else(String::new, |version| format!(" ({version})"));
+            let transport = match transport {
+                Transport::StreamableHttp => "Streamable HTTP",
+                Transport::HttpSse => "HTTP+SSE",
+            };
             format!("{transport}, MCP {}{over}", report.protocol_version.as_deref().unwrap_or_default())
         }),
     );
@@ -155,7 +164,7 @@ fn count(count: &Count) -> String {
 
 /// Text that may come from a server: bounded, on one line, and with nothing in it that a terminal would obey.
 fn clean(text: &str) -> String {
-    mcp_reconnect_core::text::visible(text, LONGEST)
+    crate::text::visible(text, LONGEST)
 }
 
 #[cfg(test)]
@@ -164,9 +173,9 @@ mod tests {
 
     #[test]
     fn nothing_of_a_server_reaches_the_terminal_as_an_order() {
-        let mut report = Report::new("http://h/mcp?key=s3cret");
+        let mut report = Report::new("http://h/mcp".to_owned());
         report.note("a\x1b[2Jb\nc".to_owned());
         let text = of(&report);
-        assert!(text.contains("a\u{FFFD}[2Jb\u{FFFD}c") && !text.contains("s3cret"), "{text}");
+        assert!(text.contains("a\u{FFFD}[2Jb\u{FFFD}c"), "{text}");
     }
 }

@@ -1,15 +1,17 @@
-//! A second session beside the client's, made of single requests, to see how the server treats sessions and streams. What
-//! to ask, and what an answer means, is the core's; here the requests are made.
+//! A second session beside the client's, made of single requests, to see how the server treats sessions and streams. How a request
+//! is built, and what its answer means, says [`diagnosis::Survey`].
 
-use std::time::{Duration, Instant};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
 
-use mcp_reconnect::probe::{Probe, Response};
-use mcp_reconnect::{HttpOptions, Transport};
-use mcp_reconnect_core::diagnosis::{self, Answer, DeadSession, Resumption};
-use mcp_reconnect_core::{self as core, Method, Request};
-
-use super::progress::Progress;
 use super::report::{self, EventStream, Goodbye, Ping, Report, Resumable, Stickiness};
+use super::{Config, Host, Outcome, Step, Via};
+use crate::diagnosis::{self, Answer, DeadSession, Resumption};
+use crate::url::UrlError;
+use crate::{Request, Transport};
 
 /// How long an answer may take. A POST to a dead session of some servers is never answered.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -21,54 +23,29 @@ const CONNECTIONS: usize = 4;
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// The session.
-pub struct Survey {
-    core: diagnosis::Survey,
-    probe: Probe,
-    http: HttpOptions,
-    url: String,
+pub(super) struct Questions {
+    survey: diagnosis::Survey,
     /// The stream of HTTP+SSE, on which everything comes, and with which its session ends.
-    stream: Option<(Answer, Response)>,
+    stream: Option<Answer>,
     open: bool,
     /// How its requests fared, and what the first of those was answered that were answered as if there were no such session.
     stickiness: Stickiness,
     stray: Option<String>,
 }
 
-impl Survey {
+impl Questions {
     /// Makes no contact yet.
-    pub fn new(
-        options: &HttpOptions,
-        url: &str,
-        headers: Vec<(String, String)>,
-        transport: Transport,
-        version: &str,
-    ) -> Result<Self, String> {
-        let transport = match transport {
-            Transport::StreamableHttp => core::Transport::StreamableHttp,
-            Transport::HttpSse => core::Transport::HttpSse,
-            Transport::Other => return Err("the transport is newer than this program".to_owned()),
-        };
-        let probe = Probe::new(options, url).map_err(|error| error.to_string())?;
-        let core = diagnosis::Survey::new(url, headers, transport, version)?;
-        let (http, url) = (options.clone(), url.to_owned());
-        Ok(Self {
-            core,
-            probe,
-            http,
-            url,
-            stream: None,
-            open: false,
-            stickiness: Stickiness { asked: 0, lost: 0 },
-            stray: None,
-        })
+    pub fn new(config: &Config, transport: Transport, version: &str) -> Result<Self, UrlError> {
+        let survey = diagnosis::Survey::new(&config.url, config.headers.clone(), transport, version)?;
+        Ok(Self { survey, stream: None, open: false, stickiness: Stickiness { asked: 0, lost: 0 }, stray: None })
     }
 
     /// Asks everything.
-    pub async fn run(&mut self, report: &mut Report, progress: &mut Progress) {
-        progress.step("ask for versions without sessions");
-        self.discover(report).await;
-        progress.step("open a second session");
-        let opened = match self.open(report).await {
+    pub async fn run(&mut self, host: &Host, report: &mut Report) {
+        host.progress("ask for versions without sessions");
+        self.discover(host, report).await;
+        host.progress("open a second session");
+        let opened = match self.open(host, report).await {
             Ok(opened) => opened,
             Err(_) if report.versions_without_sessions.as_ref().is_some_and(|versions| !versions.is_empty()) => {
                 return report.note(
@@ -79,75 +56,77 @@ impl Survey {
             }
             Err(problem) => return report.problem(format!("a second session could not be opened: {problem}")),
         };
-        progress.step("ping");
-        let pinged = self.pings(report).await;
-        progress.step("ask over other connections");
-        self.connections(report).await;
-        progress.step("ask with a session id that does not exist");
-        self.dead_session(report).await;
-        if let Some(request) = self.core.event_stream() {
-            progress.step("ask for the event stream");
-            match self.make(request, SILENCE).await {
+        host.progress("ping");
+        let pinged = self.pings(host, report).await;
+        host.progress("ask over other connections");
+        self.connections(host, report).await;
+        host.progress("ask with a session id that does not exist");
+        self.dead_session(host, report).await;
+        if let Some(request) = self.survey.event_stream() {
+            host.progress("ask for the event stream");
+            match make(host, request, SILENCE).await {
                 Ok((answer, _)) => {
                     report.event_stream =
                         Some(EventStream { offered: answer.is_event_stream(), status: answer.status() });
                 }
                 Err(problem) => report.problem(format!("the GET of the event stream was not answered: {problem}")),
             }
-            progress.step("ask for a stream again");
-            self.resume(pinged.filter(Answer::has_event_ids).unwrap_or(opened), report).await;
-            progress.step("look at compression");
-            self.compression(report).await;
+            host.progress("ask for a stream again");
+            self.resume(host, pinged.filter(Answer::has_event_ids).unwrap_or(opened), report).await;
+            host.progress("look at compression");
+            self.compression(host, report).await;
         } else {
             report.note("HTTP+SSE: an answer that is cut off cannot be had again; its outcome is then unknown".into());
         }
     }
 
     /// Which versions without sessions the server speaks.
-    async fn discover(&mut self, report: &mut Report) {
-        let Some(request) = self.core.discover() else { return };
-        if let Ok((answer, response)) = self.make(request, PATIENCE).await {
-            report.http_version = Some(response.version.clone());
+    async fn discover(&mut self, host: &Host, report: &mut Report) {
+        let Some(request) = self.survey.discover() else { return };
+        if let Ok((answer, version)) = make(host, request, PATIENCE).await {
+            report.http_version = Some(version);
             report.versions_without_sessions = Some(answer.versions_without_sessions().to_vec());
         }
     }
 
     /// Opens the session; gives the answer that did.
-    async fn open(&mut self, report: &mut Report) -> Result<Answer, String> {
+    async fn open(&mut self, host: &Host, report: &mut Report) -> Result<Answer, String> {
         let initialize = diagnosis::initialize("mcp-reconnect-check", env!("CARGO_PKG_VERSION"));
-        let (answer, response) = loop {
-            let (answer, response) = self.make(self.core.open(&initialize), PATIENCE).await?;
-            report.http_version = Some(response.version.clone());
-            if !self.core.redirected(&answer) {
-                break (answer, response);
+        let answer = loop {
+            let request = self.survey.open(&initialize);
+            let (answer, version) =
+                Making { is_stream: self.survey.has_stream(), ..Making::of(request) }.run(host).await?;
+            report.http_version = Some(version);
+            if !self.survey.redirected(&answer) {
+                break answer;
             }
         };
-        self.core.opened(&answer)?;
-        self.core.learn_cookies(&answer);
-        report.cookies = Some(answer.cookie_names().map(str::to_owned).collect());
+        self.survey.opened(&answer).map_err(|problem| problem.to_string())?;
+        self.survey.learn_cookies(&answer);
+        report.cookies = Some(answer.cookie_names().map(ToOwned::to_owned).collect());
         self.open = true;
-        if let Some(request) = self.core.initialize(&initialize) {
-            self.stream = Some((answer.clone(), response));
-            let result = self.answer_to(request).await?;
+        if let Some(request) = self.survey.initialize(&initialize) {
+            self.stream = Some(answer.clone());
+            let result = self.answer_to(host, Making::of(request)).await?;
             if !result.is_result() {
                 return Err(result.describe());
             }
         }
-        let (initialized, _) = self.make(self.core.initialized(), SILENCE).await?;
+        let (initialized, _) = make(host, self.survey.initialized(), SILENCE).await?;
         self.note(&initialized);
         Ok(answer)
     }
 
     /// How fast the server answers; gives the last answer.
-    async fn pings(&mut self, report: &mut Report) -> Option<Answer> {
+    async fn pings(&mut self, host: &Host, report: &mut Report) -> Option<Answer> {
         let (mut times, mut last) = (Vec::new(), None);
         for _ in 0..PINGS {
-            let request = self.core.ping();
-            let begun = Instant::now();
-            match self.answer_to(request).await {
+            let request = self.survey.ping();
+            let begun = host.now();
+            match self.answer_to(host, Making::of(request)).await {
                 Ok(answer) if answer.is_result() => {
                     self.note(&answer);
-                    times.push(begun.elapsed().as_secs_f64() * 1000.0);
+                    times.push((host.now() - begun).as_secs_f64() * 1000.0);
                     last = Some(answer);
                 }
                 Ok(answer) if self.note(&answer) => {}
@@ -171,7 +150,7 @@ impl Survey {
 
     /// Takes note of how a request of the session fared. True: as if there were no such session.
     fn note(&mut self, answer: &Answer) -> bool {
-        let lost = !answer.is_result() && self.core.is_lost(answer);
+        let lost = !answer.is_result() && self.survey.is_lost(answer);
         self.stickiness.asked += 1;
         self.stickiness.lost += usize::from(lost);
         if lost && self.stray.is_none() {
@@ -181,17 +160,13 @@ impl Survey {
     }
 
     /// Whether all requests of the session reach the server that began it.
-    async fn connections(&mut self, report: &mut Report) {
-        if self.core.ping_dead_session().is_none() {
+    async fn connections(&mut self, host: &Host, report: &mut Report) {
+        if self.survey.ping_dead_session().is_none() {
             return;
         }
         for _ in 0..CONNECTIONS {
-            let Ok(probe) = Probe::new(&self.http, &self.url) else { break };
-            let shared = std::mem::replace(&mut self.probe, probe);
-            let request = self.core.ping();
-            let answer = self.answer_to(request).await;
-            self.probe = shared;
-            match answer {
+            let request = self.survey.ping();
+            match self.answer_to(host, Making { via: Via::Dedicated, ..Making::of(request) }).await {
                 Ok(answer) => drop(self.note(&answer)),
                 Err(_) => break,
             }
@@ -212,18 +187,15 @@ impl Survey {
     }
 
     /// Whether answers are compressed although `identity` is asked for. A list is long enough for servers that spare short answers.
-    async fn compression(&mut self, report: &mut Report) {
+    async fn compression(&mut self, host: &Host, report: &mut Report) {
         let offered =
             ["tools", "prompts", "resources"].into_iter().find(|name| report.capabilities.get(name).is_some());
-        let Ok(probe) = Probe::undecoded(&self.http, &self.url) else { return };
-        let shared = std::mem::replace(&mut self.probe, probe);
         let request = match offered {
-            Some(of) => self.core.list(&format!("{of}/list")),
-            None => self.core.ping(),
+            Some(of) => self.survey.list(&format!("{of}/list")),
+            None => self.survey.ping(),
         };
-        let answer = self.make(request, PATIENCE).await;
-        self.probe = shared;
-        let Ok((answer, _)) = answer else { return };
+        let making = Making { via: Via::Undecoded, ..Making::of(request) };
+        let Ok((answer, _)) = making.run(host).await else { return };
         if let Some(coding) = answer.coding() {
             report.problem(format!(
                 "answers are compressed ({coding}) although identity is asked for: a compressed stream may come late, and the \
@@ -234,44 +206,45 @@ impl Survey {
     }
 
     /// The answer to `initialize` where no session came of one. `None`: there is none.
-    pub async fn first_answer(&mut self) -> Option<Answer> {
+    pub async fn first_answer(&mut self, host: &Host) -> Option<Answer> {
         let initialize = diagnosis::initialize("mcp-reconnect-check", env!("CARGO_PKG_VERSION"));
-        let (answer, _) = self.make(self.core.open(&initialize), SILENCE).await.ok()?;
+        let (answer, _) = make(host, self.survey.open(&initialize), SILENCE).await.ok()?;
         // It may be there again by now.
-        self.open = self.core.opened(&answer).is_ok();
+        self.open = self.survey.opened(&answer).is_ok();
         Some(answer)
     }
 
     /// Makes a request of the session and waits for its answer, wherever that comes.
-    async fn answer_to(&mut self, request: Request) -> Result<Answer, String> {
-        let Some((mut stream, mut response)) = self.stream.take() else {
-            return self.make(request, PATIENCE).await.map(|(answer, _)| answer);
+    async fn answer_to(&mut self, host: &Host, making: Making) -> Result<Answer, String> {
+        let Some(mut stream) = self.stream.take() else {
+            return making.run(host).await.map(|(answer, _)| answer);
         };
         stream.await_next();
-        let (posted, _) = self.make(request, SILENCE).await?;
+        let (posted, _) = Making { silence: SILENCE, ..making }.run(host).await?;
         if !(200..300).contains(&posted.status()) {
-            self.stream = Some((stream, response));
+            self.stream = Some(stream);
             return Ok(posted);
         }
-        let late = || format!("no answer within {} s", PATIENCE.as_secs());
         while !stream.is_enough() {
-            match tokio::time::timeout(PATIENCE, response.chunk()).await.map_err(|_| late())?? {
-                Some(bytes) => stream.feed(&bytes),
-                None => return Err("the event stream ended".into()),
+            match host.step(PATIENCE, |limit| Step::Read { of_stream: true, limit }).await {
+                Outcome::Bytes(bytes) => stream.feed(&bytes),
+                Outcome::Late => return Err(late()),
+                Outcome::Failed(problem) => return Err(problem),
+                _ => return Err("the event stream ended".into()),
             }
         }
         let answer = stream.clone();
-        self.stream = Some((stream, response));
+        self.stream = Some(stream);
         Ok(answer)
     }
 
-    async fn dead_session(&mut self, report: &mut Report) {
-        let Some(request) = self.core.ping_dead_session() else {
+    async fn dead_session(&mut self, host: &Host, report: &mut Report) {
+        let Some(request) = self.survey.ping_dead_session() else {
             return report
                 .note("the server gives no session ids: there is no session that a restart could lose".into());
         };
-        let answer = self.make(request, PATIENCE).await.ok().map(|(answer, _)| answer);
-        let verdict = self.core.judge_dead_session(answer.as_ref());
+        let answer = make(host, request, PATIENCE).await.ok().map(|(answer, _)| answer);
+        let verdict = self.survey.judge_dead_session(answer.as_ref());
         let says = answer.as_ref().map(Answer::describe);
         match verdict {
             DeadSession::Recognised | DeadSession::Busy => {}
@@ -287,7 +260,7 @@ impl Survey {
             )),
             DeadSession::Ignored => report.note("the server does not look at session ids".into()),
             // There the stream tells.
-            DeadSession::Silent if self.core.event_stream().is_none() => {}
+            DeadSession::Silent if self.survey.event_stream().is_none() => {}
             DeadSession::Silent => report.problem(
                 "the server takes messages to a session that it does not know in silence: after a restart only the \
                  heartbeat finds out"
@@ -309,15 +282,15 @@ impl Survey {
     }
 
     /// Asks for a stream again that was read already.
-    async fn resume(&mut self, read: Answer, report: &mut Report) {
-        let Some(request) = self.core.resume(&read) else {
+    async fn resume(&mut self, host: &Host, read: Answer, report: &mut Report) {
+        let Some(request) = self.survey.resume(&read) else {
             report.resumable = Some(Resumable { resumable: false, event_ids: false, result: None, status: None });
             return;
         };
         // What is given again may take its time; the reading ends with the first answer.
-        match self.make(request, PATIENCE).await {
+        match make(host, request, PATIENCE).await {
             Ok((answer, _)) => {
-                let result = self.core.judge_resume(&answer);
+                let result = self.survey.judge_resume(&answer);
                 if result == Resumption::Refused {
                     report.problem(format!(
                         "its events carry ids, but a GET with Last-Event-ID is refused ({})",
@@ -336,13 +309,15 @@ impl Survey {
     }
 
     /// Ends the session.
-    pub async fn close(&mut self, report: &mut Report) {
-        self.stream = None;
-        if !std::mem::take(&mut self.open) {
+    pub async fn close(&mut self, host: &Host, report: &mut Report) {
+        if self.survey.has_stream() {
+            host.step(PATIENCE, |_| Step::EndStream).await;
+        }
+        if !core::mem::take(&mut self.open) {
             return;
         }
-        let Some(request) = self.core.delete() else { return };
-        match self.make(request, SILENCE).await {
+        let Some(request) = self.survey.delete() else { return };
+        match make(host, request, SILENCE).await {
             Ok((answer, _)) => {
                 let accepted = (200..300).contains(&answer.status());
                 if !accepted && self.stray.is_none() {
@@ -356,30 +331,50 @@ impl Survey {
             Err(problem) => report.problem(format!("the end of a session was not answered: {problem}")),
         }
     }
+}
 
-    /// Makes a request and reads what matters of the response; a stream may be silent for `silence`.
-    async fn make(&self, request: Request, silence: Duration) -> Result<(Answer, Response), String> {
-        let method = match request.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Delete => "DELETE",
-        };
-        let scheme = if request.https { "https" } else { "http" };
-        let url = format!("{scheme}://{}{}", request.authority, request.path);
-        let exchange = self.probe.request(method, &url, &request.headers, request.body);
-        let late = || format!("no answer within {} s", PATIENCE.as_secs());
-        let mut response = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| late())??;
-        let mut answer = Answer::new(response.status, &response.headers);
-        let end = Instant::now() + PATIENCE;
+/// How a request is made.
+struct Making {
+    request: Request,
+    via: Via,
+    is_stream: bool,
+    /// How long a stream may be silent.
+    silence: Duration,
+}
+
+impl Making {
+    fn of(request: Request) -> Self {
+        Self { request, via: Via::Shared, is_stream: false, silence: PATIENCE }
+    }
+
+    /// Makes it and reads what matters of the response; gives also the version of HTTP.
+    async fn run(self, host: &Host) -> Result<(Answer, String), String> {
+        let Self { request, via, is_stream, silence } = self;
+        let (status, headers, version) =
+            match host.step(PATIENCE, |limit| Step::Request { request, via, is_stream, limit }).await {
+                Outcome::Head { status, headers, version } => (status, headers, version),
+                Outcome::Failed(problem) => return Err(problem),
+                _ => return Err(late()),
+            };
+        let mut answer = Answer::new(status, &headers);
+        let end = host.now() + PATIENCE;
         while !answer.is_enough() {
             // A body that breaks off, or is silent, has said what it has to say; and some never stop to talk.
-            let left = end.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(silence.min(left), response.chunk()).await {
-                Ok(Ok(Some(bytes))) => answer.feed(&bytes),
+            let left = end - host.now();
+            match host.step(silence.min(left), |limit| Step::Read { of_stream: is_stream, limit }).await {
+                Outcome::Bytes(bytes) => answer.feed(&bytes),
                 _ => break,
             }
         }
         answer.end();
-        Ok((answer, response))
+        Ok((answer, version))
     }
+}
+
+async fn make(host: &Host, request: Request, silence: Duration) -> Result<(Answer, String), String> {
+    Making { silence, ..Making::of(request) }.run(host).await
+}
+
+fn late() -> String {
+    format!("no answer within {} s", PATIENCE.as_secs())
 }
