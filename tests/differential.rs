@@ -236,12 +236,7 @@ impl Shared {
             }
             (_, "tools/call") => {
                 self.update(key, |state| state.id = message["id"].to_string());
-                let posted = self.filled(case.posted.as_deref().unwrap_or("Accepted"), key);
-                let kind = case.content_type.as_deref().unwrap_or("text/plain");
-                let next = match case.status.unwrap_or(202) {
-                    204 => reply.send(204, &[], b""),
-                    status => reply.send(status, &[("content-type", kind)], &posted),
-                };
+                // First, so that nobody has to guess whether it still comes when the POST has failed.
                 if let Some(body) = &case.body {
                     let pieces = match body {
                         Pieces::One(piece) => std::slice::from_ref(piece),
@@ -253,7 +248,12 @@ impl Shared {
                         }
                     }
                 }
-                next
+                let posted = self.filled(case.posted.as_deref().unwrap_or("Accepted"), key);
+                let kind = case.content_type.as_deref().unwrap_or("text/plain");
+                match case.status.unwrap_or(202) {
+                    204 => reply.send(204, &[], b""),
+                    status => reply.send(status, &[("content-type", kind)], &posted),
+                }
             }
             (_, method) if !message["id"].is_null() && !method.is_empty() => {
                 event(r#"{"tools":[]}"#);

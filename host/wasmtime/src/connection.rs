@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::component::{Instance, headers_error, types, wit};
-use crate::exchange::Exchanges;
+use crate::exchange::{Exchanges, Report};
 use crate::http::HttpClient;
 use crate::options::Options;
 use crate::{Event, Level, OpenError, SendError, SetHeadersError, State, Status};
@@ -305,21 +305,25 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Tells the engine what its exchanges report.
+    /// Tells the engine what its exchanges report: first what came over the older ones, so that a stream of the server's is read
+    /// before the response to a POST that came at the same time.
     fn take_reports(&mut self, context: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut reports = Vec::new();
         let mut bytes = 0;
-        for count in 0..BATCH {
-            let Poll::Ready(reports) = self.exchanges.poll(context) else { return Ok(count > 0) };
-            for report in reports {
-                bytes += report.bytes();
-                // What the engine does not want to hear it passes over.
-                let _ = report.with_input(|input| self.instance.handle(input))?;
-            }
+        for _ in 0..BATCH {
+            let Poll::Ready(more) = self.exchanges.poll(context) else { break };
+            bytes += more.iter().map(Report::bytes).sum::<usize>();
+            reports.extend(more);
             if bytes >= BATCH_BYTES {
                 break;
             }
         }
-        Ok(true)
+        reports.sort_by_key(Report::exchange);
+        for report in &reports {
+            // What the engine does not want to hear it passes over.
+            let _ = report.with_input(|input| self.instance.handle(input))?;
+        }
+        Ok(!reports.is_empty())
     }
 
     fn take_commands(&mut self, context: &mut Context<'_>) -> Result<bool, Stop> {

@@ -60,6 +60,13 @@ impl Report {
         }
     }
 
+    /// The exchange.
+    pub(crate) fn exchange(&self) -> Id {
+        match self {
+            Self::Sent(id) | Self::Response(id, ..) | Self::Body(id, _) | Self::End(id) | Self::Failed(id, _) => *id,
+        }
+    }
+
     /// What it holds of a body, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         if let Self::Body(_, bytes) = self { bytes.len() } else { 0 }
