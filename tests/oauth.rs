@@ -430,7 +430,7 @@ fn a_clock_that_is_off_by_an_hour() {
 /// call runs, nobody has to sign in, and there is no storm of refreshes.
 #[test]
 fn a_wall_clock_that_jumps() {
-    let (server, home, clock) = (Guarded::expiring(Kind::Fastmcp, 6), Home::new(), Clock::new());
+    let (server, home, clock) = (Guarded::expiring(Kind::Fastmcp, 6), Home::new(), Clock::install());
     let mut command = Command::new(COMMAND);
     command.args([&server.url(), "--credentials-timeout", SIGN_IN, "--log", "trace"]);
     let mut bridge = Bridge::command(clock.give(home.environment(&mut command, "curl -sL")));

@@ -273,7 +273,8 @@ fn a_forged_history_is_found() {
     let answer_to = |id: &str| {
         let is = |line: &str| {
             let message: Value = serde_json::from_str(line).expect("JSON");
-            message.get("method").is_none() && message["id"].to_string() == id
+            let of = message["id"].to_string();
+            message.get("method").is_none() && of == id
         };
         good.received.iter().position(|(_, line)| is(line)).expect("it was answered")
     };

@@ -24,7 +24,7 @@ fn hours(bridge: &Bridge) -> i64 {
 /// and no fewer.
 #[test]
 fn a_wall_clock_that_jumps() {
-    let (mut server, clock) = (Script::http().start(), Clock::new());
+    let (mut server, clock) = (Script::http().start(), Clock::install());
     let mut command = command();
     command.arg(server.url()).args(["--heartbeat", "500ms", "--log", "trace,json"]);
     let mut bridge = Bridge::command(clock.give(&mut command));

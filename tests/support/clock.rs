@@ -14,8 +14,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// One that is right.
-    pub fn new() -> Self {
+    /// One that is right. The library that it needs is installed.
+    pub fn install() -> Self {
         let clock =
             Self { library: install::debian_library("libfaketime.so.1", "libfaketime"), file: scratch_file("clock") };
         clock.set(0);

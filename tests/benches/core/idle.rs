@@ -57,7 +57,7 @@ pub fn measure() -> String {
 fn run(story: Story) -> (usize, u64) {
     let mut options = Options::new(URL);
     if story.no_heartbeat {
-        options.heartbeat_interval = 0;
+        options.heartbeat_interval = Duration::ZERO;
     }
     let mut world = World {
         engine: Engine::new(options, 7, Instant::ZERO).expect("the options are good"),

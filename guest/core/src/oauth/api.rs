@@ -195,7 +195,6 @@ pub enum Method {
 /// see the address that a name leads to refuses a private one ([`crate::oauth::is_private`]), unless the MCP server has
 /// such a one too.
 #[derive(Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub struct Request {
     /// The name under which the host reports what becomes of it.
     pub id: RequestId,

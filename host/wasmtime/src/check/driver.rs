@@ -48,7 +48,8 @@ impl Driver {
             Step::Receive(limit) => within(limit, self.receive()).await,
             Step::Request { request, via, is_stream, limit } => {
                 self.last = None;
-                match within(limit, self.request(request, via)).await {
+                let response = async { self.request(request, via).await.map_err(Outcome::Failed) };
+                match within(limit, response).await {
                     Ok(response) => {
                         let head = Outcome::Head {
                             status: response.status,
@@ -117,7 +118,7 @@ impl Driver {
         })
     }
 
-    async fn request(&self, request: Request, via: Via) -> Result<Response, Outcome> {
+    async fn request(&self, request: Request, via: Via) -> Result<Response, String> {
         let method = match request.method {
             Method::Get => "GET",
             Method::Post => "POST",
@@ -127,15 +128,11 @@ impl Driver {
         let url = format!("{scheme}://{}{}", request.authority, request.path);
         let probe = match via {
             Via::Shared => self.shared.clone(),
-            Via::Dedicated => probe(Probe::new(&self.http, &self.url))?,
-            Via::Undecoded => probe(Probe::undecoded(&self.http, &self.url))?,
+            Via::Dedicated => Probe::new(&self.http, &self.url).map_err(|error| error.to_string())?,
+            Via::Undecoded => Probe::undecoded(&self.http, &self.url).map_err(|error| error.to_string())?,
         };
-        probe.request(method, &url, &request.headers, request.body).await.map_err(Outcome::Failed)
+        probe.request(method, &url, &request.headers, request.body).await
     }
-}
-
-fn probe(made: Result<Probe, OpenError>) -> Result<Probe, Outcome> {
-    made.map_err(|error| Outcome::Failed(error.to_string()))
 }
 
 /// What is late has an outcome too.
