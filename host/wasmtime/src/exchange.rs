@@ -151,6 +151,13 @@ impl Exchanges {
     }
 }
 
+impl Drop for Exchanges {
+    /// An exchange that waits for its head holds what it shares with it.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// One exchange, which gives its reports.
 struct Exchange {
     id: Id,
@@ -311,10 +318,18 @@ impl SentMark {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
 
-    fn sent_to(authority: &str, path: &str) -> Result<String, Fault> {
-        let request = wit::Request {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::HttpOptions;
+
+    fn request(authority: &str, path: &str) -> wit::Request {
+        wit::Request {
             exchange: 1,
             method: wit::Method::Get,
             https: false,
@@ -322,8 +337,49 @@ mod tests {
             path: path.to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
-        };
-        outgoing(request, SentMark(Arc::default())).map(|request| request.uri().to_string())
+        }
+    }
+
+    fn sent_to(authority: &str, path: &str) -> Result<String, Fault> {
+        outgoing(request(authority, path), SentMark(Arc::default())).map(|request| request.uri().to_string())
+    }
+
+    /// The server has the request and does not answer: by a cancellation, and with all others, the connection is closed.
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_exchange_that_is_given_up_closes_its_connection() {
+        for cancels in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let authority = listener.local_addr().expect("an address").to_string();
+            let url = format!("http://{authority}/mcp");
+            let client = HttpClient::new(&HttpOptions::default(), &url).expect("good options");
+            let mut exchanges = Exchanges::new(client, &url);
+            exchanges.start(request(&authority, "/mcp"));
+            let accept = async {
+                let mut socket = listener.accept().await.expect("a connection").0;
+                assert!(socket.read(&mut [0; 1024]).await.expect("a request") > 0);
+                socket
+            };
+            let report = async {
+                loop {
+                    let reports = poll_fn(|context| exchanges.poll(context)).await;
+                    assert!(reports.iter().all(|report| matches!(report, Report::Sent(1))));
+                }
+            };
+            let mut socket = tokio::select! {
+                socket = accept => socket,
+                () = report => unreachable!("it has no end"),
+            };
+            let kept = if cancels {
+                exchanges.cancel(1);
+                Some(exchanges)
+            } else {
+                drop(exchanges);
+                None
+            };
+            let read = timeout(Duration::from_secs(10), socket.read(&mut [0; 1])).await.expect("it is closed");
+            assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+            drop(kept);
+        }
     }
 
     #[test]
